@@ -1,0 +1,189 @@
+//! A block as it was answered: everything needed to prove it, in the shapes of the Ethereum JSON-RPC specification.
+//!
+//! The header goes straight into alloy's consensus type. Transactions and receipts have flat structs of our own: alloy's RPC
+//! types are untagged and flattened, which costs several times the parsing and tells neither a missing from a null field nor
+//! what was wrong. Every field that a node repeats (block hash in each log, index, sender …) is kept, because each is a claim
+//! that [`verify`](super::verify) holds against the proven data.
+
+use alloy::consensus::Header;
+use alloy::eips::eip2930::AccessList;
+use alloy::eips::eip4895::Withdrawal;
+use alloy::eips::eip7702::SignedAuthorization;
+use alloy::primitives::{Address, B256, Bloom, Bytes, U64, U128, U256};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::traces::Traces;
+
+/// The answer could not be read as a block at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} cannot be read: {detail}")]
+pub struct BundleError {
+    /// Which of the answers: `block`, `receipts` or `traces`.
+    pub what: &'static str,
+    /// What the parser says of it.
+    pub detail: String,
+}
+
+/// Header, transactions, receipts and withdrawals (traces if had), all fetched by one block hash. Proves nothing yet.
+#[derive(Debug, Clone)]
+pub struct BlockBundle {
+    /// The header, as far as its fields are known to this build.
+    pub header: Header,
+    /// Everything else of the block.
+    pub body: RpcBody,
+    /// One for each transaction, in order.
+    pub receipts: Vec<RpcReceipt>,
+    /// Call frames, where the source had them. No root covers them.
+    pub traces: Option<Traces>,
+}
+
+impl BlockBundle {
+    /// Reads the answers of `eth_getBlockByHash` (full transactions), `eth_getBlockReceipts` and, if had, of
+    /// `debug_traceBlockByHash` (callTracer) or `trace_block`.
+    ///
+    /// # Errors
+    /// [`BundleError`] naming the answer that could not be read.
+    pub fn parse(block: &RawValue, receipts: &RawValue, traces: Option<&RawValue>) -> Result<Self, BundleError> {
+        let body: RpcBody = read("block", block.get())?;
+        Ok(Self {
+            header: read("block", block.get())?,
+            body,
+            receipts: read("receipts", receipts.get())?,
+            traces: traces.map(|raw| Traces::parse(raw.get())).transpose()?,
+        })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a str) -> Result<T, BundleError> {
+    serde_json::from_str(text).map_err(|err| BundleError { what, detail: err.to_string() })
+}
+
+/// What a block's answer holds beside the header's fields.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RpcBody {
+    /// The hash the node says the block has.
+    pub hash: B256,
+    /// Length of the block's RLP in bytes, as claimed.
+    #[serde(default)]
+    pub size: Option<U64>,
+    /// Hashes of the ommers.
+    #[serde(default)]
+    pub uncles: Vec<B256>,
+    /// Full transactions, in order.
+    pub transactions: Vec<RpcTransaction>,
+    /// Beacon chain withdrawals (EIP-4895), amounts in Gwei.
+    #[serde(default)]
+    pub withdrawals: Option<Vec<Withdrawal>>,
+}
+
+/// A transaction object of the JSON-RPC API, of any type.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification, by its names")]
+pub struct RpcTransaction {
+    pub hash: B256,
+    #[serde(rename = "type", default)]
+    pub tx_type: Option<U64>,
+    pub block_hash: Option<B256>,
+    pub block_number: Option<U64>,
+    pub transaction_index: Option<U64>,
+    #[serde(default)]
+    pub block_timestamp: Option<U64>,
+    pub from: Address,
+    pub to: Option<Address>,
+    pub nonce: U64,
+    pub value: U256,
+    #[serde(alias = "gasLimit")]
+    pub gas: U64,
+    #[serde(default)]
+    pub gas_price: Option<U128>,
+    #[serde(default)]
+    pub max_fee_per_gas: Option<U128>,
+    #[serde(default)]
+    pub max_priority_fee_per_gas: Option<U128>,
+    #[serde(default)]
+    pub max_fee_per_blob_gas: Option<U128>,
+    #[serde(alias = "data")]
+    pub input: Bytes,
+    #[serde(default)]
+    pub chain_id: Option<U64>,
+    #[serde(default)]
+    pub access_list: Option<AccessList>,
+    #[serde(default)]
+    pub blob_versioned_hashes: Option<Vec<B256>>,
+    #[serde(default)]
+    pub authorization_list: Option<Vec<SignedAuthorization>>,
+    #[serde(default)]
+    pub creates: Option<Address>,
+    #[serde(default)]
+    pub v: Option<U256>,
+    #[serde(default)]
+    pub y_parity: Option<U64>,
+    #[serde(default)]
+    pub r: Option<U256>,
+    #[serde(default)]
+    pub s: Option<U256>,
+}
+
+/// A receipt object of the JSON-RPC API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification, by its names")]
+pub struct RpcReceipt {
+    pub transaction_hash: B256,
+    pub transaction_index: U64,
+    #[serde(default)]
+    pub block_hash: Option<B256>,
+    #[serde(default)]
+    pub block_number: Option<U64>,
+    #[serde(default)]
+    pub from: Option<Address>,
+    #[serde(default)]
+    pub to: Option<Address>,
+    #[serde(rename = "type", default)]
+    pub tx_type: Option<U64>,
+    pub cumulative_gas_used: U64,
+    #[serde(default)]
+    pub gas_used: Option<U64>,
+    #[serde(default)]
+    pub effective_gas_price: Option<U128>,
+    #[serde(default)]
+    pub blob_gas_used: Option<U64>,
+    #[serde(default)]
+    pub blob_gas_price: Option<U128>,
+    #[serde(default)]
+    pub contract_address: Option<Address>,
+    #[serde(default)]
+    pub status: Option<U64>,
+    #[serde(default)]
+    pub root: Option<Bytes>,
+    #[serde(default)]
+    pub logs_bloom: Option<Bloom>,
+    pub logs: Vec<RpcLog>,
+}
+
+/// A log object of the JSON-RPC API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification, by its names")]
+pub struct RpcLog {
+    pub address: Address,
+    pub topics: Vec<B256>,
+    pub data: Bytes,
+    #[serde(default)]
+    pub block_hash: Option<B256>,
+    #[serde(default)]
+    pub block_number: Option<U64>,
+    #[serde(default)]
+    pub block_timestamp: Option<U64>,
+    #[serde(default)]
+    pub transaction_hash: Option<B256>,
+    #[serde(default)]
+    pub transaction_index: Option<U64>,
+    #[serde(default)]
+    pub log_index: Option<U64>,
+    #[serde(default)]
+    pub removed: Option<bool>,
+}

@@ -1,0 +1,15 @@
+//! What a block is, and how it is proven: pure, with no I/O, clock or async.
+//!
+//! Data comes in as a [`BlockBundle`] (whatever an endpoint or an archive claims) and leaves as a [`VerifiedBlock`]; only
+//! [`verify`](verify::verify) makes the one of the other, so nothing unproven can reach decode by accident. Where a block
+//! belongs in the chain that we hold is decided in [`canonical`].
+
+pub mod bundle;
+pub mod canonical;
+pub mod traces;
+pub mod transaction;
+pub mod verify;
+
+pub use bundle::{BlockBundle, BundleError};
+pub use traces::{Frame, FrameKind};
+pub use verify::{Expected, Part, Proof, VerifiedBlock, VerifiedTransaction, VerifyError};

@@ -1,0 +1,259 @@
+//! One movement of value or permission, and the place in the chain that identifies it.
+
+use alloy::primitives::{Address, U256};
+
+/// What kind of movement. The names are those of CONTRACT's JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ActivityKind {
+    /// Value of a successful top-level transaction.
+    NativeTransfer,
+    /// Signed or called, and no value moved: none was sent, or it failed.
+    Transaction,
+    /// A top-level creation that succeeded; the amount is the endowment.
+    ContractCreation,
+    /// Value of a call or creation within a transaction.
+    InternalTransfer,
+    /// Balance sent by `SELFDESTRUCT`.
+    SelfDestruct,
+    /// ERC-20 `Transfer`.
+    Erc20Transfer,
+    /// ERC-721 `Transfer`.
+    Erc721Transfer,
+    /// One id of an ERC-1155 `TransferSingle` or `TransferBatch`.
+    Erc1155Transfer,
+    /// WETH9 `Deposit`.
+    Wrap,
+    /// WETH9 `Withdrawal`.
+    Unwrap,
+    /// Beacon chain withdrawal ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)).
+    Withdrawal,
+    /// Priority fees of a block.
+    FeeRecipient,
+}
+
+impl ActivityKind {
+    /// Every kind, with the name it has in JSON, on the command line and in the store.
+    pub const ALL: [(Self, &'static str); 12] = [
+        (Self::NativeTransfer, "native_transfer"),
+        (Self::Transaction, "transaction"),
+        (Self::ContractCreation, "contract_creation"),
+        (Self::InternalTransfer, "internal_transfer"),
+        (Self::SelfDestruct, "self_destruct"),
+        (Self::Erc20Transfer, "erc20_transfer"),
+        (Self::Erc721Transfer, "erc721_transfer"),
+        (Self::Erc1155Transfer, "erc1155_transfer"),
+        (Self::Wrap, "wrap"),
+        (Self::Unwrap, "unwrap"),
+        (Self::Withdrawal, "withdrawal"),
+        (Self::FeeRecipient, "fee_recipient"),
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+}
+
+/// What moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Asset {
+    /// The chain's own currency, in wei.
+    Native,
+    /// A fungible token, in its base units.
+    Erc20(Address),
+    /// A non-fungible token: the id tells which.
+    Erc721(Address),
+    /// A multi-token: id and amount.
+    Erc1155(Address),
+}
+
+impl Asset {
+    /// The emitting contract; none for the native currency.
+    pub fn contract(self) -> Option<Address> {
+        match self {
+            Self::Native => None,
+            Self::Erc20(contract) | Self::Erc721(contract) | Self::Erc1155(contract) => Some(contract),
+        }
+    }
+}
+
+/// Which part of a block shows the movement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Plane {
+    /// The transactions themselves, with their receipts' status.
+    Transactions = 0,
+    /// Logs of receipts.
+    Logs = 1,
+    /// Call frames; no root covers them.
+    Traces = 2,
+    /// The block's withdrawals.
+    Withdrawals = 3,
+    /// Authorization lists of [EIP-7702](https://eips.ethereum.org/EIPS/eip-7702).
+    Authorizations = 4,
+}
+
+impl Plane {
+    /// Every plane, with its name in JSON.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Transactions, "transactions"),
+        (Self::Logs, "logs"),
+        (Self::Traces, "traces"),
+        (Self::Withdrawals, "withdrawals"),
+        (Self::Authorizations, "authorizations"),
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// From its number in the store and in alert ids.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).map(|(plane, _)| *plane)
+    }
+}
+
+/// Where within the plane.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Position {
+    /// The transaction, withdrawal or block itself.
+    Whole,
+    /// Index of a log within the block.
+    Log(u32),
+    /// Path of a call frame from the top frame `[]`.
+    Trace(Vec<u32>),
+}
+
+/// The identity of an activity within its block. Orders as the chain does: by transaction, then plane, then place; what belongs
+/// to no transaction comes last.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// Index of the transaction in the block.
+    pub tx_index: Option<u32>,
+    /// The plane.
+    pub plane: Plane,
+    /// Place in the plane.
+    pub position: Position,
+    /// Place within a batch, or in the block's list of withdrawals.
+    pub sub_index: u32,
+}
+
+/// Stands for "no transaction" where an index is encoded; no block can hold so many.
+pub const NO_TRANSACTION: u32 = u32::MAX;
+
+impl Location {
+    /// The location as bytes that order as locations do: transaction index (4, big endian, all ones for none), plane (1), number
+    /// of position words (4), the words (4 each: the log index, or the trace address), sub index (4). The alert id hashes
+    /// exactly these.
+    pub fn encode(&self) -> Vec<u8> {
+        let words: &[u32] = match &self.position {
+            Position::Whole => &[],
+            Position::Log(index) => std::slice::from_ref(index),
+            Position::Trace(path) => path,
+        };
+        let mut out = Vec::with_capacity(13 + 4 * words.len());
+        out.extend(self.tx_index.unwrap_or(NO_TRANSACTION).to_be_bytes());
+        out.push(self.plane as u8);
+        out.extend((words.len() as u32).to_be_bytes());
+        out.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+        out.extend(self.sub_index.to_be_bytes());
+        out
+    }
+
+    /// The opposite of [`encode`](Self::encode); none where the bytes are not of that form.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        let plane = Plane::from_code(*bytes.get(4)?)?;
+        let count = word(5)? as usize;
+        if bytes.len() != count.checked_mul(4)?.checked_add(13)? {
+            return None;
+        }
+        let words = (0..count).map(|i| word(9 + 4 * i)).collect::<Option<Vec<_>>>()?;
+        let position = match (plane, words.as_slice()) {
+            (Plane::Traces, _) => Position::Trace(words),
+            (Plane::Logs, [index]) => Position::Log(*index),
+            (Plane::Logs, _) => return None,
+            (_, []) => Position::Whole,
+            _ => return None,
+        };
+        let tx_index = word(0).filter(|index| *index != NO_TRANSACTION);
+        Some(Self { tx_index, plane, position, sub_index: word(9 + 4 * count)? })
+    }
+}
+
+impl PartialOrd for Location {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Location {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.tx_index
+            .unwrap_or(NO_TRANSACTION)
+            .cmp(&other.tx_index.unwrap_or(NO_TRANSACTION))
+            .then(self.plane.cmp(&other.plane))
+            .then_with(|| self.position.cmp(&other.position))
+            .then(self.sub_index.cmp(&other.sub_index))
+    }
+}
+
+/// One movement. Amounts are in base units (wei, token units); `from` and `to` as the source has them: none for a withdrawal's
+/// or a fee's origin, or the target of a creation that failed; the zero address for a mint or burn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// What it is.
+    pub kind: ActivityKind,
+    /// Where it is.
+    pub location: Location,
+    /// Who gave.
+    pub from: Option<Address>,
+    /// Who got.
+    pub to: Option<Address>,
+    /// What.
+    pub asset: Asset,
+    /// How much; 1 for an ERC-721 token, 0 where no value moved.
+    pub amount: U256,
+    /// Which one, for ERC-721 and ERC-1155.
+    pub token_id: Option<U256>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn locations() -> impl Strategy<Value = Location> {
+        let position = prop_oneof![
+            (0u32..4, any::<u32>()).prop_map(|(plane, index)| match plane {
+                0 => (Plane::Transactions, Position::Whole),
+                1 => (Plane::Withdrawals, Position::Whole),
+                _ => (Plane::Logs, Position::Log(index)),
+            }),
+            proptest::collection::vec(any::<u32>(), 0..5).prop_map(|path| (Plane::Traces, Position::Trace(path))),
+        ];
+        (proptest::option::of(0u32..1000), position, any::<u32>()).prop_map(|(tx_index, (plane, position), sub_index)| {
+            Location { tx_index, plane, position, sub_index }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_location_survives_its_encoding(location in locations()) {
+            prop_assert_eq!(Location::decode(&location.encode()), Some(location));
+        }
+
+        #[test]
+        fn no_two_locations_share_an_encoding(a in locations(), b in locations()) {
+            prop_assert_eq!(a.encode() == b.encode(), a == b);
+        }
+
+        #[test]
+        fn bytes_that_are_no_location_are_none(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(location) = Location::decode(&bytes) {
+                prop_assert_eq!(location.encode(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What happened in a block: every movement of value, as one flat list of [`Activity`]. Pure and total: no block makes it fail
+//! or panic. What looks like a known event but cannot be decoded is counted by reason, never dropped in silence.
+//!
+//! Each plane has a file of its own, which only adds activities: a new kind is a new file (or a new arm in its plane's file)
+//! and a new [`ActivityKind`].
+
+pub mod activity;
+mod erc1155;
+mod logs;
+mod traces;
+mod transactions;
+mod withdrawals;
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::Address;
+
+pub use activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
+pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, Undecoded, WRAP, UNWRAP};
+
+use crate::chain::VerifiedBlock;
+
+/// What a chain has that the bytes of a block do not say.
+#[derive(Debug, Clone, Default)]
+pub struct DecodeOptions {
+    /// The chain's wrapped-native contracts (WETH9 and its likes); no other contract's Deposit is a wrap.
+    pub wrapped_native: Vec<Address>,
+}
+
+/// What a block held.
+#[derive(Debug, Clone, Default)]
+pub struct Decoded {
+    /// In the order of their [`Location`].
+    pub activities: Vec<Activity>,
+    /// Logs that look like a known event but are not one, by reason.
+    pub undecoded: BTreeMap<Undecoded, u64>,
+}
+
+/// Decodes all planes of a block.
+pub fn decode(block: &VerifiedBlock, options: &DecodeOptions) -> Decoded {
+    let mut out = Decoded::default();
+    transactions::decode(block, &mut out);
+    logs::decode(block, options, &mut out);
+    traces::decode(block, &mut out);
+    withdrawals::decode(block, &mut out);
+    out.activities.sort_by(|a, b| a.location.cmp(&b.location));
+    out
+}

@@ -1,0 +1,4 @@
+//! bolo
+pub mod chain;
+pub mod decode;
+pub mod screen;
