@@ -1,1 +1,51 @@
-fn main(){}
+//! The `bolo` program: parse, log to stderr, run, exit code.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use bolo::cli::{self, Cli};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime");
+            return ExitCode::from(75);
+        }
+    };
+    let outcome = runtime.block_on(cli::run(cli));
+    // Calls that are still under way are of no use any more.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if failure.code != 0 {
+                cli::complain(&failure);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn start_log(cli: &Cli) {
+    let global = &cli.global;
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn,bolo=info",
+        (false, 1) => "warn,bolo=debug",
+        (false, _) => "info,bolo=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    match global.log_format {
+        // What a command says once needs no clock.
+        cli::LogFormat::Pretty if !cli.command.is_long() => log.with_target(false).without_time().init(),
+        cli::LogFormat::Pretty => log.with_target(false).init(),
+        cli::LogFormat::Json => log.json().init(),
+    }
+}

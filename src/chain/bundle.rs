@@ -139,6 +139,8 @@ pub struct RpcReceipt {
     #[serde(default)]
     pub block_number: Option<U64>,
     #[serde(default)]
+    pub block_timestamp: Option<U64>,
+    #[serde(default)]
     pub from: Option<Address>,
     #[serde(default)]
     pub to: Option<Address>,

@@ -35,6 +35,8 @@ pub struct Canonical {
     finalized: Option<u64>,
     /// Nothing older than the window is held: a reorg below its first block leaves nothing, which is no error.
     origin: bool,
+    /// Where nothing is held: the block to begin with, if that is fixed.
+    first: Option<u64>,
 }
 
 /// What to do with a block that an endpoint has at its head or next in line.
@@ -66,7 +68,12 @@ pub enum Step {
 impl Canonical {
     /// From the store's last blocks, oldest first, the highest final number, and whether nothing older is held.
     pub fn new(window: impl IntoIterator<Item = Link>, finalized: Option<u64>, origin: bool) -> Self {
-        Self { window: window.into_iter().collect(), finalized, origin }
+        Self { window: window.into_iter().collect(), finalized, origin, first: None }
+    }
+
+    /// Nothing is held yet, and the first block to take is that one.
+    pub fn starting_at(first: u64, finalized: Option<u64>) -> Self {
+        Self { finalized, origin: true, first: Some(first), ..Self::default() }
     }
 
     /// The last block that we hold.
@@ -83,7 +90,13 @@ impl Canonical {
 
     /// Decides on a block.
     pub fn step(&self, block: &Link) -> Step {
-        let (Some(first), Some(tip)) = (self.window.front(), self.window.back()) else { return Step::Append };
+        let (Some(first), Some(tip)) = (self.window.front(), self.window.back()) else {
+            return match self.first {
+                Some(first) if block.number > first => Step::Gap { next: first },
+                Some(first) if block.number < first => Step::Behind,
+                _ => Step::Append,
+            };
+        };
         if block.number < first.number || self.hash_at(block.number) == Some(block.hash) {
             return Step::Behind;
         }
@@ -126,7 +139,10 @@ impl Canonical {
         while self.window.back().is_some_and(|link| link.number > number) {
             self.window.pop_back();
         }
-        self.origin |= self.window.is_empty();
+        if self.window.is_empty() {
+            self.origin = true;
+            self.first = Some(number + 1);
+        }
     }
 
     /// What is final only ever rises.

@@ -2,55 +2,35 @@
 
 use alloy::primitives::{Address, U256};
 
-/// What kind of movement. The names are those of CONTRACT's JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ActivityKind {
-    /// Value of a successful top-level transaction.
-    NativeTransfer,
-    /// Signed or called, and no value moved: none was sent, or it failed.
-    Transaction,
-    /// A top-level creation that succeeded; the amount is the endowment.
-    ContractCreation,
-    /// Value of a call or creation within a transaction.
-    InternalTransfer,
-    /// Balance sent by `SELFDESTRUCT`.
-    SelfDestruct,
-    /// ERC-20 `Transfer`.
-    Erc20Transfer,
-    /// ERC-721 `Transfer`.
-    Erc721Transfer,
-    /// One id of an ERC-1155 `TransferSingle` or `TransferBatch`.
-    Erc1155Transfer,
-    /// WETH9 `Deposit`.
-    Wrap,
-    /// WETH9 `Withdrawal`.
-    Unwrap,
-    /// Beacon chain withdrawal ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)).
-    Withdrawal,
-    /// Priority fees of a block.
-    FeeRecipient,
-}
+use crate::named::named;
 
-impl ActivityKind {
-    /// Every kind, with the name it has in JSON, on the command line and in the store.
-    pub const ALL: [(Self, &'static str); 12] = [
-        (Self::NativeTransfer, "native_transfer"),
-        (Self::Transaction, "transaction"),
-        (Self::ContractCreation, "contract_creation"),
-        (Self::InternalTransfer, "internal_transfer"),
-        (Self::SelfDestruct, "self_destruct"),
-        (Self::Erc20Transfer, "erc20_transfer"),
-        (Self::Erc721Transfer, "erc721_transfer"),
-        (Self::Erc1155Transfer, "erc1155_transfer"),
-        (Self::Wrap, "wrap"),
-        (Self::Unwrap, "unwrap"),
-        (Self::Withdrawal, "withdrawal"),
-        (Self::FeeRecipient, "fee_recipient"),
-    ];
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+named! {
+    /// What kind of movement. The words are those of CONTRACT's JSON.
+    ActivityKind {
+        /// Value of a successful top-level transaction.
+        NativeTransfer = "native_transfer",
+        /// Signed or called, and no value moved: none was sent, or it failed.
+        Transaction = "transaction",
+        /// A top-level creation that succeeded; the amount is the endowment.
+        ContractCreation = "contract_creation",
+        /// Value of a call or creation within a transaction.
+        InternalTransfer = "internal_transfer",
+        /// Balance sent by `SELFDESTRUCT`.
+        SelfDestruct = "self_destruct",
+        /// ERC-20 `Transfer`.
+        Erc20Transfer = "erc20_transfer",
+        /// ERC-721 `Transfer`.
+        Erc721Transfer = "erc721_transfer",
+        /// One id of an ERC-1155 `TransferSingle` or `TransferBatch`.
+        Erc1155Transfer = "erc1155_transfer",
+        /// WETH9 `Deposit`.
+        Wrap = "wrap",
+        /// WETH9 `Withdrawal`.
+        Unwrap = "unwrap",
+        /// Beacon chain withdrawal ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)).
+        Withdrawal = "withdrawal",
+        /// Priority fees of a block.
+        FeeRecipient = "fee_recipient",
     }
 }
 
@@ -77,40 +57,19 @@ impl Asset {
     }
 }
 
-/// Which part of a block shows the movement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Plane {
-    /// The transactions themselves, with their receipts' status.
-    Transactions = 0,
-    /// Logs of receipts.
-    Logs = 1,
-    /// Call frames; no root covers them.
-    Traces = 2,
-    /// The block's withdrawals.
-    Withdrawals = 3,
-    /// Authorization lists of [EIP-7702](https://eips.ethereum.org/EIPS/eip-7702).
-    Authorizations = 4,
-}
-
-impl Plane {
-    /// Every plane, with its name in JSON.
-    pub const ALL: [(Self, &'static str); 5] = [
-        (Self::Transactions, "transactions"),
-        (Self::Logs, "logs"),
-        (Self::Traces, "traces"),
-        (Self::Withdrawals, "withdrawals"),
-        (Self::Authorizations, "authorizations"),
-    ];
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// From its number in the store and in alert ids.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).map(|(plane, _)| *plane)
+named! {
+    /// Which part of a block shows the movement. The numbers are hashed into alert ids.
+    Plane {
+        /// The transactions themselves, with their receipts' status.
+        Transactions = "transactions",
+        /// Logs of receipts.
+        Logs = "logs",
+        /// Call frames; no root covers them.
+        Traces = "traces",
+        /// The block's withdrawals.
+        Withdrawals = "withdrawals",
+        /// Authorization lists of [EIP-7702](https://eips.ethereum.org/EIPS/eip-7702).
+        Authorizations = "authorizations",
     }
 }
 

@@ -11,7 +11,6 @@ use crate::chain::VerifiedBlock;
 
 /// The events by their signatures; topic 0 is computed from them, since public tables of hashes have errors.
 mod signatures {
-    #![expect(missing_docs, reason = "made by sol! from the signatures of the standards")]
     use super::sol;
     sol! {
         event Transfer(address indexed from, address indexed to, uint256 value);

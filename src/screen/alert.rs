@@ -4,30 +4,7 @@ use alloy::primitives::{Address, B256, Keccak256};
 
 use super::triage::Triage;
 use crate::decode::{Activity, Location};
-
-/// Defines an enum whose variants have fixed names in JSON, on the command line and in the store, and fixed numbers.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every value, with its name; the place is its number in the store.
-            pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $text)),+];
-
-            /// The name.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-
-            /// From the name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().find(|(_, known)| *known == name).map(|(value, _)| *value)
-            }
-        }
-    };
-}
+use crate::named::named;
 
 named! {
     /// How sure it is that the block stays. A reorg retracts; nothing is deleted.
@@ -46,10 +23,10 @@ named! {
 named! {
     /// Which side the watched address is on.
     Direction {
-        /// It got.
-        In = "in",
         /// It gave.
         Out = "out",
+        /// It got.
+        In = "in",
         /// Both.
         Own = "self",
         /// Neither: it acted or is named otherwise.

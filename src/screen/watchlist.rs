@@ -4,40 +4,21 @@
 use alloy::primitives::{Address, map::AddressHashMap};
 
 use super::alert::Designation;
+use crate::named::named;
 
-/// What a list is, strictest first: the strictest entry of an address speaks for an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ListKind {
-    /// Dealings are forbidden (OFAC's SDN list and its likes).
-    Blocking,
-    /// Frozen by a token's issuer.
-    IssuerFreeze,
-    /// A warning by an authority, with no legal force (FBI announcements).
-    Advisory,
-    /// The user's own watchlist.
-    Internal,
-    /// The user's own wallets.
-    Own,
-}
-
-impl ListKind {
-    /// Every kind, with its name on the command line and in the store.
-    pub const ALL: [(Self, &'static str); 5] = [
-        (Self::Blocking, "blocking"),
-        (Self::IssuerFreeze, "issuer-freeze"),
-        (Self::Advisory, "advisory"),
-        (Self::Internal, "internal"),
-        (Self::Own, "own"),
-    ];
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// From the name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+named! {
+    /// What a list is, strictest first: the strictest entry of an address speaks for an alert.
+    ListKind {
+        /// Dealings are forbidden (OFAC's SDN list and its likes).
+        Blocking = "blocking",
+        /// Frozen by a token's issuer.
+        IssuerFreeze = "issuer-freeze",
+        /// A warning by an authority, with no legal force (FBI announcements).
+        Advisory = "advisory",
+        /// The user's own watchlist.
+        Internal = "internal",
+        /// The user's own wallets.
+        Own = "own",
     }
 }
 

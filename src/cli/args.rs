@@ -1,0 +1,417 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Be on the lookout: an Ethereum watchlist indexer that proves every alert and says what it has not seen.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bolo",
+    version,
+    max_term_width = 120,
+    after_help = "Exit codes: 0 done; 1 the input is wrong; 2 usage; 3 the answer is incomplete (--require-complete); 4 a block could \
+                  not be proven by any endpoint: stopped, nothing skipped; 5 the database is unusable; 75 temporary: no endpoint \
+                  reachable, try again.\n\nStart with: bolo demo"
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The database file [default: bolo.db]
+    #[arg(long, global = true, env = "BOLO_DB", value_name = "FILE")]
+    pub db: Option<PathBuf>,
+    /// The config file [default: bolo.toml of the working folder, where there is one]
+    #[arg(long, global = true, env = "BOLO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more on stderr (-vv: everything); RUST_LOG says it in detail
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say only errors on stderr
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Form of the log on stderr
+    #[arg(long, global = true, value_enum, default_value = "pretty", value_name = "FORM")]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Follow the head until told to stop; catches up from the last block first, so downtime skips nothing
+    Watch(WatchArgs),
+    /// The same pipeline over history, from endpoints or an archive; resumable, and doing it twice changes nothing
+    Replay(ReplayArgs),
+    /// Read alerts back
+    Query(Box<QueryArgs>),
+    /// The watched addresses: import, add, remove, show, check
+    Watchlist(WatchlistArgs),
+    /// Keep blocks as the node answered, for replay with no network
+    Record(RecordArgs),
+    /// Tip, lag, coverage, endpoints, ages of the lists, what could not be decoded
+    Status(StatusArgs),
+    /// The main job in one go, with no network and no node: a recorded chain replayed into a database, then queried
+    Demo(DemoArgs),
+    /// Completions for a shell, on stdout
+    Completions(CompletionsArgs),
+    /// Manual pages, into a folder
+    Man(ManArgs),
+}
+
+impl Command {
+    /// Whether it may run for long, so that its log needs times.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::Watch(_) | Self::Replay(_) | Self::Record(_))
+    }
+}
+
+/// Where blocks come from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// An endpoint: http, https, ws, wss, or the path of an IPC socket. Repeat it for more: what fails at one is asked of the next
+    #[arg(short, long, env = "ETH_RPC_URL", value_delimiter = ',', hide_env_values = true, value_name = "URL")]
+    pub rpc_url: Vec<String>,
+    /// The chain, by id or name; checked against every endpoint's eth_chainId [default: what the endpoints say]
+    #[arg(long, value_name = "CHAIN")]
+    pub chain: Option<String>,
+    /// Call traces, without which internal transfers are not seen: auto uses them where an endpoint has them [default: auto]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub traces: Option<TraceArg>,
+    /// Take the endpoint's word, for chains whose blocks cannot be proven; what comes of it is marked unproven
+    #[arg(long)]
+    pub trust_rpc: bool,
+    /// A wrapped-native (WETH9-like) contract, for chains where it is not built in; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    pub wrapped_native: Vec<String>,
+    /// Seconds that a single call may take [default: 15]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<f64>,
+    /// Blocks in flight at once [default: 8]
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+}
+
+/// Whether traces are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TraceArg {
+    /// Where an endpoint has them.
+    Auto,
+    /// A block without them is not taken.
+    Require,
+    /// Never asked for.
+    Off,
+}
+
+/// `bolo watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Where to begin where nothing was watched yet, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe or latest
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) from_block: Option<String>,
+    /// Seconds between two looks at the head [default: 1, or less on chains with faster blocks]
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) poll_interval: Option<f64>,
+    /// Print each new alert as a JSON line on stdout as it is committed
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `bolo replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// First block, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe or latest
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) from_block: Option<String>,
+    /// Last block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) to_block: Option<String>,
+    /// Read recorded blocks (.jsonl, .jsonl.zst, or a folder of them) instead of asking an endpoint; the range is then all they hold
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(super) archive: Option<PathBuf>,
+    /// Print each new alert as a JSON line on stdout as it is committed
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `bolo record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// First block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) from_block: String,
+    /// Last block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) to_block: String,
+    /// The file to make; compressed where its name ends in .zst
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+}
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// A JSON array.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// Order of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderArg {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+/// `bolo query`. Each filter may be repeated: any of its values will do, and all filters must fit.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// Watched address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) address: Vec<String>,
+    /// Address of the other side
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) counterparty: Vec<String>,
+    /// Part of a watch entry's label, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub(super) label: Vec<String>,
+    /// Part of a watch entry's entity, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub(super) entity: Vec<String>,
+    /// Name of a list
+    #[arg(long, value_name = "NAME")]
+    pub(super) list: Vec<String>,
+    /// Kind of movement: native_transfer, transaction, contract_creation, internal_transfer, self_destruct, erc20_transfer,
+    /// erc721_transfer, erc1155_transfer, wrap, unwrap, withdrawal, fee_recipient
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Vec<String>,
+    /// What moved: a symbol (which any token may claim), a contract's address, or a CAIP-19 id
+    #[arg(long, value_name = "ASSET")]
+    pub(super) asset: Vec<String>,
+    /// Side of the watched address: in, out, self or party
+    #[arg(long, value_name = "SIDE")]
+    pub(super) direction: Vec<String>,
+    /// At least so much: in base units as `amount` in JSON; with a decimal point (1.5, 1000.0) in units of each token, where its
+    /// decimals are known
+    #[arg(long, value_name = "AMOUNT")]
+    pub(super) min_amount: Option<String>,
+    /// First block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) from_block: Option<String>,
+    /// Last block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) to_block: Option<String>,
+    /// Blocks not before that time: RFC 3339, a date, or an age like 7d, 12h, 30m
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Blocks not after that time
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<String>,
+    /// pending, safe, finalized, orphaned, or all [default: all but orphaned]
+    #[arg(long, value_name = "STATUS")]
+    pub(super) status: Vec<String>,
+    /// severe, high, medium or low
+    #[arg(long, value_name = "SEVERITY")]
+    pub(super) severity: Vec<String>,
+    /// value, zero_value, dust, spoofed, unverified_token, or all [default: value]
+    #[arg(long, value_name = "CLASS")]
+    pub(super) triage: Vec<String>,
+    /// Hash of a transaction
+    #[arg(long, value_name = "HASH")]
+    pub(super) tx: Option<String>,
+    /// At most so many alerts; 0 for all
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(super) limit: u64,
+    /// By block, newest (desc) or oldest (asc) first
+    #[arg(long, value_enum, default_value = "desc", value_name = "ORDER")]
+    pub(super) order: OrderArg,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: Format,
+    /// With a range of blocks or time: exit 3 unless every block in it is proven
+    #[arg(long)]
+    pub(super) require_complete: bool,
+}
+
+/// `bolo watchlist`.
+#[derive(Debug, Args)]
+pub struct WatchlistArgs {
+    #[command(subcommand)]
+    pub(super) command: WatchlistCommand,
+}
+
+/// What can be done with lists.
+#[derive(Debug, Subcommand)]
+pub enum WatchlistCommand {
+    /// Take each file as the whole of its list: entries it no longer has are ended, never deleted
+    Import(ImportArgs),
+    /// Add one address
+    Add(AddArgs),
+    /// End the entries of an address: no new alerts from now on, old ones stay
+    Remove(RemoveArgs),
+    /// Print the entries
+    Show(ShowArgs),
+    /// Say whether addresses are listed, and where
+    Check(CheckArgs),
+}
+
+/// `bolo watchlist import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files: one address a line with an optional label, CSV with a header, or a JSON array; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Name of the list [default: the file's name without its ending]
+    #[arg(long, value_name = "NAME")]
+    pub(super) list: Option<String>,
+    /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// Form of the files: text, csv or json [default: by what they begin with]
+    #[arg(long, value_name = "FORM")]
+    pub(super) format: Option<String>,
+    /// When the file was published [default: now]
+    #[arg(long, value_name = "DATE")]
+    pub(super) published: Option<String>,
+    /// Take the good lines although there are bad ones
+    #[arg(long)]
+    pub(super) skip_bad: bool,
+    /// Write every rejected line with its reason to a file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+/// `bolo watchlist add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The address
+    #[arg(value_name = "ADDRESS")]
+    pub(super) address: String,
+    /// Name of the list
+    #[arg(long, default_value = "manual", value_name = "NAME")]
+    pub(super) list: String,
+    /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// What to call it
+    #[arg(long, value_name = "TEXT")]
+    pub(super) label: Option<String>,
+    /// Who is behind it
+    #[arg(long, value_name = "TEXT")]
+    pub(super) entity: Option<String>,
+    /// A sanctions program; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(super) program: Vec<String>,
+    /// Legal begin of the listing
+    #[arg(long, value_name = "DATE")]
+    pub(super) listed_from: Option<String>,
+}
+
+/// `bolo watchlist remove`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// The address
+    #[arg(value_name = "ADDRESS")]
+    pub(super) address: String,
+    /// Only from that list [default: from all]
+    #[arg(long, value_name = "NAME")]
+    pub(super) list: Option<String>,
+}
+
+/// `bolo watchlist show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Only that list
+    #[arg(long, value_name = "NAME")]
+    pub(super) list: Option<String>,
+    /// As the lists were at that time
+    #[arg(long, value_name = "DATE")]
+    pub(super) as_of: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: Format,
+}
+
+/// `bolo watchlist check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Addresses, in any case
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(super) addresses: Vec<String>,
+    /// As the lists were at that time
+    #[arg(long, value_name = "DATE")]
+    pub(super) as_of: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: Format,
+}
+
+/// `bolo status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: StatusFormat,
+}
+
+/// Form of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people.
+    Table,
+    /// A JSON object.
+    Json,
+}
+
+/// `bolo demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for the demo's database and watchlist [default: a new folder among the temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+/// `bolo completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `bolo man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+}

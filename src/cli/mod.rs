@@ -1,0 +1,54 @@
+//! The command line: what can be asked, and how answers are printed. Never SQL, never RPC calls.
+
+mod args;
+mod demo;
+mod failure;
+mod present;
+mod query;
+mod record;
+mod replay;
+mod shell;
+mod sources;
+mod status;
+mod watch;
+mod watchlist;
+
+pub use args::{Cli, Command, Global, LogFormat};
+pub use failure::Failure;
+
+use crate::config::ConfigFile;
+
+/// What every command needs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The database.
+    db: std::path::PathBuf,
+    /// bolo.toml.
+    config: ConfigFile,
+}
+
+/// Runs a command; its exit code, or why it failed.
+///
+/// # Errors
+/// [`Failure`]: one line and the exit code of CONTRACT.
+pub async fn run(cli: Cli) -> Result<u8, Failure> {
+    let config = ConfigFile::load(cli.global.config.as_deref()).map_err(Failure::input)?;
+    let db = cli.global.db.clone().or_else(|| config.db.clone()).unwrap_or_else(|| "bolo.db".into());
+    let context = Context { db, config };
+    match cli.command {
+        Command::Watch(args) => watch::run(&context, args).await,
+        Command::Replay(args) => replay::run(&context, args).await,
+        Command::Record(args) => record::run(&context, args).await,
+        Command::Query(args) => query::run(&context, &args),
+        Command::Watchlist(args) => watchlist::run(&context, args),
+        Command::Status(args) => status::run(&context, &args),
+        Command::Demo(args) => demo::run(&context, &args).await,
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man_pages(&args),
+    }
+}
+
+/// Says on stderr, in one line, why it failed.
+pub fn complain(failure: &Failure) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("error: {}\n", failure.message).as_bytes());
+}

@@ -1,0 +1,288 @@
+//! `bolo query`.
+
+use alloy::primitives::U256;
+use jiff::{Span, Timestamp};
+
+use super::args::{OrderArg, QueryArgs};
+use super::present::{AlertPrinter, ChainWords};
+use super::sources::{BlockArg, address, hash, in_order};
+use super::{Context, Failure};
+use crate::decode::ActivityKind;
+use crate::lists::{parse_address, parse_date};
+use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
+use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, Order, RangeCoverage, Store};
+
+pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
+    let store = Store::open(&context.db, Access::Read)?;
+    let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
+    let filter = filter(args, &store, &chain)?;
+    let coverage = coverage(&filter, &store)?;
+    if args.require_complete && coverage.is_none() && !has_range(&filter) {
+        return Err(Failure::input(
+            "--require-complete needs a range: --from-block, --to-block, --since or --until",
+        ));
+    }
+    let mut printer = AlertPrinter::new(args.format, chain)?;
+    store.each_alert::<Failure>(&filter, |row| printer.alert(&row))?;
+    let shown = printer.finish()?;
+    report(&filter, &store, shown)?;
+    if has_range(&filter) {
+        return Ok(say_coverage(coverage.as_ref(), args.require_complete));
+    }
+    Ok(0)
+}
+
+fn has_range(filter: &AlertFilter) -> bool {
+    filter.from_block.is_some() || filter.to_block.is_some() || filter.since.is_some() || filter.until.is_some()
+}
+
+/// Says on stderr what the answer leaves out.
+fn report(filter: &AlertFilter, store: &Store, shown: u64) -> Result<(), Failure> {
+    let (orphaned, noise) = store.left_out(filter)?;
+    if shown == 0 {
+        tracing::info!("no alerts fit");
+    }
+    if filter.limit.is_some_and(|limit| shown >= limit) {
+        tracing::info!(shown, "stopped at --limit; --limit 0 prints all");
+    }
+    if orphaned > 0 {
+        tracing::info!(orphaned, "left out: alerts of blocks that a reorg replaced (--status all)");
+    }
+    if noise > 0 {
+        tracing::info!(noise, "left out: noise (--triage all)");
+    }
+    Ok(())
+}
+
+/// How much of the range is there; none where no block of it is, or no range was given.
+fn coverage(filter: &AlertFilter, store: &Store) -> Result<Option<RangeCoverage>, Failure> {
+    let by_time = if filter.since.is_some() || filter.until.is_some() {
+        match store.time_coverage(filter.since, filter.until)? {
+            Some(coverage) => Some(coverage),
+            None => return Ok(None),
+        }
+    } else {
+        None
+    };
+    if filter.from_block.is_none() && filter.to_block.is_none() {
+        return Ok(by_time);
+    }
+    let Some(highest) = store.highest()? else { return Ok(None) };
+    let (mut from, mut to) = (filter.from_block.unwrap_or(0), filter.to_block.unwrap_or(highest));
+    let mut ends_known = true;
+    if let Some(time) = by_time {
+        // Where a block bounds one side, the time's end on that side does not matter.
+        (from, to) = (from.max(time.from), to.min(time.to));
+        ends_known = time.ends_known;
+    }
+    if from > to {
+        return Ok(None);
+    }
+    Ok(Some(RangeCoverage { ends_known, ..store.block_coverage(from, to)? }))
+}
+
+/// Says on stderr how far the range is covered; the exit code.
+fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
+    let incomplete = if required { 3 } else { 0 };
+    match coverage {
+        None => {
+            tracing::warn!("no block of this range was seen: that there is no alert means nothing");
+            incomplete
+        }
+        Some(c) if c.is_complete() => {
+            tracing::info!(from = c.from, to = c.to, "complete: every block of the range is proven");
+            if c.traces < c.proven {
+                tracing::info!(without_traces = c.proven - c.traces, "internal transfers were not seen in some blocks");
+            }
+            0
+        }
+        Some(c) => {
+            tracing::warn!(
+                from = c.from,
+                to = c.to,
+                proven = c.proven,
+                unproven = c.unproven,
+                missing = c.missing(),
+                ends_known = c.ends_known,
+                "the range is not complete: alerts may be missing"
+            );
+            incomplete
+        }
+    }
+}
+
+fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFilter, Failure> {
+    let block = |text: &Option<String>| -> Result<Option<u64>, Failure> {
+        text.as_deref().map(|text| BlockArg::parse(text)?.stored(store)).transpose()
+    };
+    let time = |text: &Option<String>| text.as_deref().map(parse_time).transpose();
+    let (from_block, to_block) = (block(&args.from_block)?, block(&args.to_block)?);
+    if let (Some(from), Some(to)) = (from_block, to_block) {
+        in_order(from, to)?;
+    }
+    let (since, until) = (time(&args.since)?, time(&args.until)?);
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        return Err(Failure::input("--since is after --until"));
+    }
+    let (statuses, any_status) = named_or_all(&args.status, "--status", AlertStatus::ALL)?;
+    let (triage, any_triage) = named_or_all(&args.triage, "--triage", TriageClass::ALL)?;
+    Ok(AlertFilter {
+        addresses: args.address.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+        counterparties: args.counterparty.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+        labels: args.label.clone(),
+        entities: args.entity.clone(),
+        lists: args.list.clone(),
+        kinds: named(&args.kind, "--kind", ActivityKind::ALL)?,
+        assets: args.asset.iter().flat_map(|text| assets(text, chain)).collect::<Result<_, _>>()?,
+        directions: named(&args.direction, "--direction", Direction::ALL)?,
+        min_amount: args.min_amount.as_deref().map(amount).transpose()?,
+        from_block,
+        to_block,
+        since,
+        until,
+        statuses,
+        any_status,
+        severities: named(&args.severity, "--severity", Severity::ALL)?,
+        triage,
+        any_triage,
+        tx: args.tx.as_deref().map(hash).transpose()?,
+        after_row: None,
+        limit: (args.limit > 0).then_some(args.limit),
+        order: match args.order {
+            OrderArg::Asc => Order::Ascending,
+            OrderArg::Desc => Order::Descending,
+        },
+    })
+}
+
+/// Words (also several, separated by commas) of a fixed set.
+fn named<T: Copy>(texts: &[String], flag: &str, all: &[(T, &'static str)]) -> Result<Vec<T>, Failure> {
+    texts
+        .iter()
+        .flat_map(|text| text.split(','))
+        .map(|word| {
+            all.iter().find(|(_, name)| *name == word.trim()).map(|(value, _)| *value).ok_or_else(|| {
+                let known: Vec<_> = all.iter().map(|(_, name)| *name).collect();
+                Failure::input(format!("{flag} {word:?}: write one of {}", known.join(", ")))
+            })
+        })
+        .collect()
+}
+
+fn named_or_all<T: Copy>(
+    texts: &[String],
+    flag: &str,
+    all: &[(T, &'static str)],
+) -> Result<(Vec<T>, bool), Failure> {
+    if texts.iter().flat_map(|text| text.split(',')).any(|word| word.trim() == "all") {
+        return Ok((Vec::new(), true));
+    }
+    Ok((named(texts, flag, all)?, false))
+}
+
+/// A symbol, a contract, or a CAIP-19 id. A symbol that is the native currency's means that as well.
+fn assets(text: &str, chain: &ChainWords) -> Vec<Result<AssetFilter, Failure>> {
+    let text = text.trim();
+    if text.starts_with("eip155:") {
+        return vec![caip19(text, chain)];
+    }
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return vec![address(text).map(|contract| AssetFilter::Contract(contract, None))];
+    }
+    let mut found = vec![Ok(AssetFilter::Symbol(text.to_owned()))];
+    if text.eq_ignore_ascii_case(&chain.native_symbol) {
+        found.push(Ok(AssetFilter::Native));
+    }
+    found
+}
+
+fn caip19(text: &str, chain: &ChainWords) -> Result<AssetFilter, Failure> {
+    let bad = |why: &str| Failure::input(format!("{text:?} is no CAIP-19 id of this chain: {why}"));
+    let mut parts = text.split('/');
+    let reference = parts.next().and_then(|part| part.strip_prefix("eip155:")).unwrap_or_default();
+    if reference != chain.chain_id.to_string() {
+        return Err(bad(&format!("the database is of chain {}", chain.chain_id)));
+    }
+    let (namespace, asset) = parts.next().and_then(|part| part.split_once(':')).ok_or_else(|| bad("no asset in it"))?;
+    let token_id = parts
+        .next()
+        .map(|id| U256::from_str_radix(id, 10).map_err(|_| bad("the token id is no decimal number")))
+        .transpose()?;
+    match namespace {
+        "slip44" => Ok(AssetFilter::Native),
+        "erc20" | "erc721" | "erc1155" => parse_address(asset)
+            .map(|contract| AssetFilter::Contract(contract, token_id))
+            .map_err(|reason| bad(&reason)),
+        _ => Err(bad("write slip44:60, erc20:0x…, erc721:0x… or erc1155:0x…")),
+    }
+}
+
+fn amount(text: &str) -> Result<AmountFilter, Failure> {
+    let bad = || Failure::input(format!("--min-amount {text:?}: write base units (1500000) or units of the token (1.5)"));
+    let plain = text.trim().replace('_', "");
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match plain.split_once('.') {
+        Some((whole, fraction)) if digits(whole) && digits(fraction) && plain.len() <= 200 => Ok(AmountFilter::Units(plain)),
+        None if digits(&plain) => U256::from_str_radix(&plain, 10).map(AmountFilter::Base).map_err(|_| bad()),
+        _ => Err(bad()),
+    }
+}
+
+/// RFC 3339, a date, or an age.
+fn parse_time(text: &str) -> Result<i64, Failure> {
+    if let Ok(seconds) = parse_date(text) {
+        return Ok(seconds);
+    }
+    let bad = || Failure::input(format!("{text:?} is no time: write 2025-02-21T14:00:00Z, 2025-02-21, or an age like 7d, 12h, 30m"));
+    let (number, unit) = text.trim().split_at_checked(text.trim().len().saturating_sub(1)).ok_or_else(bad)?;
+    let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(bad)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return Err(bad()),
+    };
+    let age = number.checked_mul(seconds).ok_or_else(bad)?;
+    let span = Span::new().try_seconds(age).map_err(|_| bad())?;
+    Timestamp::now().checked_sub(span).map(|time| time.as_second()).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assets_are_symbols_contracts_or_caip19() {
+        let chain = ChainWords::of(1);
+        let one = |text: &str| assets(text, &chain).remove(0);
+        assert_eq!(one("USDC"), Ok(AssetFilter::Symbol("USDC".into())));
+        assert_eq!(assets("eth", &chain).len(), 2);
+        assert_eq!(one("eip155:1/slip44:60"), Ok(AssetFilter::Native));
+        let nft = "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/771769";
+        assert!(matches!(one(nft), Ok(AssetFilter::Contract(_, Some(_)))));
+        for bad in ["eip155:5/slip44:60", "eip155:1", "eip155:1/erc20:0x12", "0x12", "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/x"] {
+            assert_eq!(one(bad).unwrap_err().code, 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_base_units_unless_they_have_a_point() {
+        assert_eq!(amount("1_000"), Ok(AmountFilter::Base(U256::from(1000))));
+        assert_eq!(amount("1.5"), Ok(AmountFilter::Units("1.5".into())));
+        for bad in ["", "-1", "1.", ".5", "1e18", "0x10"] {
+            assert_eq!(amount(bad).unwrap_err().code, 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_dates_or_ages() {
+        assert_eq!(parse_time("1970-01-02"), Ok(86_400));
+        let week = parse_time("7d").unwrap();
+        assert!((Timestamp::now().as_second() - week - 7 * 86_400).abs() < 5);
+        for bad in ["", "d", "7y", "-1d", "99999999999999999d", "é"] {
+            assert_eq!(parse_time(bad).unwrap_err().code, 1, "{bad}");
+        }
+    }
+}

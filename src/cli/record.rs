@@ -1,0 +1,31 @@
+//! `bolo record`.
+
+use super::args::RecordArgs;
+use super::replay::bar;
+use super::sources::{BlockArg, SourceSettings, in_order};
+use super::{Context, Failure};
+use crate::ops::Shutdown;
+use crate::pipeline::record;
+
+const ROUNDS: u32 = 7;
+
+pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failure> {
+    let settings = SourceSettings::new(context, &args.source)?;
+    let (from, to) = (BlockArg::parse(&args.from_block)?, BlockArg::parse(&args.to_block)?);
+    if let (BlockArg::Number(from), BlockArg::Number(to)) = (from, to) {
+        in_order(from, to)?;
+    }
+    let shutdown = Shutdown::on_signals()?;
+    let pool = settings.connect(ROUNDS, None).await?;
+    let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
+    let judge = settings.judge(pool.chain_id());
+    let progress = bar(Some(range.1 - range.0 + 1));
+    let recorded =
+        record(&pool, &judge, range, &args.out, settings.concurrency, &shutdown, |_| progress.inc(1)).await?;
+    progress.finish_and_clear();
+    match recorded {
+        Some(blocks) => tracing::info!(blocks, file = %args.out.display(), "recorded"),
+        None => tracing::warn!("stopped before the end: nothing was recorded"),
+    }
+    Ok(0)
+}

@@ -1,0 +1,107 @@
+//! `bolo replay`.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::ReplayArgs;
+use super::sources::{BlockArg, SourceSettings, announce, in_order};
+use super::watch::CommitPrinter;
+use super::{Context, Failure};
+use crate::ops::Shutdown;
+use crate::pipeline::{Engine, ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
+use crate::source::archive::Archive;
+use crate::store::{Access, Store};
+
+/// Rounds over the endpoints for one thing before giving up: about 30 seconds.
+const ROUNDS: u32 = 7;
+
+pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failure> {
+    let settings = SourceSettings::new(context, &args.source)?;
+    let from = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
+    let to = args.to_block.as_deref().map(BlockArg::parse).transpose()?;
+    let options = ReplayOptions { concurrency: settings.concurrency, traces: settings.traces };
+    if let Some(path) = &args.archive {
+        let archive = Archive::open(path)?;
+        let chain_id = match settings.chain_id {
+            Some(chain_id) => Some(chain_id),
+            None => Archive::open(path)?.chain_id()?,
+        };
+        let range = in_order(archive_end(from, 0)?, archive_end(to, i64::MAX as u64)?)?;
+        let (lock, store, shutdown) = open(context)?;
+        let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
+            tracing::warn!("the archive does not tell its chain: taken for Ethereum's mainnet (--chain says otherwise)");
+            1
+        });
+        let mut printer = CommitPrinter::new(args.json, chain_id);
+        printer.progress = Some(bar(None));
+        let mut engine = Engine::new(store, chain_id, false, &mut printer)?;
+        announce(engine.watched());
+        let judge = settings.judge(chain_id);
+        let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
+        finish(&mut printer, outcome?);
+        drop(lock);
+        return Ok(0);
+    }
+    let (Some(from), Some(to)) = (from, to) else {
+        return Err(Failure::input("replay needs --from-block and --to-block, or --archive FILE"));
+    };
+    if let (BlockArg::Number(from), BlockArg::Number(to)) = (from, to) {
+        in_order(from, to)?;
+    }
+    let (lock, store, shutdown) = open(context)?;
+    let pool = tokio::select! {
+        pool = settings.connect(ROUNDS, store.chain_id()?) => pool?,
+        () = shutdown.requested() => return Ok(0),
+    };
+    let head = pool.head().await?.link.number;
+    let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
+    if range.1 > head {
+        return Err(Failure::input(format!("--to-block {} is not there yet: the chain is at block {head}", range.1)));
+    }
+    let chain_id = pool.chain_id();
+    let mut printer = CommitPrinter::new(args.json, chain_id);
+    printer.progress = Some(bar(Some(range.1 - range.0 + 1)));
+    let mut engine = Engine::new(store, chain_id, false, &mut printer)?;
+    announce(engine.watched());
+    let judge = settings.judge(chain_id);
+    let outcome = replay_endpoints(&mut engine, &pool, &judge, range, options, &shutdown).await;
+    finish(&mut printer, outcome?);
+    drop(lock);
+    Ok(0)
+}
+
+fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown), Failure> {
+    let lock = Store::lock_for_writing(&context.db)?;
+    let store = Store::open(&context.db, Access::Write { durable: false })?;
+    Ok((lock, store, Shutdown::on_signals()?))
+}
+
+/// An end of the range of an archive: numbers, or earliest and latest, which mean all of it.
+fn archive_end(block: Option<BlockArg>, open: u64) -> Result<u64, Failure> {
+    match block {
+        None | Some(BlockArg::Tag("earliest" | "latest")) => Ok(open),
+        Some(BlockArg::Number(number)) => Ok(number),
+        Some(BlockArg::Tag(tag)) => Err(Failure::input(format!("an archive has no {tag} block: write a number"))),
+    }
+}
+
+/// A bar on stderr where that is a terminal.
+pub(super) fn bar(blocks: Option<u64>) -> ProgressBar {
+    let bar = blocks.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let template = match blocks {
+        Some(_) => "{bar:40} {pos}/{len} blocks  {per_sec}  {eta} left",
+        None => "{spinner} {pos} blocks  {per_sec}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {
+    if let Some(progress) = printer.progress.take() {
+        progress.finish_and_clear();
+    }
+    let ReplayOutcome { taken, skipped, outside, stopped } = outcome;
+    let end = if stopped { "stopped before the end: run it again to go on" } else { "replay done" };
+    tracing::info!(taken, held_already = skipped, outside_the_range = outside, "{end}");
+}

@@ -1,0 +1,210 @@
+//! From the command line's words to endpoints, chains and blocks.
+
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256};
+
+use super::args::{SourceArgs, TraceArg};
+use super::{Context, Failure};
+use crate::config::{chain_facts, parse_chain, parse_seconds, parse_traces};
+use crate::decode::DecodeOptions;
+use crate::lists::parse_address;
+use crate::pipeline::Judge;
+use crate::source::{Pool, PoolOptions, TraceMode};
+use crate::store::Store;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+const DEFAULT_CONCURRENCY: usize = 8;
+
+/// What the flags and bolo.toml say of the source, checked.
+#[derive(Debug, Clone)]
+pub(super) struct SourceSettings {
+    pub(super) urls: Vec<String>,
+    pub(super) chain_id: Option<u64>,
+    pub(super) traces: TraceMode,
+    pub(super) trust: bool,
+    pub(super) wrapped_native: Vec<Address>,
+    pub(super) timeout: Duration,
+    pub(super) concurrency: usize,
+}
+
+impl SourceSettings {
+    pub(super) fn new(context: &Context, args: &SourceArgs) -> Result<Self, Failure> {
+        let config = &context.config;
+        let from_flags = args.rpc_url.iter().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+        let mut urls: Vec<String> = from_flags.collect();
+        if urls.is_empty() {
+            urls.clone_from(&config.rpc_urls);
+        }
+        let chain = args.chain.as_ref().or(config.chain.as_ref());
+        let traces = match (args.traces, &config.traces) {
+            (Some(TraceArg::Auto), _) | (None, None) => TraceMode::Auto,
+            (Some(TraceArg::Require), _) => TraceMode::Require,
+            (Some(TraceArg::Off), _) => TraceMode::Off,
+            (None, Some(text)) => parse_traces(text).map_err(Failure::input)?,
+        };
+        let wrapped = if args.wrapped_native.is_empty() { &config.wrapped_native } else { &args.wrapped_native };
+        let timeout = match args.timeout.or(config.timeout) {
+            Some(seconds) => parse_seconds("timeout", seconds).map_err(Failure::input)?,
+            None => DEFAULT_TIMEOUT,
+        };
+        let concurrency = args.concurrency.or(config.concurrency).unwrap_or(DEFAULT_CONCURRENCY);
+        if !(1..=256).contains(&concurrency) {
+            return Err(Failure::input(format!("concurrency {concurrency}: write a number from 1 to 256")));
+        }
+        Ok(Self {
+            urls,
+            chain_id: chain.map(|text| parse_chain(text)).transpose().map_err(Failure::input)?,
+            traces,
+            trust: args.trust_rpc,
+            wrapped_native: wrapped.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+            timeout,
+            concurrency,
+        })
+    }
+
+    /// Connects to the endpoints; `rounds` is how often all of them are asked for one thing before giving up.
+    pub(super) async fn connect(&self, rounds: u32, known_chain: Option<u64>) -> Result<Pool, Failure> {
+        if self.urls.is_empty() {
+            return Err(Failure::input(
+                "no endpoint given: name one with --rpc-url URL, ETH_RPC_URL, or rpc_urls in bolo.toml",
+            ));
+        }
+        let options = PoolOptions {
+            urls: self.urls.clone(),
+            timeout: self.timeout,
+            chain_id: self.chain_id.or(known_chain),
+            traces: self.traces,
+            rounds: Some(rounds),
+            trust: self.trust,
+        };
+        Ok(Pool::connect(options).await?)
+    }
+
+    /// How answers of that chain are judged and decoded.
+    pub(super) fn judge(&self, chain_id: u64) -> Judge {
+        let mut wrapped_native = chain_facts(chain_id).wrapped_native;
+        wrapped_native.extend(&self.wrapped_native);
+        if wrapped_native.is_empty() {
+            tracing::info!(chain_id, "no wrapped-native contract is known for this chain: name it with --wrapped-native");
+        }
+        if self.trust {
+            tracing::warn!("--trust-rpc: nothing is proven; what comes of it is marked unproven");
+        }
+        Judge::new(chain_id, self.trust, DecodeOptions { wrapped_native })
+    }
+}
+
+/// Says what screening will do, before it does.
+pub(super) fn announce(watched: usize) {
+    if watched == 0 {
+        tracing::warn!("the watchlist is empty: blocks are taken, but nothing can alert (bolo watchlist import FILE)");
+    } else {
+        tracing::info!(entries = watched, "watchlist read");
+    }
+}
+
+/// An address of the command line.
+pub(super) fn address(text: &str) -> Result<Address, Failure> {
+    parse_address(text.trim()).map_err(|reason| Failure::input(format!("{text:?} {reason}")))
+}
+
+/// A hash of the command line.
+pub(super) fn hash(text: &str) -> Result<B256, Failure> {
+    text.trim()
+        .parse()
+        .map_err(|_| Failure::input(format!("{text:?} is not a hash: write 0x and 64 hex digits")))
+}
+
+/// A block as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockArg {
+    Number(u64),
+    Tag(&'static str),
+}
+
+impl BlockArg {
+    /// Decimal, `0x…`, `1_000`, `15.5M`, or a tag.
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        let bad = || {
+            Failure::input(format!(
+                "{text:?} is no block: write a number (15537394, 15_537_394, 0xed14f2, 15.5M) or earliest, finalized, safe, latest"
+            ))
+        };
+        let text = text.trim();
+        if let Some(tag) = ["earliest", "finalized", "safe", "latest"].into_iter().find(|tag| *tag == text) {
+            return Ok(Self::Tag(tag));
+        }
+        let plain = text.replace('_', "");
+        if let Some(digits) = plain.strip_prefix("0x") {
+            return u64::from_str_radix(digits, 16).map(Self::Number).map_err(|_| bad());
+        }
+        let (number, factor) = match plain.as_bytes().last() {
+            Some(b'k' | b'K') => (&plain[..plain.len() - 1], 1_000u64),
+            Some(b'm' | b'M') => (&plain[..plain.len() - 1], 1_000_000),
+            _ => (plain.as_str(), 1),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+            return Err(bad());
+        }
+        let mut value = whole.parse::<u64>().ok().and_then(|w| w.checked_mul(factor)).ok_or_else(bad)?;
+        let mut unit = factor;
+        for digit in fraction.bytes() {
+            if unit % 10 != 0 {
+                return Err(bad());
+            }
+            unit /= 10;
+            value = value.checked_add(u64::from(digit - b'0') * unit).ok_or_else(bad)?;
+        }
+        i64::try_from(value).map(|_| Self::Number(value)).map_err(|_| bad())
+    }
+
+    /// As the endpoint sees it now.
+    pub(super) async fn at(self, pool: &Pool) -> Result<u64, Failure> {
+        match self {
+            Self::Number(number) => Ok(number),
+            Self::Tag("earliest") => Ok(0),
+            Self::Tag(tag) => Ok(pool.tagged(tag).await?),
+        }
+    }
+
+    /// As the store has it.
+    pub(super) fn stored(self, store: &Store) -> Result<u64, Failure> {
+        let found = match self {
+            Self::Number(number) => Some(number),
+            Self::Tag("earliest") => Some(0),
+            Self::Tag("finalized") => store.finalized()?,
+            Self::Tag("safe") => store.highest_safe()?,
+            Self::Tag(_) => store.highest()?,
+        };
+        found.ok_or_else(|| Failure::input("the database holds no such block yet"))
+    }
+}
+
+/// Both ends of a range, in order.
+pub(super) fn in_order(from: u64, to: u64) -> Result<(u64, u64), Failure> {
+    if from <= to {
+        Ok((from, to))
+    } else {
+        Err(Failure::input(format!("--from-block {from} is after --to-block {to}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_as_people_write_them() {
+        for (text, number) in
+            [("15537394", 15_537_394), ("1_000", 1000), ("0xed14f2", 15_537_394), ("15.5M", 15_500_000), ("2k", 2000)]
+        {
+            assert_eq!(BlockArg::parse(text), Ok(BlockArg::Number(number)), "{text}");
+        }
+        assert_eq!(BlockArg::parse("safe"), Ok(BlockArg::Tag("safe")));
+        for text in ["", "-1", "1.5", "0x", "M", "1.0000001M", "99999999999999999999", "newest"] {
+            assert_eq!(BlockArg::parse(text).unwrap_err().code, 1, "{text}");
+        }
+    }
+}

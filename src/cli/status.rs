@@ -1,0 +1,142 @@
+//! `bolo status`.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::args::{StatusArgs, StatusFormat};
+use super::present::{clean, print};
+use super::{Context, Failure};
+use crate::lists::show_date;
+use crate::store::{Access, CoverageRange, Status, Store};
+
+/// Ranges that are printed for people; JSON has all.
+const SHOWN: usize = 12;
+
+pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
+    let store = Store::open(&context.db, Access::Read)?;
+    let status = store.status()?;
+    let text = match args.format {
+        StatusFormat::Table => for_people(&status, &context.db.display().to_string()),
+        StatusFormat::Json => format!("{}\n", as_json(&status)),
+    };
+    print(text.as_bytes())?;
+    Ok(0)
+}
+
+fn lag(status: &Status) -> Option<u64> {
+    Some(status.head?.saturating_sub(status.watch_tip.or(status.tip)?.number))
+}
+
+fn as_json(status: &Status) -> serde_json::Value {
+    let block = |block: Option<alloy::eips::BlockNumHash>| {
+        block.map(|block| json!({"number": block.number, "hash": block.hash.to_string()}))
+    };
+    json!({
+        "chain_id": status.chain_id,
+        "tip": block(status.tip),
+        "tip_timestamp": status.tip_timestamp.map(show_date),
+        "watch_tip": block(status.watch_tip),
+        "head": status.head,
+        "lag": lag(status),
+        "finality_rule": status.finality_rule,
+        "finalized": status.finalized,
+        "blocks": status.blocks,
+        "orphaned_blocks": status.orphaned_blocks,
+        "alerts": status.alerts.iter().map(|(s, n)| (s.name().to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
+        "coverage": status.coverage.iter().map(|range| json!({
+            "from": range.from, "to": range.to, "proof": proof(range), "traces": range.traces,
+        })).collect::<Vec<_>>(),
+        "holes": holes(&status.coverage).map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
+        "undecoded": status.undecoded.iter().map(|(r, n)| (r.clone(), json!(n))).collect::<serde_json::Map<_, _>>(),
+        "endpoints": status.endpoints.iter().map(|e| json!({
+            "host": e.host, "head": e.head, "traces": e.traces, "blocks": e.blocks, "last_error": e.last_error,
+            "error_at": e.error_at.map(show_date), "seen_at": e.seen_at.map(show_date),
+        })).collect::<Vec<_>>(),
+        "lists": status.lists.iter().map(|l| json!({
+            "name": l.name, "kind": l.kind.name(), "entries": l.entries,
+            "published": show_date(l.published), "imported_at": show_date(l.imported_at),
+        })).collect::<Vec<_>>(),
+        "tokens_not_asked_yet": status.unasked_tokens,
+        "undelivered_notices": 0,
+    })
+}
+
+fn proof(range: &CoverageRange) -> &'static str {
+    if range.proven { "proven" } else { "unproven" }
+}
+
+/// What lies between the ranges.
+fn holes(coverage: &[CoverageRange]) -> impl Iterator<Item = (u64, u64)> {
+    coverage.windows(2).filter(|pair| pair[0].to + 1 < pair[1].from).map(|pair| (pair[0].to + 1, pair[1].from - 1))
+}
+
+fn age(seconds: i64) -> String {
+    let age = (Timestamp::now().as_second() - seconds).max(0);
+    match age {
+        0..120 => format!("{age} s ago"),
+        120..7200 => format!("{} min ago", age / 60),
+        7200..172_800 => format!("{} h ago", age / 3600),
+        _ => format!("{} days ago", age / 86_400),
+    }
+}
+
+fn for_people(status: &Status, path: &str) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<14}{value}");
+    };
+    line("database", path.to_owned());
+    line("chain", status.chain_id.map_or_else(|| "none yet".to_owned(), |id| id.to_string()));
+    line(
+        "tip",
+        match (status.tip, status.tip_timestamp) {
+            (Some(tip), Some(time)) => format!("{} {} ({})", tip.number, tip.hash, show_date(time)),
+            _ => "no block yet".to_owned(),
+        },
+    );
+    if let Some(head) = status.head {
+        line("head", format!("{head} when last seen, lag {} blocks", lag(status).unwrap_or_default()));
+    }
+    line(
+        "finality",
+        match (&status.finality_rule, status.finalized) {
+            (Some(rule), Some(finalized)) => format!("by {rule}; final up to {finalized}"),
+            (Some(rule), None) => format!("by {rule}; nothing final yet"),
+            _ => "unknown yet".to_owned(),
+        },
+    );
+    line("blocks", format!("{} canonical, {} orphaned", status.blocks, status.orphaned_blocks));
+    let alerts: Vec<_> = status.alerts.iter().map(|(s, n)| format!("{n} {}", s.name())).collect();
+    line("alerts", if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") });
+    for (place, range) in status.coverage.iter().take(SHOWN).enumerate() {
+        let traces = if range.traces { "with traces" } else { "no traces: internal transfers not seen" };
+        let name = if place == 0 { "coverage" } else { "" };
+        line(name, format!("{} to {}: {}, {traces}", range.from, range.to, proof(range)));
+    }
+    if status.coverage.len() > SHOWN {
+        line("", format!("… and {} more ranges (--format json)", status.coverage.len() - SHOWN));
+    }
+    let holes: Vec<_> = holes(&status.coverage).collect();
+    let missing: u64 = holes.iter().map(|(from, to)| to - from + 1).sum();
+    line("holes", if holes.is_empty() { "none".to_owned() } else { format!("{} ({missing} blocks)", holes.len()) });
+    let undecoded: Vec<_> = status.undecoded.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+    line("undecoded", if undecoded.is_empty() { "none".to_owned() } else { undecoded.join(", ") });
+    for (place, e) in status.endpoints.iter().enumerate() {
+        let seen = e.seen_at.map(|at| format!(", answered {}", age(at))).unwrap_or_default();
+        let traces = e.traces.as_ref().map(|traces| format!(", traces: {traces}")).unwrap_or_default();
+        let name = if place == 0 { "sources" } else { "" };
+        line(name, format!("{}: {} blocks{seen}{traces}", clean(&e.host, 60), e.blocks));
+    }
+    for (place, l) in status.lists.iter().enumerate() {
+        let name = if place == 0 { "lists" } else { "" };
+        let published = age(l.published);
+        line(name, format!("{} ({}): {} entries, published {published}", clean(&l.name, 40), l.kind.name(), l.entries));
+    }
+    if status.lists.is_empty() {
+        line("lists", "none: nothing can alert (bolo watchlist import FILE)".to_owned());
+    }
+    line("notices", "0 undelivered (no receiver is configured)".to_owned());
+    out
+}

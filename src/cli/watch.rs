@@ -1,0 +1,110 @@
+//! `bolo watch`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::args::WatchArgs;
+use super::present::{AlertJson, ChainWords};
+use super::sources::{BlockArg, SourceSettings, announce};
+use super::{Context, Failure};
+use crate::chain::canonical::Link;
+use crate::config::{chain_facts, parse_seconds};
+use crate::ops::Shutdown;
+use crate::pipeline::{Engine, Observer, WatchOptions, watch};
+use crate::store::{Access, AlertFilter, Committed, Order, Store};
+
+/// Rounds over the endpoints for one thing before the head is looked at again.
+const ROUNDS: u32 = 3;
+
+pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failure> {
+    let settings = SourceSettings::new(context, &args.source)?;
+    let from_block = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
+    let poll = args.poll_interval.or(context.config.poll_interval);
+    let poll = poll.map(|seconds| parse_seconds("poll-interval", seconds)).transpose().map_err(Failure::input)?;
+    let lock = Store::lock_for_writing(&context.db)?;
+    let store = Store::open(&context.db, Access::Write { durable: true })?;
+    let shutdown = Shutdown::on_signals()?;
+    let pool = tokio::select! {
+        pool = settings.connect(ROUNDS, store.chain_id()?) => pool?,
+        () = shutdown.requested() => return Ok(0),
+    };
+    let chain_id = pool.chain_id();
+    let judge = settings.judge(chain_id);
+    let options = WatchOptions {
+        from_block: match from_block {
+            Some(block) => Some(block.at(&pool).await?),
+            None => None,
+        },
+        poll_interval: poll.unwrap_or_else(|| default_poll(chain_id)),
+        concurrency: settings.concurrency,
+    };
+    let mut printer = CommitPrinter::new(args.json, chain_id);
+    let mut engine = Engine::new(store, chain_id, true, &mut printer)?;
+    announce(engine.watched());
+    watch(&mut engine, &pool, &judge, &options, &shutdown).await?;
+    drop(lock);
+    Ok(0)
+}
+
+/// Often enough to be early, seldom enough for public endpoints.
+fn default_poll(chain_id: u64) -> Duration {
+    let block_time = chain_facts(chain_id).block_time.unwrap_or(Duration::from_millis(500));
+    block_time.clamp(Duration::from_millis(250), Duration::from_secs(1))
+}
+
+/// Tells of commits: each new alert as a JSON line where that is wanted, a line in the log otherwise.
+pub(super) struct CommitPrinter {
+    json: bool,
+    chain: ChainWords,
+    /// Moved on at each block.
+    pub(super) progress: Option<indicatif::ProgressBar>,
+    /// Says nothing of single blocks.
+    pub(super) quiet: bool,
+}
+
+impl CommitPrinter {
+    pub(super) fn new(json: bool, chain_id: u64) -> Self {
+        Self { json, chain: ChainWords::of(chain_id), progress: None, quiet: false }
+    }
+}
+
+impl Observer for CommitPrinter {
+    fn committed(&mut self, store: &Store, link: &Link, committed: &Committed) -> std::io::Result<()> {
+        if let Some(progress) = &self.progress {
+            progress.inc(1);
+        }
+        tracing::debug!(block = link.number, hash = %link.hash, alerts = committed.new_alerts, "block taken");
+        if committed.new_alerts == 0 || self.quiet {
+            return Ok(());
+        }
+        tracing::info!(block = link.number, alerts = committed.new_alerts, "new alerts");
+        if !self.json {
+            return Ok(());
+        }
+        let filter = AlertFilter {
+            from_block: Some(link.number),
+            to_block: Some(link.number),
+            after_row: Some(committed.alerts_after),
+            any_status: true,
+            any_triage: true,
+            order: Order::Ascending,
+            ..AlertFilter::default()
+        };
+        let mut out = std::io::stdout().lock();
+        let printed = store.each_alert::<Failure>(&filter, |row| {
+            out.write_all(&AlertJson::new(&row, &self.chain).line()?)?;
+            Ok(())
+        });
+        match printed {
+            Ok(_) => out.flush(),
+            Err(failure) if failure.code == 0 => Err(std::io::ErrorKind::BrokenPipe.into()),
+            Err(failure) => Err(std::io::Error::other(failure.message)),
+        }
+    }
+
+    fn skipped(&mut self, _number: u64) {
+        if let Some(progress) = &self.progress {
+            progress.inc(1);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Flags, environment and bolo.toml, merged and checked once into plain values. Flags and environment win over the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use alloy_chains::Chain;
+use serde::Deserialize;
+
+use crate::source::TraceMode;
+
+/// What bolo.toml may hold. Unknown keys are refused: a mistyped one would be without effect.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// The database.
+    pub db: Option<PathBuf>,
+    /// Endpoints, the preferred one first.
+    #[serde(default)]
+    pub rpc_urls: Vec<String>,
+    /// Chain, by id or name.
+    pub chain: Option<String>,
+    /// `auto`, `require` or `off`.
+    pub traces: Option<String>,
+    /// Wrapped-native contracts of a chain that is not known.
+    #[serde(default)]
+    pub wrapped_native: Vec<String>,
+    /// Seconds between two looks at the head.
+    pub poll_interval: Option<f64>,
+    /// Seconds that a call may take.
+    pub timeout: Option<f64>,
+    /// Blocks in flight.
+    pub concurrency: Option<usize>,
+}
+
+impl ConfigFile {
+    /// The named file, or `bolo.toml` of the working folder where there is one.
+    ///
+    /// # Errors
+    /// One line: the file cannot be read, or has a wrong key or value.
+    pub fn load(path: Option<&Path>) -> Result<Self, String> {
+        let (path, named) = path.map_or((Path::new("bolo.toml"), false), |path| (path, true));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(format!("cannot read the config file {}: {error}", path.display())),
+        };
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            format!("the config file {} line {line}: {}", path.display(), error.message().replace('\n', " "))
+        })
+    }
+}
+
+/// What a chain has that its blocks do not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainFacts {
+    /// Symbol of its native currency.
+    pub native_symbol: String,
+    /// Its wrapped-native contracts, as far as they are built in.
+    pub wrapped_native: Vec<Address>,
+    /// How long a block takes, where that is known.
+    pub block_time: Option<Duration>,
+}
+
+/// The facts of a chain, built in for known ones.
+pub fn chain_facts(chain_id: u64) -> ChainFacts {
+    let named = Chain::from_id(chain_id).named();
+    ChainFacts {
+        native_symbol: named.and_then(|chain| chain.native_currency_symbol()).unwrap_or("ETH").to_owned(),
+        wrapped_native: named.and_then(|chain| chain.wrapped_native_token()).into_iter().collect(),
+        block_time: named.and_then(|chain| chain.average_blocktime_hint()),
+    }
+}
+
+/// A chain by id or name.
+///
+/// # Errors
+/// One line that says how to write it.
+pub fn parse_chain(text: &str) -> Result<u64, String> {
+    text.parse::<Chain>()
+        .map(|chain| chain.id())
+        .map_err(|_| format!("{text:?} is no chain that is known by name: write its id, like 1 for Ethereum's mainnet"))
+}
+
+/// `auto`, `require` or `off`.
+///
+/// # Errors
+/// One line.
+pub fn parse_traces(text: &str) -> Result<TraceMode, String> {
+    match text {
+        "auto" => Ok(TraceMode::Auto),
+        "require" => Ok(TraceMode::Require),
+        "off" => Ok(TraceMode::Off),
+        _ => Err(format!("traces = {text:?}: write auto, require or off")),
+    }
+}
+
+/// Seconds, more than none and no more than an hour.
+///
+/// # Errors
+/// One line.
+pub fn parse_seconds(name: &str, seconds: f64) -> Result<Duration, String> {
+    if seconds.is_finite() && seconds > 0.0 && seconds <= 3600.0 {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("{name} {seconds}: write seconds, more than 0 and at most 3600"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mainnet_is_known_by_name_and_has_its_wrapper() {
+        assert_eq!(parse_chain("mainnet"), Ok(1));
+        assert_eq!(parse_chain("31337"), Ok(31337));
+        assert!(parse_chain("no-such-chain").is_err());
+        assert_eq!(
+            chain_facts(1).wrapped_native,
+            [alloy::primitives::address!("C02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2")]
+        );
+        assert!(chain_facts(424_242_424_242).wrapped_native.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_config_is_an_error_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bolo.toml");
+        std::fs::write(&path, "chain = \"mainnet\"\nrpc_url = \"x\"\n").unwrap();
+        let error = ConfigFile::load(Some(&path)).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("rpc_url"), "{error}");
+    }
+}

@@ -1,0 +1,43 @@
+//! Dates as lists and people write them.
+
+use jiff::{Timestamp, civil, tz::TimeZone};
+
+/// A date (`2025-02-21`, its first second in UTC) or a moment (RFC 3339), as unix seconds.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub fn parse_date(text: &str) -> Result<i64, String> {
+    let text = text.trim();
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment.as_second());
+    }
+    let date = text
+        .parse::<civil::Date>()
+        .map_err(|_| format!("{text:?} is no date: write 2025-02-21 or 2025-02-21T14:00:00Z"))?;
+    date.to_zoned(TimeZone::UTC)
+        .map(|zoned| zoned.timestamp().as_second())
+        .map_err(|_| format!("{text:?} is out of range"))
+}
+
+/// Unix seconds as RFC 3339, or as a bare date where it is the first second of one.
+pub fn show_date(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(moment) if seconds.rem_euclid(86_400) == 0 => moment.to_zoned(TimeZone::UTC).date().to_string(),
+        Ok(moment) => moment.to_string(),
+        Err(_) => seconds.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_moments_are_read_and_shown_as_they_were() {
+        for text in ["2025-02-21", "2025-02-21T14:05:00Z", "1969-12-31"] {
+            assert_eq!(show_date(parse_date(text).unwrap()), text);
+        }
+        assert_eq!(parse_date("2025-02-21T14:05:00+02:00"), parse_date("2025-02-21T12:05:00Z"));
+        assert!(parse_date("yesterday").is_err());
+    }
+}

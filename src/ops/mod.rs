@@ -1,0 +1,5 @@
+//! Running: telling the pipeline to stop.
+
+mod shutdown;
+
+pub use shutdown::Shutdown;

@@ -1,0 +1,117 @@
+//! The part of the pipeline that costs CPU time and needs no store: parse, prove, decode. Off the async threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::PipelineError;
+use crate::chain::canonical::Link;
+use crate::chain::verify::{trust, verify};
+use crate::chain::{BlockBundle, Expected, Proof, VerifiedBlock};
+use crate::decode::{DecodeOptions, Decoded, decode};
+use crate::screen::Alert;
+use crate::source::{Pool, ProofError, RawBundle};
+use crate::store::TransactionFacts;
+
+/// A block that is proven and decoded.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The block.
+    pub block: VerifiedBlock,
+    /// What happened in it.
+    pub decoded: Decoded,
+    /// Who answered.
+    pub endpoint: String,
+}
+
+impl Prepared {
+    /// Its place in the chain.
+    pub fn link(&self) -> Link {
+        let header = self.block.header();
+        Link { number: header.number, hash: self.block.hash(), parent_hash: header.parent_hash }
+    }
+
+    /// What the store keeps of the transactions that those alerts belong to.
+    pub(super) fn facts_of(&self, alerts: &[Alert]) -> BTreeMap<u32, TransactionFacts> {
+        let transactions = self.block.transactions();
+        alerts
+            .iter()
+            .filter_map(|alert| alert.activity.location.tx_index)
+            .filter_map(|index| {
+                let tx = transactions.get(index as usize)?;
+                let facts = TransactionFacts {
+                    hash: tx.hash,
+                    signer: tx.signer,
+                    to: tx.to,
+                    success: tx.success,
+                    first_log_index: tx.first_log_index,
+                };
+                Some((index, facts))
+            })
+            .collect()
+    }
+}
+
+/// How answers are judged: cheap to clone, shared by all workers.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    chain_id: u64,
+    trust: bool,
+    options: Arc<DecodeOptions>,
+}
+
+impl Judge {
+    /// `trust` takes answers without proof.
+    pub fn new(chain_id: u64, trust: bool, options: DecodeOptions) -> Self {
+        Self { chain_id, trust, options: Arc::new(options) }
+    }
+
+    /// What a block that it takes is worth.
+    pub fn proof(&self) -> Proof {
+        if self.trust { Proof::Unproven } else { Proof::Proven }
+    }
+
+    /// Parses, proves and decodes an answer; `hash` is what was asked for, none for a block of an archive.
+    ///
+    /// # Errors
+    /// [`ProofError`] naming what did not fit.
+    pub fn judge(&self, raw: &RawBundle, hash: Option<alloy::primitives::B256>) -> Result<Prepared, ProofError> {
+        // Traces are nobody's proof: those that cannot be read are left out, and said to be.
+        let bundle = match BlockBundle::parse(&raw.block, &raw.receipts, raw.traces.as_deref()) {
+            Err(error) if error.what == "traces" => {
+                tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
+                BlockBundle::parse(&raw.block, &raw.receipts, None)?
+            }
+            other => other?,
+        };
+        let expected = Expected { hash, chain_id: self.chain_id };
+        let block = if self.trust { trust(bundle, expected) } else { verify(bundle, expected) }?;
+        if let Some(reason) = block.traces_refused() {
+            tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
+        }
+        let decoded = decode(&block, &self.options);
+        Ok(Prepared { block, decoded, endpoint: raw.endpoint.clone() })
+    }
+
+    /// The same on a thread that may block.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge); a worker that died, as unreadable.
+    pub async fn judge_apart(
+        &self,
+        raw: RawBundle,
+        hash: Option<alloy::primitives::B256>,
+    ) -> Result<Prepared, ProofError> {
+        let judge = self.clone();
+        let worker = tokio::task::spawn_blocking(move || judge.judge(&raw, hash));
+        worker.await.unwrap_or_else(|error| {
+            Err(ProofError::Unreadable(crate::chain::BundleError { what: "block", detail: error.to_string() }))
+        })
+    }
+
+    /// Fetches a block by its hash and judges what comes, asking another endpoint where it is not what was asked for.
+    pub(super) async fn fetch(&self, pool: &Pool, link: &Link) -> Result<Prepared, PipelineError> {
+        let prepared =
+            pool.bundle(link.number, link.hash, async |raw| self.judge_apart(raw, Some(link.hash)).await).await?;
+        Ok(prepared)
+    }
+}

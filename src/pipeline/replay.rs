@@ -1,0 +1,269 @@
+//! The same stages over history: from endpoints by range, or from an archive. Resumable and idempotent: what is there already,
+//! screened against the present watchlist, is not asked for again.
+
+use futures_util::StreamExt;
+
+use super::{Engine, Judge, PipelineError, Prepared};
+use crate::chain::canonical::{Canonical, Link, Step};
+use crate::ops::Shutdown;
+use crate::source::archive::Archive;
+use crate::source::{Pool, RawBundle, SourceError, TraceMode};
+use crate::store::{Access, Store};
+
+/// How to replay.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplayOptions {
+    /// Blocks in flight.
+    pub concurrency: usize,
+    /// Whether traces are wanted.
+    pub traces: TraceMode,
+}
+
+/// What a replay did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReplayOutcome {
+    /// Blocks taken.
+    pub taken: u64,
+    /// Blocks that were there already.
+    pub skipped: u64,
+    /// Blocks of the archive outside the range.
+    pub outside: u64,
+    /// It was told to stop before the end.
+    pub stopped: bool,
+}
+
+/// A block of the range.
+enum Fetched {
+    /// It is there already.
+    Held(Link),
+    /// It is to be taken.
+    New(Link, Box<Prepared>),
+}
+
+/// Replays a range of blocks, both ends included.
+///
+/// # Errors
+/// [`PipelineError`]; what was taken before stays.
+pub async fn replay_endpoints(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    judge: &Judge,
+    (from, to): (u64, u64),
+    options: ReplayOptions,
+    shutdown: &Shutdown,
+) -> Result<ReplayOutcome, PipelineError> {
+    let mut outcome = ReplayOutcome::default();
+    let head = pool.head().await?;
+    engine.learn(head.link.number, pool.tags().await);
+    // What is there is looked up while blocks are in flight, so through a connection of its own.
+    let ledger = Store::open(engine.store.path(), Access::Read)?;
+    let mut chain = match from.checked_sub(1) {
+        Some(before) => engine.store.canonical_window(before)?,
+        None => Canonical::default(),
+    };
+    let mut next = from;
+    'range: while next <= to {
+        let fetches = (next..=to).map(|number| {
+            let ledger = &ledger;
+            async move {
+                let link = pool.link_at(number).await?;
+                if is_held(ledger, judge, link, options)? {
+                    return Ok(Fetched::Held(link));
+                }
+                Ok::<_, PipelineError>(Fetched::New(link, Box::new(judge.fetch(pool, &link).await?)))
+            }
+        });
+        let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
+        loop {
+            let fetched = tokio::select! {
+                fetched = blocks.next() => fetched,
+                () = shutdown.requested() => {
+                    outcome.stopped = true;
+                    break 'range;
+                }
+            };
+            let Some(fetched) = fetched else { break 'range };
+            let number = match fetched? {
+                Fetched::Held(link) if chain.step(&link) == Step::Append => {
+                    chain.push(link);
+                    outcome.skipped += 1;
+                    engine.observer.skipped(link.number);
+                    link.number
+                }
+                // It is held and yet does not link: what is before it was replaced meanwhile.
+                Fetched::Held(link) => {
+                    outcome.taken += engine.follow(pool, judge, &mut chain, link, None).await?;
+                    link.number
+                }
+                Fetched::New(link, prepared) => {
+                    engine.give_way(&mut chain, &link)?;
+                    outcome.taken += engine.follow(pool, judge, &mut chain, link, Some(*prepared)).await?;
+                    link.number
+                }
+            };
+            next = number + 1;
+            if chain.tip().map(|tip| tip.number) != Some(number) {
+                // A reorg changed what comes next: what is in flight may be of the other fork.
+                next = chain.tip().map_or(next, |tip| tip.number + 1);
+                break;
+            }
+        }
+    }
+    settle_at_end(engine, pool, &mut chain, &outcome).await?;
+    Ok(outcome)
+}
+
+/// The chain went on meanwhile: what was replayed is settled by what is known of it now.
+async fn settle_at_end(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    chain: &mut Canonical,
+    outcome: &ReplayOutcome,
+) -> Result<(), PipelineError> {
+    let Some(tip) = chain.tip().filter(|_| !outcome.stopped) else { return Ok(()) };
+    let head = pool.head().await?;
+    engine.learn(head.link.number, pool.tags().await);
+    if pool.link_at(tip.number).await?.hash == tip.hash {
+        engine.settle(chain, tip.number)?;
+    }
+    Ok(())
+}
+
+fn is_held(ledger: &Store, judge: &Judge, link: Link, options: ReplayOptions) -> Result<bool, PipelineError> {
+    let traces = options.traces == TraceMode::Require;
+    Ok(ledger.is_complete(link.id(), judge.proof(), ledger.watch_revision()?, traces)?)
+}
+
+/// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
+///
+/// # Errors
+/// [`PipelineError`]; what was taken before stays.
+pub async fn replay_archive(
+    engine: &mut Engine<'_>,
+    archive: Archive,
+    judge: &Judge,
+    (from, to): (u64, u64),
+    options: ReplayOptions,
+    shutdown: &Shutdown,
+) -> Result<ReplayOutcome, PipelineError> {
+    let mut outcome = ReplayOutcome::default();
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
+    // Reading and unpacking has a thread of its own.
+    let reader = std::thread::spawn(move || {
+        let mut outside = 0;
+        for block in archive {
+            let message = match block {
+                Ok((number, _)) if number < from || number > to => {
+                    outside += 1;
+                    continue;
+                }
+                Ok((_, raw)) => Ok(raw),
+                Err(error) => Err(error),
+            };
+            if sender.blocking_send(message).is_err() {
+                break;
+            }
+        }
+        outside
+    });
+    let judged = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|message| (message, receiver))
+    })
+    .map(|message| async move {
+        let mut raw = message?;
+        if options.traces == TraceMode::Off {
+            raw.traces = None;
+        } else if options.traces == TraceMode::Require && raw.traces.is_none() {
+            return Err(SourceError::NoTraces.into());
+        }
+        let (block, host) = (block_name(&raw), raw.endpoint.clone());
+        let prepared = judge
+            .judge_apart(raw, None)
+            .await
+            .map_err(|reason| SourceError::Unproven { block, host, reason: Box::new(reason) })?;
+        if options.traces == TraceMode::Require && prepared.block.frames().is_none() {
+            return Err(SourceError::NoTraces.into());
+        }
+        Ok::<_, PipelineError>(prepared)
+    })
+    .buffered(options.concurrency.max(1));
+    let mut judged = std::pin::pin!(judged);
+    let mut chain = Canonical::default();
+    loop {
+        let prepared = tokio::select! {
+            prepared = judged.next() => prepared,
+            () = shutdown.requested() => { outcome.stopped = true; break }
+        };
+        let Some(prepared) = prepared else { break };
+        let prepared = prepared?;
+        if take_archived(engine, &mut chain, judge, &prepared, options).await? {
+            outcome.taken += 1;
+        } else {
+            outcome.skipped += 1;
+            engine.observer.skipped(prepared.link().number);
+        }
+    }
+    if !outcome.stopped {
+        outcome.outside = reader.join().map_err(|_| PipelineError::Worker("the reader of the archive died".into()))?;
+        if let Some(tip) = chain.tip() {
+            engine.settle(&mut chain, tip.number)?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whether the block was taken; false where it was there already.
+async fn take_archived(
+    engine: &mut Engine<'_>,
+    chain: &mut Canonical,
+    judge: &Judge,
+    prepared: &Prepared,
+    options: ReplayOptions,
+) -> Result<bool, PipelineError> {
+    let link = prepared.link();
+    // After a hole, or on going back, the window is that of the block before.
+    if chain.tip().is_none_or(|tip| tip.number + 1 < link.number || chain.floor() > link.number) {
+        *chain = match link.number.checked_sub(1) {
+            Some(before) => engine.store.canonical_window(before)?,
+            None => Canonical::default(),
+        };
+    }
+    engine.learn(link.number, None);
+    let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
+    if engine.store.is_complete(link.id(), judge.proof(), engine.watchlist.revision(), offers_traces)? {
+        if chain.step(&link) == Step::Append {
+            chain.push(link);
+        }
+        return Ok(false);
+    }
+    loop {
+        match chain.step(&link) {
+            Step::Append => {
+                engine.give_way(chain, &link)?;
+                engine.commit(prepared, None).await?;
+                engine.pushed(chain, link);
+                return Ok(true);
+            }
+            // Held, but lacking something: screened against an older list, unproven, or without traces.
+            Step::Behind => {
+                engine.commit(prepared, None).await?;
+                return Ok(true);
+            }
+            Step::Revert { above } => engine.revert(chain, above)?,
+            Step::TooDeep { floor } => {
+                return Err(PipelineError::TooDeep { number: link.number, hash: link.hash, floor });
+            }
+            Step::NeedParent(_) | Step::Gap { .. } => {
+                return Err(PipelineError::NotLinked { number: link.number, hash: link.hash });
+            }
+        }
+    }
+}
+
+fn block_name(raw: &RawBundle) -> String {
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        number: alloy::primitives::U64,
+    }
+    serde_json::from_str::<Numbered>(raw.block.get()).map_or_else(|_| "?".to_owned(), |block| block.number.to_string())
+}

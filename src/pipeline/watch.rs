@@ -1,0 +1,200 @@
+//! Following the head: catch up from the last block that was taken, then take each new one, until told to stop.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+
+use super::{Engine, Judge, PipelineError, now_ms};
+use crate::chain::canonical::{Canonical, Link, Step};
+use crate::ops::Shutdown;
+use crate::source::{Pool, SourceError};
+
+/// How to watch.
+#[derive(Debug, Clone)]
+pub struct WatchOptions {
+    /// Where to begin where nothing was watched yet; none: at the head.
+    pub from_block: Option<u64>,
+    /// How often to ask for the head.
+    pub poll_interval: Duration,
+    /// Blocks in flight while catching up.
+    pub concurrency: usize,
+}
+
+/// Tokens that could not be asked before, asked again in a quiet moment.
+const TOKENS_AT_ONCE: u32 = 16;
+
+/// Watches until `shutdown`; the block in hand is finished first.
+///
+/// # Errors
+/// [`PipelineError`]; an endpoint that fails is no error here: it is tried again, with the lag showing.
+pub async fn watch(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    judge: &Judge,
+    options: &WatchOptions,
+    shutdown: &Shutdown,
+) -> Result<(), PipelineError> {
+    let wake = Notify::new();
+    tokio::select! {
+        outcome = follow_head(engine, pool, judge, options, shutdown, &wake) => outcome,
+        () = pool.ring(&wake) => Ok(()),
+    }
+}
+
+async fn follow_head(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    judge: &Judge,
+    options: &WatchOptions,
+    shutdown: &Shutdown,
+    wake: &Notify,
+) -> Result<(), PipelineError> {
+    let Some(mut chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
+    let mut followed = None;
+    let mut noted = 0;
+    loop {
+        let head = tokio::select! {
+            head = pool.head() => head,
+            () = shutdown.requested() => return Ok(()),
+        };
+        match head {
+            Ok(head) => {
+                let news = followed != Some(head.link.hash);
+                let tags = if news { pool.tags().await } else { None };
+                engine.learn(head.link.number, tags);
+                if now_ms() - noted > 10_000 {
+                    noted = now_ms();
+                    note_endpoints(engine, pool, &head.host, head.link.number)?;
+                }
+                if news {
+                    catch_up(engine, pool, judge, options, shutdown, &mut chain, head.link).await?;
+                } else {
+                    let tokens = engine.store.unasked_tokens(TOKENS_AT_ONCE)?;
+                    engine.ask_tokens(pool, tokens, None).await?;
+                }
+                // Only a head that we hold vouches for what is below it; otherwise it is asked for again.
+                followed = (chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.hash);
+                if followed.is_some() {
+                    engine.settle(&mut chain, head.link.number)?;
+                }
+            }
+            Err(error) => pause(error)?,
+        }
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            () = wake.notified() => {}
+            () = tokio::time::sleep(options.poll_interval) => {}
+        }
+    }
+}
+
+/// Endpoints that fail are tried again; one of another chain, or a missing method, does not get better by that.
+fn pause(error: SourceError) -> Result<(), PipelineError> {
+    match error {
+        SourceError::Unreachable(_) | SourceError::Unknown(_) | SourceError::Unproven { .. } => {
+            tracing::warn!(%error, "waiting");
+            Ok(())
+        }
+        other => Err(other.into()),
+    }
+}
+
+fn note_endpoints(engine: &mut Engine<'_>, pool: &Pool, host: &str, head: u64) -> Result<(), PipelineError> {
+    for (name, traces) in pool.hosts() {
+        let head = (name == host).then_some(head);
+        if head.is_some() || traces.is_some() {
+            engine.store.note_endpoint(name, head, traces, None, now_ms() / 1000)?;
+        }
+    }
+    Ok(())
+}
+
+/// The chain as held so far, with the first block to take where there is none. None where it was told to stop meanwhile.
+async fn begin(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    options: &WatchOptions,
+    shutdown: &Shutdown,
+) -> Result<Option<Canonical>, PipelineError> {
+    if let Some(tip) = engine.store.watch_tip()? {
+        tracing::info!(tip = tip.number, hash = %tip.hash, "going on from the last block taken");
+        if let Some(from) = options.from_block.filter(|from| *from <= tip.number) {
+            tracing::warn!(from, tip = tip.number, "--from-block is below the last block taken: `bolo replay` covers what is older");
+        }
+        return Ok(Some(engine.store.canonical_window(tip.number)?));
+    }
+    // A stop in the middle of a reorg below the first block ever held leaves a place but no block.
+    let first = match engine.store.watch_next()?.or(options.from_block) {
+        Some(from) => from,
+        None => {
+            let head = tokio::select! {
+                head = pool.head() => head?,
+                () = shutdown.requested() => return Ok(None),
+            };
+            tracing::info!(block = head.link.number, "nothing was watched yet: beginning at the head (--from-block begins earlier)");
+            head.link.number
+        }
+    };
+    engine.store.begin_watching(first)?;
+    // An empty window whose next block is `first`: what `catch_up` asks for.
+    Ok(Some(Canonical::starting_at(first, engine.store.finalized()?)))
+}
+
+/// Takes every block up to the head, in order, many in flight.
+async fn catch_up(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    judge: &Judge,
+    options: &WatchOptions,
+    shutdown: &Shutdown,
+    chain: &mut Canonical,
+    head: Link,
+) -> Result<(), PipelineError> {
+    loop {
+        if shutdown.is_requested() {
+            return Ok(());
+        }
+        let next = match chain.step(&head) {
+            Step::Gap { next } => next,
+            Step::Behind => return Ok(()),
+            // Next in line, or the head of another fork.
+            _ => {
+                return match engine.follow(pool, judge, chain, head, None).await {
+                    Ok(_) => Ok(()),
+                    Err(PipelineError::Source(error)) => pause(error),
+                    Err(other) => Err(other),
+                };
+            }
+        };
+        // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
+        let fetches = (next..head.number).map(|number| async move {
+            let link = pool.link_at(number).await?;
+            let prepared = judge.fetch(pool, &link).await?;
+            Ok::<_, PipelineError>((link, prepared))
+        });
+        let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
+        loop {
+            let fetched = tokio::select! {
+                fetched = blocks.next() => fetched,
+                () = shutdown.requested() => return Ok(()),
+            };
+            let (link, prepared) = match fetched {
+                Some(Ok(fetched)) => fetched,
+                Some(Err(PipelineError::Source(error))) => return pause(error),
+                Some(Err(other)) => return Err(other),
+                None => break,
+            };
+            let expected = link.number;
+            match engine.follow(pool, judge, chain, link, Some(prepared)).await {
+                Ok(_) => {}
+                Err(PipelineError::Source(error)) => return pause(error),
+                Err(other) => return Err(other),
+            }
+            if chain.tip().map(|tip| tip.number) != Some(expected) {
+                // A reorg changed what comes next: what is in flight may be of the other fork.
+                break;
+            }
+        }
+    }
+}

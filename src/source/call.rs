@@ -1,0 +1,155 @@
+//! What can go wrong in one call, told apart by what is to be done about it. Nothing here ever shows a URL's path or user,
+//! where providers put their keys.
+
+use std::time::Duration;
+
+use alloy::transports::{RpcError, TransportError, TransportErrorKind};
+use url::Url;
+
+/// Why a call brought no answer that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// Too many requests; try again after that long, where it says so.
+    #[error("throttled{}", .0.map(|after| format!(", asks to wait {after:?}")).unwrap_or_default())]
+    Throttled(Option<Duration>),
+    /// The connection or the HTTP layer failed.
+    #[error("{0}")]
+    Transport(String),
+    /// The connection is gone and has to be made anew.
+    #[error("the connection is gone")]
+    Gone,
+    /// The endpoint does not have this method.
+    #[error("does not have {0}")]
+    Unsupported(String),
+    /// An error inside the answer.
+    #[error("error {code}: {message}")]
+    Rpc {
+        /// JSON-RPC code.
+        code: i64,
+        /// What it says.
+        message: String,
+    },
+    /// It does not know the block: it lags, or has pruned it.
+    #[error("does not know the block")]
+    NotFound,
+    /// An answer of another shape.
+    #[error("answered what cannot be read: {0}")]
+    BadAnswer(String),
+    /// The endpoint is of another chain.
+    #[error("is of chain {0}")]
+    WrongChain(u64),
+}
+
+impl CallError {
+    pub(super) fn from_alloy(error: TransportError, method: &str, url: &str) -> Self {
+        match error {
+            RpcError::ErrorResp(payload) => from_payload(payload.code, &payload.message, method),
+            RpcError::NullResp => Self::NotFound,
+            RpcError::DeserError { err, .. } => Self::BadAnswer(err.to_string()),
+            RpcError::Transport(kind) => match kind {
+                TransportErrorKind::BackendGone => Self::Gone,
+                TransportErrorKind::HttpErrorWithRetryAfter { retry_after, .. } => Self::Throttled(Some(retry_after)),
+                TransportErrorKind::HttpError(error) if error.status == 429 => Self::Throttled(None),
+                TransportErrorKind::HttpError(error) => Self::Transport(format!("HTTP status {}", error.status)),
+                other => Self::Transport(redact(&chain_of(&other), url)),
+            },
+            other => Self::Transport(redact(&other.to_string(), url)),
+        }
+    }
+}
+
+fn from_payload(code: i64, message: &str, method: &str) -> CallError {
+    let lower = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if code == 429 || code == -32005 || says(&["rate limit", "too many requests", "exceeded the quota"]) {
+        return CallError::Throttled(None);
+    }
+    let no_method = says(&["method not found", "does not exist", "not supported", "unsupported", "not available", "not whitelisted", "not allowed"]);
+    if code == -32601 || (no_method && !says(&["block", "header", "state"])) {
+        return CallError::Unsupported(method.to_owned());
+    }
+    if says(&["not found", "unknown block", "header not found"]) {
+        return CallError::NotFound;
+    }
+    CallError::Rpc { code, message: shorten(message) }
+}
+
+/// An error with what caused it, in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    shorten(&text)
+}
+
+fn shorten(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Takes out of a text whatever of the URL could be a secret.
+fn redact(text: &str, url: &str) -> String {
+    let mut text = text.replace(url, &host_of(url));
+    if let Ok(url) = Url::parse(url) {
+        let secrets = url
+            .path_segments()
+            .into_iter()
+            .flatten()
+            .chain(url.query())
+            .chain(url.password())
+            .chain((!url.username().is_empty()).then(|| url.username()))
+            .filter(|part| part.len() > 3);
+        for secret in secrets {
+            text = text.replace(secret, "…");
+        }
+    }
+    text
+}
+
+/// The part of an endpoint's address that may be shown: host and port, or the file name of an IPC path.
+pub(super) fn host_of(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(parsed) if parsed.has_host() => {
+            let host = parsed.host_str().unwrap_or_default();
+            parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        }
+        _ => std::path::Path::new(url).file_name().map_or_else(|| "ipc".to_owned(), |n| n.to_string_lossy().into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_urls_are_never_shown() {
+        let url = "https://user:hunter22@rpc.example.com:8545/v3/abcdef123456?token=zzzz";
+        assert_eq!(host_of(url), "rpc.example.com:8545");
+        let shown = redact(&format!("error for url ({url}) and /v3/abcdef123456 token=zzzz hunter22"), url);
+        for secret in ["abcdef123456", "zzzz", "hunter22"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        assert_eq!(host_of("/run/geth/geth.ipc"), "geth.ipc");
+    }
+
+    #[test]
+    fn errors_inside_answers_are_told_apart() {
+        assert_eq!(from_payload(-32601, "the method x does not exist", "x"), CallError::Unsupported("x".into()));
+        assert_eq!(from_payload(-32005, "limit", "x"), CallError::Throttled(None));
+        assert_eq!(from_payload(-32000, "header not found", "x"), CallError::NotFound);
+        assert!(matches!(from_payload(-32000, "missing trie node", "x"), CallError::Rpc { .. }));
+    }
+}

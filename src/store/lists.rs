@@ -1,0 +1,477 @@
+//! Watchlists: imported versions, single changes, and what is watched now.
+
+use std::collections::HashMap;
+
+use alloy::primitives::Address;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Result, Store, StoreError, address_id, bytes, find_address, meta, set_meta};
+use crate::lists::ParsedEntry;
+use crate::screen::{ListKind, WatchEntry, Watchlist};
+
+const STATE_ACTIVE: i64 = 0;
+const STATE_ENDED: i64 = 1;
+const STATE_REMOVED: i64 = 2;
+const STATE_SUPERSEDED: i64 = 3;
+
+/// A parsed list file on its way into the store.
+#[derive(Debug, Clone)]
+pub struct ListFile<'a> {
+    /// Name of the list.
+    pub list: &'a str,
+    /// Its kind; none keeps the kind that the list has, or `internal` for a new one.
+    pub kind: Option<ListKind>,
+    /// When it was published, unix seconds; none where nobody said so.
+    pub published: Option<i64>,
+    /// Unix seconds of now.
+    pub imported_at: i64,
+    /// Name of the file.
+    pub source: &'a str,
+    /// Its format.
+    pub format: &'a str,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// The good entries.
+    pub entries: &'a [ParsedEntry],
+    /// How many were not.
+    pub rejected: usize,
+}
+
+/// What an import changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImportCounts {
+    /// Entries that were not on the list.
+    pub added: usize,
+    /// Entries with another label, entity, program or date than before.
+    pub changed: usize,
+    /// Entries that the file no longer has: ended, not deleted.
+    pub ended: usize,
+    /// Entries that were there just so.
+    pub unchanged: usize,
+    /// The very same file was imported before: nothing was done.
+    pub same_file: bool,
+}
+
+/// A single entry added by hand.
+#[derive(Debug, Clone)]
+pub struct ManualEntry<'a> {
+    /// Name of the list.
+    pub list: &'a str,
+    /// Its kind, where the list is new or is to change.
+    pub kind: Option<ListKind>,
+    /// The entry.
+    pub entry: &'a ParsedEntry,
+    /// Unix seconds of now.
+    pub now: i64,
+}
+
+/// What adding or removing by hand did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryChange {
+    /// A new entry.
+    Added,
+    /// The address was on the list; its entry says something else now.
+    Changed,
+    /// Nothing to do.
+    Unchanged,
+}
+
+/// An entry as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryRow {
+    /// The address.
+    pub address: Address,
+    /// What the list calls it.
+    pub label: Option<String>,
+    /// Name of the list.
+    pub list: String,
+    /// Its kind.
+    pub kind: ListKind,
+    /// Who is behind it.
+    pub entity: Option<String>,
+    /// Sanctions programs.
+    pub programs: Vec<String>,
+    /// Legal begin, unix seconds.
+    pub listed_from: Option<i64>,
+    /// Legal end, or the day the list no longer had it.
+    pub delisted_on: Option<i64>,
+    /// What it was derived from.
+    pub derived_from: Option<String>,
+}
+
+/// A list as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListRow {
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: ListKind,
+    /// Entries now.
+    pub entries: u64,
+    /// Publication of its newest version, unix seconds.
+    pub published: i64,
+    /// Last change, unix seconds.
+    pub imported_at: i64,
+}
+
+impl Store {
+    /// Takes a file as the whole of its list: adds, changes and ends entries, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::List`] where a newer version is there already.
+    pub fn import_list(&mut self, file: &ListFile<'_>) -> Result<ImportCounts> {
+        let published = file.published.unwrap_or(file.imported_at);
+        self.write(|tx| {
+            let list_id = put_list(tx, file.list, file.kind)?;
+            let newest: Option<(i64, Option<Vec<u8>>, i64)> = tx
+                .prepare_cached(
+                    "SELECT published, sha256, published_given FROM list_versions WHERE list_id = ?1 AND sha256 IS NOT NULL \
+                     ORDER BY published DESC, id DESC LIMIT 1",
+                )?
+                .query_row([list_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            if let Some((newest, sha256, given)) = newest {
+                let same_date = file.published.is_none_or(|p| given != 0 && p == newest);
+                if sha256.as_deref() == Some(&file.sha256) && same_date && !changed_by_hand(tx, list_id)? {
+                    return Ok(ImportCounts { same_file: true, unchanged: file.entries.len(), ..Default::default() });
+                }
+                if published < newest {
+                    return Err(StoreError::List(format!(
+                        "the list {} has a version published {} already: import versions in the order of their dates",
+                        file.list,
+                        crate::lists::show_date(newest)
+                    )));
+                }
+            }
+            let version = put_version(tx, list_id, file, published)?;
+            let counts = replace_entries(tx, list_id, version, file.entries)?;
+            bump_revision(tx)?;
+            Ok(counts)
+        })
+    }
+
+    /// Adds or changes one entry.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn add_entry(&mut self, manual: &ManualEntry<'_>) -> Result<EntryChange> {
+        self.write(|tx| {
+            let list_id = put_list(tx, manual.list, manual.kind)?;
+            let address = address_id(tx, manual.entry.address)?;
+            let old = active_entry(tx, list_id, address)?;
+            if old.as_ref().is_some_and(|(_, facts)| *facts == Facts::of(manual.entry)) {
+                return Ok(EntryChange::Unchanged);
+            }
+            let version = put_manual_version(tx, list_id, "added by hand", manual.now)?;
+            if let Some((id, _)) = &old {
+                end_entry(tx, *id, version, STATE_SUPERSEDED)?;
+            }
+            insert_entry(tx, list_id, address, version, manual.entry)?;
+            bump_revision(tx)?;
+            Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
+        })
+    }
+
+    /// Ends the entries of an address, on one list or on all: they match nothing from now on. Returns how many there were.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn remove_entry(&mut self, address: Address, list: Option<&str>, now: i64) -> Result<usize> {
+        self.write(|tx| {
+            let Some(address) = find_address(tx, address)? else { return Ok(0) };
+            let entries: Vec<(i64, i64)> = tx
+                .prepare_cached(
+                    "SELECT e.id, e.list_id FROM watch_entries e JOIN lists l ON l.id = e.list_id \
+                     WHERE e.address_id = ?1 AND e.state = 0 AND (?2 IS NULL OR l.name = ?2)",
+                )?
+                .query_map(params![address, list], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            for (entry, list_id) in &entries {
+                let version = put_manual_version(tx, *list_id, "removed by hand", now)?;
+                end_entry(tx, *entry, version, STATE_REMOVED)?;
+            }
+            if !entries.is_empty() {
+                bump_revision(tx)?;
+            }
+            Ok(entries.len())
+        })
+    }
+
+    /// Which state the lists are in: rises with every change.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn watch_revision(&self) -> Result<i64> {
+        Ok(meta(&self.conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    /// Everything that screening has to know. Entries that a later version ended still match blocks from before their end.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn watchlist(&self) -> Result<Watchlist> {
+        // Read in one transaction, so that revision and entries are of one state.
+        let tx = self.conn.unchecked_transaction()?;
+        let revision = meta(&tx, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut statement = tx.prepare(
+            "SELECT e.id, x.address, l.kind, e.listed_from, e.delisted_on, \
+                    CASE WHEN v.published_given THEN v.published END, CASE WHEN e.state = 1 THEN ended.published END \
+             FROM watch_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
+             JOIN list_versions v ON v.id = e.first_version LEFT JOIN list_versions ended ON ended.id = e.end_version \
+             WHERE e.state IN (0, 1) ORDER BY l.kind, l.name, e.id",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(WatchEntry {
+                id: row.get(0)?,
+                address: bytes(row, 1)?.into(),
+                kind: ListKind::from_code(row.get(2)?).unwrap_or(ListKind::Internal),
+                listed_from: row.get(3)?,
+                delisted_on: row.get(4)?,
+                known_from: row.get(5)?,
+                ended_on: row.get(6)?,
+            })
+        })?;
+        let entries = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(Watchlist::new(entries, revision))
+    }
+
+    /// Calls `each` with every entry of a list (or of all), as of a time or as of now, by list and address.
+    ///
+    /// # Errors
+    /// Of SQLite, or what `each` returns.
+    pub fn each_entry<E: From<StoreError>>(
+        &self,
+        address: Option<Address>,
+        list: Option<&str>,
+        as_of: Option<i64>,
+        mut each: impl FnMut(EntryRow) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let run = |each: &mut dyn FnMut(EntryRow) -> std::result::Result<(), E>| -> Result<std::result::Result<(), E>> {
+            // As of a time: what the version in force then had, and was not yet delisted.
+            let mut statement = self.conn.prepare_cached(
+                "SELECT x.address, e.label, l.name, l.kind, e.entity, e.programs, e.listed_from, \
+                        coalesce(e.delisted_on, CASE WHEN e.state IN (1, 2) THEN ended.published END), e.derived_from \
+                 FROM watch_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
+                 JOIN list_versions v ON v.id = e.first_version LEFT JOIN list_versions ended ON ended.id = e.end_version \
+                 WHERE (?1 IS NULL OR x.address = ?1) AND (?2 IS NULL OR l.name = ?2) \
+                   AND CASE WHEN ?3 IS NULL THEN e.state = 0 ELSE \
+                       coalesce(e.listed_from, v.published) <= ?3 AND coalesce(ended.published, ?3 + 1) > ?3 \
+                       AND coalesce(e.delisted_on, ?3 + 1) > ?3 END \
+                 ORDER BY l.name, x.address, e.id",
+            )?;
+            let mut rows = statement.query(params![address.as_ref().map(|a| a.as_slice()), list, as_of])?;
+            while let Some(row) = rows.next()? {
+                let programs: String = row.get(5)?;
+                let entry = EntryRow {
+                    address: bytes(row, 0)?.into(),
+                    label: row.get(1)?,
+                    list: row.get(2)?,
+                    kind: ListKind::from_code(row.get(3)?).unwrap_or(ListKind::Internal),
+                    entity: row.get(4)?,
+                    programs: serde_json::from_str(&programs).unwrap_or_default(),
+                    listed_from: row.get(6)?,
+                    delisted_on: row.get(7)?,
+                    derived_from: row.get(8)?,
+                };
+                if let Err(error) = each(entry) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        };
+        run(&mut each).map_err(E::from)?
+    }
+
+    /// The lists with their ages.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn lists(&self) -> Result<Vec<ListRow>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT l.name, l.kind, (SELECT count(*) FROM watch_entries e WHERE e.list_id = l.id AND e.state = 0), \
+                    max(v.published), max(v.imported_at) \
+             FROM lists l JOIN list_versions v ON v.list_id = l.id GROUP BY l.id ORDER BY l.name",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(ListRow {
+                name: row.get(0)?,
+                kind: ListKind::from_code(row.get(1)?).unwrap_or(ListKind::Internal),
+                entries: super::chain_int(row.get(2)?),
+                published: row.get(3)?,
+                imported_at: row.get(4)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// What an entry says, to tell whether it changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Facts {
+    label: Option<String>,
+    entity: Option<String>,
+    programs: String,
+    listed_from: Option<i64>,
+    delisted_on: Option<i64>,
+    derived_from: Option<String>,
+}
+
+impl Facts {
+    fn of(entry: &ParsedEntry) -> Self {
+        Self {
+            label: entry.label.clone(),
+            entity: entry.entity.clone(),
+            programs: programs(entry),
+            listed_from: entry.listed_from,
+            delisted_on: entry.delisted_on,
+            derived_from: entry.derived_from.clone(),
+        }
+    }
+}
+
+fn programs(entry: &ParsedEntry) -> String {
+    serde_json::to_string(&entry.programs).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<i64> {
+    let known: Option<i64> =
+        conn.prepare_cached("SELECT id FROM lists WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
+    match (known, kind) {
+        (Some(id), Some(kind)) => {
+            let changed = conn
+                .prepare_cached("UPDATE lists SET kind = ?2 WHERE id = ?1 AND kind <> ?2")?
+                .execute(params![id, kind.code()])?;
+            if changed > 0 {
+                bump_revision(conn)?;
+            }
+            Ok(id)
+        }
+        (Some(id), None) => Ok(id),
+        (None, kind) => {
+            conn.prepare_cached("INSERT INTO lists (name, kind) VALUES (?1, ?2)")?
+                .execute(params![name, kind.unwrap_or(ListKind::Internal).code()])?;
+            Ok(conn.last_insert_rowid())
+        }
+    }
+}
+
+fn put_version(conn: &Connection, list_id: i64, file: &ListFile<'_>, published: i64) -> Result<i64> {
+    conn.prepare_cached(
+        "INSERT INTO list_versions (list_id, published, published_given, imported_at, source, format, sha256, accepted, rejected) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        list_id,
+        published,
+        file.published.is_some(),
+        file.imported_at,
+        file.source,
+        file.format,
+        file.sha256,
+        file.entries.len() as i64,
+        file.rejected as i64,
+    ])?;
+    Ok(conn.last_insert_rowid())
+}
+
+fn put_manual_version(conn: &Connection, list_id: i64, source: &str, now: i64) -> Result<i64> {
+    conn.prepare_cached(
+        "INSERT INTO list_versions (list_id, published, published_given, imported_at, source, format, accepted, rejected) \
+         VALUES (?1, ?2, 0, ?2, ?3, 'manual', 1, 0)",
+    )?
+    .execute(params![list_id, now, source])?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Whether the newest version is a change by hand: then the same file is not without effect.
+fn changed_by_hand(conn: &Connection, list_id: i64) -> Result<bool> {
+    Ok(conn
+        .prepare_cached("SELECT sha256 IS NULL FROM list_versions WHERE list_id = ?1 ORDER BY id DESC LIMIT 1")?
+        .query_row([list_id], |row| row.get(0))
+        .optional()?
+        .unwrap_or(false))
+}
+
+fn active_entry(conn: &Connection, list_id: i64, address: i64) -> Result<Option<(i64, Facts)>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT id, label, entity, programs, listed_from, delisted_on, derived_from FROM watch_entries \
+             WHERE list_id = ?1 AND address_id = ?2 AND state = 0",
+        )?
+        .query_row([list_id, address], |row| {
+            let facts = Facts {
+                label: row.get(1)?,
+                entity: row.get(2)?,
+                programs: row.get(3)?,
+                listed_from: row.get(4)?,
+                delisted_on: row.get(5)?,
+                derived_from: row.get(6)?,
+            };
+            Ok((row.get(0)?, facts))
+        })
+        .optional()?)
+}
+
+fn insert_entry(conn: &Connection, list_id: i64, address: i64, version: i64, entry: &ParsedEntry) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, \
+         first_version, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        list_id,
+        address,
+        entry.label,
+        entry.entity,
+        programs(entry),
+        entry.listed_from,
+        entry.delisted_on,
+        entry.derived_from,
+        version,
+        STATE_ACTIVE,
+    ])?;
+    Ok(())
+}
+
+fn end_entry(conn: &Connection, id: i64, version: i64, state: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE watch_entries SET state = ?3, end_version = ?2 WHERE id = ?1")?
+        .execute([id, version, state])?;
+    Ok(())
+}
+
+/// Makes the list hold just these entries.
+fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[ParsedEntry]) -> Result<ImportCounts> {
+    let mut counts = ImportCounts::default();
+    // What the list holds now, by address; what is left at the end is what the file no longer has.
+    let mut held: HashMap<i64, i64> = conn
+        .prepare_cached("SELECT address_id, id FROM watch_entries WHERE list_id = ?1 AND state = 0")?
+        .query_map([list_id], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let any_held = !held.is_empty();
+    for entry in entries {
+        let address = address_id(conn, entry.address)?;
+        let old = if any_held { active_entry(conn, list_id, address)? } else { None };
+        held.remove(&address);
+        match old {
+            Some((_, facts)) if facts == Facts::of(entry) => {
+                counts.unchanged += 1;
+                continue;
+            }
+            Some((id, _)) => {
+                end_entry(conn, id, version, STATE_SUPERSEDED)?;
+                counts.changed += 1;
+            }
+            None => counts.added += 1,
+        }
+        insert_entry(conn, list_id, address, version, entry)?;
+    }
+    for id in held.values() {
+        end_entry(conn, *id, version, STATE_ENDED)?;
+        counts.ended += 1;
+    }
+    Ok(counts)
+}
+
+fn bump_revision(conn: &Connection) -> Result<()> {
+    let now: i64 = meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
+    set_meta(conn, "watch_revision", &(now + 1).to_string())
+}

@@ -1,0 +1,139 @@
+//! The schema and the way to it from older files: stepwise, append-only, by `user_version`.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Result, StoreError};
+
+/// The whole present schema.
+const SCHEMA: &str = include_str!("../../schema.sql");
+
+/// `application_id` of the file: "bolo" in ASCII.
+const APPLICATION_ID: i64 = 0x626f_6c6f;
+
+/// Each step brings a file from its place's version to the next: version 1 is schema.sql as first released.
+const STEPS: [&str; 0] = [];
+
+/// The version of [`SCHEMA`].
+const VERSION: i64 = 1 + STEPS.len() as i64;
+
+fn version(conn: &Connection) -> Result<i64> {
+    Ok(conn.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Refuses files that are not ours or are newer than this build, before anything is written.
+pub(super) fn check_kind(conn: &Connection, path: &Path) -> Result<()> {
+    let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION_ID {
+        let detail = "it is a SQLite database, but not one of bolo's".to_owned();
+        return Err(StoreError::Unusable { path: path.to_owned(), detail });
+    }
+    let found = version(conn)?;
+    if found > VERSION {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, known: VERSION });
+    }
+    Ok(())
+}
+
+/// For reading: the schema must be there and be this one.
+pub(super) fn check(conn: &Connection, path: &Path) -> Result<()> {
+    check_kind(conn, path)?;
+    let found = version(conn)?;
+    if found == VERSION {
+        return Ok(());
+    }
+    let detail = match found {
+        0 => "it is empty: run `bolo watch`, `bolo replay` or `bolo watchlist import` first".to_owned(),
+        _ => format!("its schema is version {found}; `bolo watch` or `bolo replay` brings it to {VERSION}"),
+    };
+    Err(StoreError::Unusable { path: path.to_owned(), detail })
+}
+
+/// Makes the schema, or brings it up to date, all or nothing.
+pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+    if version(conn)? == VERSION {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Another process may have done it while this one waited for the lock.
+    check_kind(&tx, path)?;
+    let found = version(&tx)?;
+    if found == 0 {
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.execute_batch(SCHEMA)?;
+    } else {
+        for step in STEPS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
+            tx.execute_batch(step)?;
+        }
+    }
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{ActivityKind, Plane};
+    use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
+
+    /// Version 1 as it was released: what the steps start from. Never changed.
+    const FIRST: &str = include_str!("../../schema.sql");
+
+    fn objects(conn: &Connection) -> Vec<(String, String)> {
+        let mut statement =
+            conn.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name").unwrap();
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(|row| row.unwrap()).collect()
+    }
+
+    #[test]
+    fn a_migrated_file_equals_a_fresh_one() {
+        let mut fresh = Connection::open_in_memory().unwrap();
+        migrate(&mut fresh, Path::new("fresh")).unwrap();
+        let mut old = Connection::open_in_memory().unwrap();
+        old.execute_batch(FIRST).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        migrate(&mut old, Path::new("old")).unwrap();
+        assert_eq!(objects(&fresh), objects(&old));
+        assert_eq!(version(&old).unwrap(), VERSION);
+    }
+
+    #[test]
+    fn a_newer_file_and_a_foreign_one_are_refused() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        conn.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 2, known: 1, .. })));
+        let foreign = Connection::open_in_memory().unwrap();
+        foreign.execute_batch("CREATE TABLE t (a)").unwrap();
+        assert!(matches!(check_kind(&foreign, Path::new("x")), Err(StoreError::Unusable { .. })));
+    }
+
+    #[test]
+    fn the_words_in_the_schema_are_those_of_the_code() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        let words = |topic: &str| -> Vec<(u8, String)> {
+            let mut statement =
+                conn.prepare("SELECT code, word FROM words WHERE topic = ?1 ORDER BY code").unwrap();
+            statement.query_map([topic], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(|r| r.unwrap()).collect()
+        };
+        macro_rules! same {
+            ($topic:literal, $named:ty) => {
+                let all: Vec<_> = <$named>::ALL.iter().map(|(v, word)| (v.code(), (*word).to_owned())).collect();
+                assert_eq!(words($topic), all, $topic);
+            };
+        }
+        same!("status", AlertStatus);
+        same!("plane", Plane);
+        same!("kind", ActivityKind);
+        same!("direction", Direction);
+        same!("severity", Severity);
+        same!("triage", TriageClass);
+        same!("designation", Designation);
+        same!("list_kind", ListKind);
+    }
+}

@@ -1,0 +1,318 @@
+//! The one SQLite file in which everything ends up, and the only room that speaks SQL.
+//!
+//! A block and all that came of it is one transaction; a revert is its twin. Progress is a block's number *and* hash, committed
+//! with the rows it stands for. Writing the chain is for one process at a time ([`WriterLock`]); lists may be changed meanwhile.
+
+mod blocks;
+mod lists;
+mod migrate;
+mod query;
+mod status;
+mod tokens;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+
+pub use blocks::{BlockRecord, Committed, Settled, TransactionFacts};
+pub use lists::{EntryChange, EntryRow, ImportCounts, ListFile, ListRow, ManualEntry};
+pub use query::{AlertFilter, AlertRow, AmountFilter, AssetFilter, AssetRow, MatchedEntry, Order, TxRow};
+pub use status::{CoverageRange, EndpointRow, RangeCoverage, Status};
+pub use tokens::TokenFacts;
+
+/// Why the store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such file, and the command does not make one.
+    #[error("there is no database at {}: run `bolo watch`, `bolo replay` or `bolo watchlist import` first, or name another with --db", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be opened or written at all.
+    #[error("the database {} cannot be used: {detail}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+    /// Made by a newer bolo.
+    #[error("the database {} has schema version {found}, this bolo knows up to {known}: use the newer bolo", path.display())]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this build knows.
+        known: i64,
+    },
+    /// Another process writes the chain.
+    #[error("the database {} is in use by another `bolo watch` or `bolo replay`: stop that one first, or use another --db", .0.display())]
+    Locked(PathBuf),
+    /// The database holds another chain.
+    #[error("the database holds chain {found}, not chain {expected}: name another file with --db")]
+    OtherChain {
+        /// The chain of the database.
+        found: u64,
+        /// The chain that was asked for.
+        expected: u64,
+    },
+    /// A block contradicts one that is final, or that may not be replaced.
+    #[error("block {number} ({found}) contradicts what is stored and final: {held}")]
+    Contradiction {
+        /// Number of the block.
+        number: u64,
+        /// Hash of the block that was to be stored.
+        found: B256,
+        /// The stored block that it contradicts.
+        held: String,
+    },
+    /// The watchlist changed since the block was screened: screen it again.
+    #[error("the watchlist changed meanwhile")]
+    StaleWatchlist,
+    /// A list file that is older than what the list has already.
+    #[error("{0}")]
+    List(String),
+    /// The disk is full: the block in hand was not stored, all before it was.
+    #[error("the disk is full at {}: nothing is lost or half written; make room and start again", .0.display())]
+    DiskFull(PathBuf),
+    /// Anything else that SQLite says.
+    #[error("the database failed: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Whether the file itself is of no use (exit code 5), rather than what was asked of it.
+    pub fn is_unusable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unusable { .. } | Self::NewerSchema { .. } | Self::Locked(_) | Self::DiskFull(_) | Self::Sqlite(_)
+        )
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Result of a store call.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a process wants of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read what is there; the file must exist.
+    Read,
+    /// Write lists or blocks; the file is made where it does not exist. `durable` syncs at each commit (watching): otherwise the
+    /// last commits may be lost with the power, in order, and are made again by the replay.
+    Write {
+        /// Sync at each commit.
+        durable: bool,
+    },
+}
+
+/// Held by the one process that writes blocks, for as long as it lives; the system lets go of it at a crash.
+#[derive(Debug)]
+pub struct WriterLock {
+    _file: File,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    conn: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the file, makes or migrates its schema where it may be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::NewerSchema`], [`StoreError::Unusable`].
+    pub fn open(path: &Path, access: Access) -> Result<Self> {
+        let unusable = |error: rusqlite::Error| error_at(path, error);
+        let flags = match access {
+            Access::Read if !path.exists() => return Err(StoreError::Missing(path.to_owned())),
+            // Reading a WAL database may have to make its index file, so it is opened for writing where that is possible.
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Access::Write { .. } => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        };
+        let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(unusable)?;
+        conn.busy_timeout(Duration::from_secs(10)).map_err(unusable)?;
+        let mut store = Self { conn, path: path.to_owned() };
+        store.prepare(access).map_err(|error| match error {
+            StoreError::Sqlite(error) => error_at(path, error),
+            other => other,
+        })?;
+        Ok(store)
+    }
+
+    fn prepare(&mut self, access: Access) -> Result<()> {
+        self.conn.pragma_update(None, "foreign_keys", true)?;
+        self.conn.set_prepared_statement_cache_capacity(128);
+        query::add_functions(&self.conn)?;
+        match access {
+            Access::Read => migrate::check(&self.conn, &self.path),
+            Access::Write { durable } => {
+                if self.conn.is_readonly(rusqlite::MAIN_DB)? {
+                    return Err(self.unusable("it is read-only"));
+                }
+                migrate::check_kind(&self.conn, &self.path)?;
+                self.conn.pragma_update(None, "journal_mode", "wal")?;
+                self.conn.pragma_update(None, "synchronous", if durable { "full" } else { "normal" })?;
+                migrate::migrate(&mut self.conn, &self.path)
+            }
+        }
+    }
+
+    fn unusable(&self, detail: &str) -> StoreError {
+        StoreError::Unusable { path: self.path.clone(), detail: detail.to_owned() }
+    }
+
+    /// Makes this process the one that writes blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] where another is.
+    pub fn lock_for_writing(path: &Path) -> Result<WriterLock> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock_path = PathBuf::from(name);
+        let failed = |error: std::io::Error| StoreError::Unusable {
+            path: path.to_owned(),
+            detail: format!("{}: {error}", lock_path.display()),
+        };
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(WriterLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says what SQLite's error means for this file.
+    fn explain(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Sqlite(error) => error_at(&self.path, error),
+            other => other,
+        }
+    }
+
+    /// Runs `work` in one transaction that takes the write lock at once.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let outcome = (|| {
+            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        })();
+        outcome.map_err(|error| self.explain(error))
+    }
+
+    /// The chain of this database, once one is bound.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn chain_id(&self) -> Result<Option<u64>> {
+        Ok(meta(&self.conn, "chain_id")?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Binds the database to a chain for good.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherChain`] where it is bound to another.
+    pub fn bind_chain(&mut self, chain_id: u64) -> Result<()> {
+        match self.chain_id()? {
+            Some(found) if found != chain_id => Err(StoreError::OtherChain { found, expected: chain_id }),
+            Some(_) => Ok(()),
+            None => self.write(|tx| set_meta(tx, "chain_id", &chain_id.to_string())),
+        }
+    }
+}
+
+fn error_at(path: &Path, error: rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly};
+    let detail = match error.sqlite_error_code() {
+        Some(DiskFull) => return StoreError::DiskFull(path.to_owned()),
+        Some(NotADatabase) => "it is no SQLite database".to_owned(),
+        Some(DatabaseCorrupt) => "it is damaged; restore a copy, or replay into a new file".to_owned(),
+        Some(ReadOnly) => "it is read-only".to_owned(),
+        Some(CannotOpen) => "it cannot be opened here (folder missing, or no permission)".to_owned(),
+        Some(DatabaseBusy) => "another process has been writing to it for over 10 seconds".to_owned(),
+        Some(rusqlite::ErrorCode::SystemIoFailure) if disk_is_full(path) => return StoreError::DiskFull(path.to_owned()),
+        _ => return StoreError::Sqlite(error),
+    };
+    StoreError::Unusable { path: path.to_owned(), detail }
+}
+
+/// SQLite tells a full disk as an I/O failure where it cannot grow its shared-memory file: try to write a few pages beside it.
+fn disk_is_full(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".probe");
+    let probe = PathBuf::from(name);
+    let full = std::fs::write(&probe, [0u8; 65536])
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+    let _ = std::fs::remove_file(&probe);
+    full
+}
+
+fn meta(conn: &Connection, key: &str) -> Result<Option<String>> {
+    Ok(conn.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?)
+}
+
+fn set_meta(conn: &Connection, key: &str, value: &str) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute([key, value])?;
+    Ok(())
+}
+
+/// The id of an address, which is added where it is new.
+fn address_id(conn: &Connection, address: Address) -> Result<i64> {
+    let found = find_address(conn, address)?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    conn.prepare_cached("INSERT INTO addresses (address) VALUES (?1)")?.execute([address.as_slice()])?;
+    Ok(conn.last_insert_rowid())
+}
+
+fn find_address(conn: &Connection, address: Address) -> Result<Option<i64>> {
+    Ok(conn
+        .prepare_cached("SELECT id FROM addresses WHERE address = ?1")?
+        .query_row([address.as_slice()], |row| row.get(0))
+        .optional()?)
+}
+
+/// Blobs of a fixed length out of a row.
+fn bytes<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<[u8; N]> {
+    let blob = row.get_ref(column)?.as_blob()?;
+    blob.try_into().map_err(|_| {
+        rusqlite::Error::InvalidColumnType(column, format!("blob of {} bytes", blob.len()), rusqlite::types::Type::Blob)
+    })
+}
+
+fn maybe_bytes<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<[u8; N]>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => bytes(row, column).map(Some),
+    }
+}
+
+/// Numbers of the chain fit: SQLite has 63 bits.
+fn sql_int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn chain_int(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
