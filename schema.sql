@@ -110,6 +110,8 @@ CREATE TABLE activities (
     UNIQUE (block_id, location)
 ) STRICT;
 
+-- Serves query --tx, and finding the alert that a reorg moved.
+CREATE INDEX activities_by_tx ON activities (tx_id) WHERE tx_id IS NOT NULL;
 -- Serves query --asset.
 CREATE INDEX activities_by_token ON activities (token_address_id) WHERE token_address_id IS NOT NULL;
 

@@ -549,10 +549,11 @@ fn put_transaction(conn: &Connection, block_id: i64, index: u32, facts: &Transac
 /// The alert of the same transaction, place in it and watched address in the block that was orphaned last.
 fn replaced(conn: &Connection, facts: &TransactionFacts, alert: &Alert, watched: i64) -> Result<Option<[u8; 32]>> {
     let mut statement = conn.prepare_cached(
+        // CROSS JOIN keeps the order: by the hash, then what is orphaned (mostly nothing), then its movements.
         "SELECT a.alert_id, a.location, t.first_log_index FROM transactions t \
-         JOIN blocks b ON b.id = t.block_id AND b.status = 3 \
-         JOIN activities m ON m.tx_id = t.id \
-         JOIN alerts a ON a.activity_id = m.id AND a.watched_id = ?2 \
+         CROSS JOIN blocks b ON b.id = t.block_id AND b.status = 3 \
+         CROSS JOIN activities m ON m.tx_id = t.id \
+         CROSS JOIN alerts a ON a.activity_id = m.id AND a.watched_id = ?2 \
          WHERE t.hash = ?1 ORDER BY b.id DESC",
     )?;
     let wanted = place_in_transaction(&alert.activity.location.encode(), facts.first_log_index);
