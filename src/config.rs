@@ -67,9 +67,9 @@ pub struct ChainFacts {
 pub fn chain_facts(chain_id: u64) -> ChainFacts {
     let named = Chain::from_id(chain_id).named();
     ChainFacts {
-        native_symbol: named.and_then(|chain| chain.native_currency_symbol()).unwrap_or("ETH").to_owned(),
-        wrapped_native: named.and_then(|chain| chain.wrapped_native_token()).into_iter().collect(),
-        block_time: named.and_then(|chain| chain.average_blocktime_hint()),
+        native_symbol: named.and_then(alloy_chains::NamedChain::native_currency_symbol).unwrap_or("ETH").to_owned(),
+        wrapped_native: named.and_then(alloy_chains::NamedChain::wrapped_native_token).into_iter().collect(),
+        block_time: named.and_then(alloy_chains::NamedChain::average_blocktime_hint),
     }
 }
 
@@ -79,7 +79,7 @@ pub fn chain_facts(chain_id: u64) -> ChainFacts {
 /// One line that says how to write it.
 pub fn parse_chain(text: &str) -> Result<u64, String> {
     text.parse::<Chain>()
-        .map(|chain| chain.id())
+        .map(Chain::id)
         .map_err(|_| format!("{text:?} is no chain that is known by name: write its id, like 1 for Ethereum's mainnet"))
 }
 

@@ -113,7 +113,11 @@ impl Canonical {
         let Some(parent) = block.number.checked_sub(1) else { return too_deep };
         match self.hash_at(parent) {
             Some(held) if held == block.parent_hash => {
-                if is_final(block.number) { too_deep } else { Step::Revert { above: parent } }
+                if is_final(block.number) {
+                    too_deep
+                } else {
+                    Step::Revert { above: parent }
+                }
             }
             Some(_) if !is_final(parent) && (parent > floor || self.origin) => Step::NeedParent(block.parent_hash),
             None if self.origin && !is_final(block.number) => Step::Revert { above: parent },

@@ -257,9 +257,10 @@ fn flat(traces: Vec<FlatTrace>, transactions: &[VerifiedTransaction]) -> Result<
         };
         let Some(from) = from else { return Err(refused(Some(at as u64), "a frame without from", "an address")) };
         // Frames come top down: the nearest one above has been seen and bears its own ancestors' failure.
-        let above = trace.trace_address.split_last().is_some_and(|(_, path)| {
-            frames.iter().rev().find(|f| f.trace_address == path).is_some_and(|f| f.reverted)
-        });
+        let above = trace
+            .trace_address
+            .split_last()
+            .is_some_and(|(_, path)| frames.iter().rev().find(|f| f.trace_address == path).is_some_and(|f| f.reverted));
         frames.push(Frame {
             trace_address: trace.trace_address,
             kind,

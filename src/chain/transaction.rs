@@ -16,8 +16,7 @@ impl RpcTransaction {
     /// [`VerifyError::UnknownTransactionType`] where it does not fit in a byte.
     pub fn type_byte(&self, index: u64) -> Result<u8, VerifyError> {
         let value = self.tx_type.unwrap_or(U64::ZERO);
-        u8::try_from(value.to::<u64>())
-            .map_err(|_| VerifyError::UnknownTransactionType { index, tx_type: value.to() })
+        u8::try_from(value.to::<u64>()).map_err(|_| VerifyError::UnknownTransactionType { index, tx_type: value.to() })
     }
 
     /// The consensus form. The hash is the claimed one and is yet to be compared with the computed one.
@@ -111,10 +110,7 @@ impl RpcTransaction {
                     to: call_target()?,
                     value: self.value,
                     access_list: access_list()?,
-                    authorization_list: self
-                        .authorization_list
-                        .clone()
-                        .ok_or_else(|| missing("authorizationList"))?,
+                    authorization_list: self.authorization_list.clone().ok_or_else(|| missing("authorizationList"))?,
                     input: self.input.clone(),
                 },
                 signature,

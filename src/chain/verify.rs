@@ -6,9 +6,7 @@
 //! Cheap things first, signatures last. What no hash covers is listed in the README: `totalDifficulty`, the hashes of ommers,
 //! and traces.
 
-use alloy::consensus::proofs::{
-    calculate_receipt_root, calculate_transaction_root, calculate_withdrawals_root,
-};
+use alloy::consensus::proofs::{calculate_receipt_root, calculate_transaction_root, calculate_withdrawals_root};
 use alloy::consensus::transaction::SignerRecoverable;
 use alloy::consensus::{
     EMPTY_OMMER_ROOT_HASH, Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _,
@@ -285,7 +283,7 @@ pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, 
     let withdrawals = verify_withdrawals(&header, &body)?;
     let envelopes = verify_transactions(&header, &body, expected.chain_id)?;
     verify_size(&header, &body, &envelopes)?;
-    let transactions = verify_receipts(&header, hash, &body, &envelopes, receipts)?;
+    let transactions = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
     let (frames, traces_refused) = accept_traces(traces, &transactions);
     Ok(VerifiedBlock { hash, header, transactions, withdrawals, frames, traces_refused, proof: Proof::Proven })
 }
@@ -373,7 +371,11 @@ fn verify_size(header: &Header, body: &RpcBody, envelopes: &[Envelope]) -> Resul
     };
     let length = list(header.length() + list(transactions) + list(0) + withdrawals);
     let stated = stated.to::<u64>();
-    if stated.checked_add(1) == Some(length as u64) { Ok(()) } else { same(Part::BlockSize, None, stated, length as u64) }
+    if stated.checked_add(1) == Some(length as u64) {
+        Ok(())
+    } else {
+        same(Part::BlockSize, None, stated, length as u64)
+    }
 }
 
 /// Whether the header is of a fork that counts a block's gas otherwise than its receipts do (EIP-7778, EIP-8037): known by the
@@ -387,14 +389,14 @@ fn verify_receipts(
     hash: B256,
     body: &RpcBody,
     envelopes: &[Envelope],
-    receipts: Vec<RpcReceipt>,
+    receipts: &[RpcReceipt],
 ) -> Result<Vec<VerifiedTransaction>, VerifyError> {
     same(Part::ReceiptCount, None, receipts.len(), envelopes.len())?;
     let mut consensus = Vec::with_capacity(receipts.len());
     let mut bloom = Bloom::ZERO;
     let mut log_index = 0u64;
     let mut gas_before = 0u64;
-    for ((index, receipt), (tx, envelope)) in (0u64..).zip(&receipts).zip(body.transactions.iter().zip(envelopes)) {
+    for ((index, receipt), (tx, envelope)) in (0u64..).zip(receipts).zip(body.transactions.iter().zip(envelopes)) {
         let at = Some(index);
         same(Part::ReceiptOrder, at, receipt.transaction_hash, tx.hash)?;
         same(Part::ReceiptOrder, at, receipt.transaction_index.to(), index)?;
@@ -415,7 +417,7 @@ fn verify_receipts(
         gas_before = cumulative;
         let paid = effective_gas_price(envelope, header.base_fee_per_gas);
         same_if_stated(Part::GasPrice, at, receipt.effective_gas_price.map(|p| p.to()), paid)?;
-        verify_blob_gas(receipt, envelope, &receipts, index)?;
+        verify_blob_gas(receipt, envelope, receipts, index)?;
         log_index = verify_log_positions(receipt, tx, header, hash, index, log_index)?;
         let with_bloom = consensus_receipt(receipt, index)?;
         same_if_stated(Part::LogsBloom, at, receipt.logs_bloom, with_bloom.logs_bloom)?;
@@ -489,7 +491,8 @@ fn verify_blob_gas(
     match envelope.max_fee_per_blob_gas() {
         Some(max) if price > max || price == 0 => Err(mismatch(Part::BlobGas, at, price, format!("1 to {max}"))),
         Some(_) => {
-            let first = all.iter().filter(|r| r.blob_gas_used.is_some_and(|g| !g.is_zero())).find_map(|r| r.blob_gas_price);
+            let first =
+                all.iter().filter(|r| r.blob_gas_used.is_some_and(|g| !g.is_zero())).find_map(|r| r.blob_gas_price);
             first.map_or(Ok(()), |first| same(Part::BlobGas, at, price, first.to()))
         }
         None => Ok(()),
@@ -544,12 +547,7 @@ fn consensus_log(log: &super::bundle::RpcLog) -> Result<Log, String> {
 }
 
 /// The address of a created contract follows from signer and nonce. Nodes differ on failed creations, where some say null.
-fn verify_created(
-    tx: &RpcTransaction,
-    receipt: &RpcReceipt,
-    signer: Address,
-    index: u64,
-) -> Result<(), VerifyError> {
+fn verify_created(tx: &RpcTransaction, receipt: &RpcReceipt, signer: Address, index: u64) -> Result<(), VerifyError> {
     let expected = tx.to.is_none().then(|| signer.create(tx.nonce.to()));
     let odd = |stated: Option<Address>| mismatch(Part::ContractAddress, Some(index), shown(stated), shown(expected));
     match (receipt.contract_address, expected) {
@@ -633,4 +631,3 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
         proof: Proof::Unproven,
     })
 }
-

@@ -84,7 +84,7 @@ impl Command {
 
 /// Where blocks come from.
 #[derive(Debug, Args)]
-pub struct SourceArgs {
+pub(super) struct SourceArgs {
     /// An endpoint: http, https, ws, wss, or the path of an IPC socket. Repeat it for more: what fails at one is asked of the next
     #[arg(short, long, env = "ETH_RPC_URL", value_delimiter = ',', hide_env_values = true, value_name = "URL")]
     pub rpc_url: Vec<String>,
@@ -110,7 +110,7 @@ pub struct SourceArgs {
 
 /// Whether traces are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TraceArg {
+pub(super) enum TraceArg {
     /// Where an endpoint has them.
     Auto,
     /// A block without them is not taken.
@@ -172,7 +172,7 @@ pub struct RecordArgs {
 
 /// Form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people.
     Table,
     /// A JSON array.
@@ -185,7 +185,7 @@ pub enum Format {
 
 /// Order of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OrderArg {
+pub(super) enum OrderArg {
     /// Oldest first.
     Asc,
     /// Newest first.
@@ -271,7 +271,7 @@ pub struct WatchlistArgs {
 
 /// What can be done with lists.
 #[derive(Debug, Subcommand)]
-pub enum WatchlistCommand {
+pub(super) enum WatchlistCommand {
     /// Take each file as the whole of its list: entries it no longer has are ended, never deleted
     Import(ImportArgs),
     /// Add one address
@@ -286,7 +286,7 @@ pub enum WatchlistCommand {
 
 /// `bolo watchlist import`.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+pub(super) struct ImportArgs {
     /// Files: one address a line with an optional label, CSV with a header, or a JSON array; - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
@@ -312,7 +312,7 @@ pub struct ImportArgs {
 
 /// `bolo watchlist add`.
 #[derive(Debug, Args)]
-pub struct AddArgs {
+pub(super) struct AddArgs {
     /// The address
     #[arg(value_name = "ADDRESS")]
     pub(super) address: String,
@@ -338,7 +338,7 @@ pub struct AddArgs {
 
 /// `bolo watchlist remove`.
 #[derive(Debug, Args)]
-pub struct RemoveArgs {
+pub(super) struct RemoveArgs {
     /// The address
     #[arg(value_name = "ADDRESS")]
     pub(super) address: String,
@@ -349,7 +349,7 @@ pub struct RemoveArgs {
 
 /// `bolo watchlist show`.
 #[derive(Debug, Args)]
-pub struct ShowArgs {
+pub(super) struct ShowArgs {
     /// Only that list
     #[arg(long, value_name = "NAME")]
     pub(super) list: Option<String>,
@@ -363,7 +363,7 @@ pub struct ShowArgs {
 
 /// `bolo watchlist check`.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Addresses, in any case
     #[arg(required = true, value_name = "ADDRESS")]
     pub(super) addresses: Vec<String>,
@@ -385,7 +385,7 @@ pub struct StatusArgs {
 
 /// Form of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
+pub(super) enum StatusFormat {
     /// For people.
     Table,
     /// A JSON object.

@@ -41,7 +41,10 @@ impl From<SourceError> for Failure {
         let code = match &error {
             SourceError::Unproven { .. } => 4,
             SourceError::Unreachable(_) | SourceError::Unknown(_) => 75,
-            SourceError::WrongChain { .. } | SourceError::NoTraces | SourceError::BadUrl(_) | SourceError::Archive(_) => 1,
+            SourceError::WrongChain { .. }
+            | SourceError::NoTraces
+            | SourceError::BadUrl(_)
+            | SourceError::Archive(_) => 1,
         };
         Self { code, message: error.to_string() }
     }
@@ -52,7 +55,9 @@ impl From<PipelineError> for Failure {
         match error {
             PipelineError::Source(error) => error.into(),
             PipelineError::Store(error) => error.into(),
-            PipelineError::TooDeep { .. } | PipelineError::NotLinked { .. } => Self { code: 4, message: error.to_string() },
+            PipelineError::TooDeep { .. } | PipelineError::NotLinked { .. } => {
+                Self { code: 4, message: error.to_string() }
+            }
             PipelineError::Output(error) => error.into(),
             PipelineError::Worker(_) => Self { code: 75, message: error.to_string() },
         }

@@ -239,7 +239,17 @@ impl AlertPrinter {
             Format::Table | Format::Jsonl => {}
         }
         let table = plain_table([
-            "TIME (UTC)", "BLOCK", "STATUS", "SEVERITY", "KIND", "WATCHED", "SIDE", "COUNTERPARTY", "AMOUNT", "ASSET", "TX",
+            "TIME (UTC)",
+            "BLOCK",
+            "STATUS",
+            "SEVERITY",
+            "KIND",
+            "WATCHED",
+            "SIDE",
+            "COUNTERPARTY",
+            "AMOUNT",
+            "ASSET",
+            "TX",
         ]);
         Ok(Self { format, chain, out, table, count: 0 })
     }
@@ -459,7 +469,8 @@ impl EntryPrinter {
             }
             Format::Table | Format::Jsonl => {}
         }
-        let table = plain_table(["ADDRESS", "LABEL", "LIST", "KIND", "ENTITY", "PROGRAMS", "LISTED FROM", "DELISTED ON"]);
+        let table =
+            plain_table(["ADDRESS", "LABEL", "LIST", "KIND", "ENTITY", "PROGRAMS", "LISTED FROM", "DELISTED ON"]);
         Ok(Self { format, out, table, count: 0 })
     }
 
@@ -544,7 +555,8 @@ mod tests {
             let shown = in_units(&amount.to_string(), decimals);
             let (whole, fraction) = shown.split_once('.').unwrap_or((&shown, ""));
             let back = format!("{whole}{fraction:0<width$}", width = usize::from(decimals));
-            prop_assert_eq!(back.trim_start_matches('0'), amount.to_string().trim_start_matches('0'));
+            let amount = amount.to_string();
+            prop_assert_eq!(back.trim_start_matches('0'), amount.trim_start_matches('0'));
         }
     }
 }

@@ -18,9 +18,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let filter = filter(args, &store, &chain)?;
     let coverage = coverage(&filter, &store)?;
     if args.require_complete && coverage.is_none() && !has_range(&filter) {
-        return Err(Failure::input(
-            "--require-complete needs a range: --from-block, --to-block, --since or --until",
-        ));
+        return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
     let mut printer = AlertPrinter::new(args.format, chain)?;
     store.each_alert::<Failure>(&filter, |row| printer.alert(&row))?;
@@ -169,11 +167,7 @@ fn named<T: Copy>(texts: &[String], flag: &str, all: &[(T, &'static str)]) -> Re
         .collect()
 }
 
-fn named_or_all<T: Copy>(
-    texts: &[String],
-    flag: &str,
-    all: &[(T, &'static str)],
-) -> Result<(Vec<T>, bool), Failure> {
+fn named_or_all<T: Copy>(texts: &[String], flag: &str, all: &[(T, &'static str)]) -> Result<(Vec<T>, bool), Failure> {
     if texts.iter().flat_map(|text| text.split(',')).any(|word| word.trim() == "all") {
         return Ok((Vec::new(), true));
     }
@@ -218,11 +212,14 @@ fn caip19(text: &str, chain: &ChainWords) -> Result<AssetFilter, Failure> {
 }
 
 fn amount(text: &str) -> Result<AmountFilter, Failure> {
-    let bad = || Failure::input(format!("--min-amount {text:?}: write base units (1500000) or units of the token (1.5)"));
+    let bad =
+        || Failure::input(format!("--min-amount {text:?}: write base units (1500000) or units of the token (1.5)"));
     let plain = text.trim().replace('_', "");
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match plain.split_once('.') {
-        Some((whole, fraction)) if digits(whole) && digits(fraction) && plain.len() <= 200 => Ok(AmountFilter::Units(plain)),
+        Some((whole, fraction)) if digits(whole) && digits(fraction) && plain.len() <= 200 => {
+            Ok(AmountFilter::Units(plain))
+        }
         None if digits(&plain) => U256::from_str_radix(&plain, 10).map(AmountFilter::Base).map_err(|_| bad()),
         _ => Err(bad()),
     }
@@ -233,7 +230,11 @@ fn parse_time(text: &str) -> Result<i64, Failure> {
     if let Ok(seconds) = parse_date(text) {
         return Ok(seconds);
     }
-    let bad = || Failure::input(format!("{text:?} is no time: write 2025-02-21T14:00:00Z, 2025-02-21, or an age like 7d, 12h, 30m"));
+    let bad = || {
+        Failure::input(format!(
+            "{text:?} is no time: write 2025-02-21T14:00:00Z, 2025-02-21, or an age like 7d, 12h, 30m"
+        ))
+    };
     let (number, unit) = text.trim().split_at_checked(text.trim().len().saturating_sub(1)).ok_or_else(bad)?;
     let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(bad)?;
     let seconds = match unit {
@@ -246,7 +247,7 @@ fn parse_time(text: &str) -> Result<i64, Failure> {
     };
     let age = number.checked_mul(seconds).ok_or_else(bad)?;
     let span = Span::new().try_seconds(age).map_err(|_| bad())?;
-    Timestamp::now().checked_sub(span).map(|time| time.as_second()).map_err(|_| bad())
+    Timestamp::now().checked_sub(span).map(Timestamp::as_second).map_err(|_| bad())
 }
 
 #[cfg(test)]
@@ -262,7 +263,13 @@ mod tests {
         assert_eq!(one("eip155:1/slip44:60"), Ok(AssetFilter::Native));
         let nft = "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/771769";
         assert!(matches!(one(nft), Ok(AssetFilter::Contract(_, Some(_)))));
-        for bad in ["eip155:5/slip44:60", "eip155:1", "eip155:1/erc20:0x12", "0x12", "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/x"] {
+        for bad in [
+            "eip155:5/slip44:60",
+            "eip155:1",
+            "eip155:1/erc20:0x12",
+            "0x12",
+            "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/x",
+        ] {
             assert_eq!(one(bad).unwrap_err().code, 1, "{bad}");
         }
     }

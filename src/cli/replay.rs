@@ -28,7 +28,9 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let range = in_order(archive_end(from, 0)?, archive_end(to, i64::MAX as u64)?)?;
         let (lock, store, shutdown) = open(context)?;
         let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
-            tracing::warn!("the archive does not tell its chain: taken for Ethereum's mainnet (--chain says otherwise)");
+            tracing::warn!(
+                "the archive does not tell its chain: taken for Ethereum's mainnet (--chain says otherwise)"
+            );
             1
         });
         let mut printer = CommitPrinter::new(args.json, chain_id);

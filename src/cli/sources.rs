@@ -86,7 +86,10 @@ impl SourceSettings {
         let mut wrapped_native = chain_facts(chain_id).wrapped_native;
         wrapped_native.extend(&self.wrapped_native);
         if wrapped_native.is_empty() {
-            tracing::info!(chain_id, "no wrapped-native contract is known for this chain: name it with --wrapped-native");
+            tracing::info!(
+                chain_id,
+                "no wrapped-native contract is known for this chain: name it with --wrapped-native"
+            );
         }
         if self.trust {
             tracing::warn!("--trust-rpc: nothing is proven; what comes of it is marked unproven");
@@ -111,9 +114,7 @@ pub(super) fn address(text: &str) -> Result<Address, Failure> {
 
 /// A hash of the command line.
 pub(super) fn hash(text: &str) -> Result<B256, Failure> {
-    text.trim()
-        .parse()
-        .map_err(|_| Failure::input(format!("{text:?} is not a hash: write 0x and 64 hex digits")))
+    text.trim().parse().map_err(|_| Failure::input(format!("{text:?} is not a hash: write 0x and 64 hex digits")))
 }
 
 /// A block as people write it.

@@ -30,8 +30,7 @@ pub(super) fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure>
 fn kind(text: Option<&String>) -> Result<Option<ListKind>, Failure> {
     let known = || ListKind::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
     text.map(|text| {
-        ListKind::from_name(text)
-            .ok_or_else(|| Failure::input(format!("--kind {text:?}: write one of {}", known())))
+        ListKind::from_name(text).ok_or_else(|| Failure::input(format!("--kind {text:?}: write one of {}", known())))
     })
     .transpose()
 }
@@ -59,21 +58,25 @@ fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
         Some(other) => return Err(Failure::input(format!("--format {other:?}: write text, csv or json"))),
     };
     if args.files.len() > 1 && args.list.is_some() {
-        return Err(Failure::input("each file is the whole of a list: import them one by one to give them a --list name"));
+        return Err(Failure::input(
+            "each file is the whole of a list: import them one by one to give them a --list name",
+        ));
     }
     // All files are read before anything is changed.
     let mut parsed = Vec::new();
     for file in &args.files {
         let (name, bytes) = read(file, args.list.as_deref())?;
         let shown = file.display();
-        let text = String::from_utf8(bytes)
-            .map_err(|error| Failure::input(format!("{shown}: is not UTF-8 text (byte {})", error.utf8_error().valid_up_to())))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Failure::input(format!("{shown}: is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
+        })?;
         let format = format.unwrap_or_else(|| Format::recognise(&text));
         let list = parse(&text, format).map_err(|reason| Failure::input(format!("{shown}: {reason}")))?;
         parsed.push((file, name, format, list, <[u8; 32]>::from(Sha256::digest(text.as_bytes()))));
     }
     if let Some(path) = &args.report {
-        let rejected = parsed.iter().flat_map(|(file, _, _, list, _)| list.rejected.iter().map(|r| (file.as_path(), r)));
+        let rejected =
+            parsed.iter().flat_map(|(file, _, _, list, _)| list.rejected.iter().map(|r| (file.as_path(), r)));
         report(path, rejected)?;
     }
     for (file, _, _, list, _) in &parsed {

@@ -192,9 +192,8 @@ mod tests {
             }),
             proptest::collection::vec(any::<u32>(), 0..5).prop_map(|path| (Plane::Traces, Position::Trace(path))),
         ];
-        (proptest::option::of(0u32..1000), position, any::<u32>()).prop_map(|(tx_index, (plane, position), sub_index)| {
-            Location { tx_index, plane, position, sub_index }
-        })
+        (proptest::option::of(0u32..1000), position, any::<u32>())
+            .prop_map(|(tx_index, (plane, position), sub_index)| Location { tx_index, plane, position, sub_index })
     }
 
     proptest! {

@@ -134,11 +134,8 @@ fn wrapped(log: &Log, place: Place) -> Result<Activity, Undecoded> {
     let [topic, account] = log.topics() else { return Err(Undecoded::TopicCount) };
     let account = Some(as_address(*account)?);
     let zero = Some(Address::ZERO);
-    let (kind, from, to) = if *topic == WRAP {
-        (ActivityKind::Wrap, zero, account)
-    } else {
-        (ActivityKind::Unwrap, account, zero)
-    };
+    let (kind, from, to) =
+        if *topic == WRAP { (ActivityKind::Wrap, zero, account) } else { (ActivityKind::Unwrap, account, zero) };
     let amount = U256::from_be_bytes(word(&log.data.data, 0)?.0);
     let asset = Asset::Erc20(log.address);
     Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id: None })

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use alloy::primitives::Address;
 
 pub use activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
-pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, Undecoded, WRAP, UNWRAP};
+pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, Undecoded, WRAP};
 
 use crate::chain::VerifiedBlock;
 

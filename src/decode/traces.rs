@@ -1,7 +1,7 @@
 //! Value that moves within a transaction, which only call frames show.
 
-use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use super::Decoded;
+use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::chain::{FrameKind, VerifiedBlock};
 
 pub(super) fn decode(block: &VerifiedBlock, out: &mut Decoded) {

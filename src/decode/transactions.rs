@@ -2,8 +2,8 @@
 
 use alloy::primitives::U256;
 
-use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use super::Decoded;
+use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::chain::VerifiedBlock;
 use crate::chain::transaction::{beneficiary_gas_price, fee};
 
@@ -13,9 +13,7 @@ pub(super) fn decode(block: &VerifiedBlock, out: &mut Decoded) {
     for tx in block.transactions() {
         fees += fee(tx.gas_used, beneficiary_gas_price(tx.effective_gas_price, base_fee));
         let (kind, to, amount) = match tx.to {
-            None if tx.moved() => {
-                (ActivityKind::ContractCreation, Some(tx.signer.create(tx.nonce)), tx.value)
-            }
+            None if tx.moved() => (ActivityKind::ContractCreation, Some(tx.signer.create(tx.nonce)), tx.value),
             Some(to) if tx.moved() && !tx.value.is_zero() => (ActivityKind::NativeTransfer, Some(to), tx.value),
             to => (ActivityKind::Transaction, to, U256::ZERO),
         };

@@ -1,7 +1,7 @@
 //! Beacon chain withdrawals ([EIP-4895](https://eips.ethereum.org/EIPS/eip-4895)): no transaction and no log shows them.
 
-use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use super::Decoded;
+use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::chain::VerifiedBlock;
 
 pub(super) fn decode(block: &VerifiedBlock, out: &mut Decoded) {

@@ -34,7 +34,8 @@ impl Format {
             return Self::Json;
         }
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let header = first.split([',', ';', '\t']).any(|name| name.trim().trim_matches('"').eq_ignore_ascii_case("address"));
+        let header =
+            first.split([',', ';', '\t']).any(|name| name.trim().trim_matches('"').eq_ignore_ascii_case("address"));
         if header && parse_address(first.trim()).is_err() { Self::Csv } else { Self::Text }
     }
 }
@@ -122,13 +123,10 @@ fn parse_csv(text: &str, out: &mut Collector) -> Result<(), String> {
         .into_iter()
         .max_by_key(|d| (header.bytes().filter(|b| b == d).count(), *d == b','))
         .unwrap_or(b',');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let names: Vec<String> =
-        reader.headers().map_err(|err| err.to_string())?.iter().map(|name| name.to_ascii_lowercase()).collect();
+        reader.headers().map_err(|err| err.to_string())?.iter().map(str::to_ascii_lowercase).collect();
     let column = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
     let Some(address) = column(&["address"]) else {
         return Err("the header has no column named address".to_owned());
@@ -150,10 +148,13 @@ fn parse_csv(text: &str, out: &mut Collector) -> Result<(), String> {
             }
         };
         let line = record.position().map_or(0, csv::Position::line);
-        let [label, entity, programs, from, until] =
-            columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
+        let [label, entity, programs, from, until] = columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
         let text = record.iter().collect::<Vec<_>>().join(",");
-        out.take(line, &text, build(record.get(address).unwrap_or_default(), [label, entity, from, until], split(programs)));
+        out.take(
+            line,
+            &text,
+            build(record.get(address).unwrap_or_default(), [label, entity, from, until], split(programs)),
+        );
     }
     Ok(())
 }
@@ -206,12 +207,8 @@ fn from_object(fields: &serde_json::Map<String, Value>) -> Result<ParsedEntry, S
         Some(_) => return Err("has programs that are neither text nor an array".to_owned()),
     };
     let address = text(&["address"])?.ok_or("has no address")?;
-    let facts = [
-        text(&["label", "name"])?,
-        text(&["entity"])?,
-        text(&["listed_from", "listed_on"])?,
-        text(&["delisted_on"])?,
-    ];
+    let facts =
+        [text(&["label", "name"])?, text(&["entity"])?, text(&["listed_from", "listed_on"])?, text(&["delisted_on"])?];
     build(&address, facts, programs)
 }
 
@@ -225,7 +222,8 @@ mod tests {
 
     #[test]
     fn text_takes_labels_and_comments_and_reports_bad_lines_by_number() {
-        let text = format!("# list\n{A} Ronin thief\n\n{},second # note\nnonsense\n{}\n", B.to_lowercase(), A.to_lowercase());
+        let text =
+            format!("# list\n{A} Ronin thief\n\n{},second # note\nnonsense\n{}\n", B.to_lowercase(), A.to_lowercase());
         let list = parse(&text, Format::recognise(&text)).unwrap();
         let labels: Vec<_> = list.entries.iter().map(|e| e.label.as_deref()).collect();
         assert_eq!(labels, [Some("Ronin thief"), Some("second")]);
@@ -243,7 +241,9 @@ mod tests {
 
     #[test]
     fn csv_takes_known_columns_in_any_order() {
-        let text = format!("label,programs,address,listed_from\n\"Thief, the first\",DPRK3;CYBER2,{A},2022-04-14\nx,,{B},never\n");
+        let text = format!(
+            "label,programs,address,listed_from\n\"Thief, the first\",DPRK3;CYBER2,{A},2022-04-14\nx,,{B},never\n"
+        );
         assert_eq!(Format::recognise(&text), Format::Csv);
         let list = parse(&text, Format::Csv).unwrap();
         assert_eq!(list.entries.len(), 1);

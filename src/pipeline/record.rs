@@ -28,9 +28,7 @@ pub async fn record(
     let fetches = (from..=to).map(|number| async move {
         let link = pool.link_at(number).await?;
         let raw = pool
-            .bundle(number, link.hash, async |raw| {
-                judge.judge_apart(raw.clone(), Some(link.hash)).await.map(|_| raw)
-            })
+            .bundle(number, link.hash, async |raw| judge.judge_apart(raw.clone(), Some(link.hash)).await.map(|_| raw))
             .await?;
         Ok::<_, PipelineError>((link, raw))
     });

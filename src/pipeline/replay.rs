@@ -177,10 +177,11 @@ pub async fn replay_archive(
             return Err(SourceError::NoTraces.into());
         }
         let (block, host) = (block_name(&raw), raw.endpoint.clone());
-        let prepared = judge
-            .judge_apart(raw, None)
-            .await
-            .map_err(|reason| SourceError::Unproven { block, host, reason: Box::new(reason) })?;
+        let prepared = judge.judge_apart(raw, None).await.map_err(|reason| SourceError::Unproven {
+            block,
+            host,
+            reason: Box::new(reason),
+        })?;
         if options.traces == TraceMode::Require && prepared.block.frames().is_none() {
             return Err(SourceError::NoTraces.into());
         }

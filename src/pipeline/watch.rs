@@ -120,7 +120,11 @@ async fn begin(
     if let Some(tip) = engine.store.watch_tip()? {
         tracing::info!(tip = tip.number, hash = %tip.hash, "going on from the last block taken");
         if let Some(from) = options.from_block.filter(|from| *from <= tip.number) {
-            tracing::warn!(from, tip = tip.number, "--from-block is below the last block taken: `bolo replay` covers what is older");
+            tracing::warn!(
+                from,
+                tip = tip.number,
+                "--from-block is below the last block taken: `bolo replay` covers what is older"
+            );
         }
         return Ok(Some(engine.store.canonical_window(tip.number)?));
     }
@@ -132,7 +136,10 @@ async fn begin(
                 head = pool.head() => head?,
                 () = shutdown.requested() => return Ok(None),
             };
-            tracing::info!(block = head.link.number, "nothing was watched yet: beginning at the head (--from-block begins earlier)");
+            tracing::info!(
+                block = head.link.number,
+                "nothing was watched yet: beginning at the head (--from-block begins earlier)"
+            );
             head.link.number
         }
     };

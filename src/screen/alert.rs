@@ -117,8 +117,7 @@ mod tests {
 
     #[test]
     fn the_id_is_the_hash_of_the_documented_bytes() {
-        let location =
-            Location { tx_index: Some(2), plane: Plane::Logs, position: Position::Log(3), sub_index: 1 };
+        let location = Location { tx_index: Some(2), plane: Plane::Logs, position: Position::Log(3), sub_index: 1 };
         let mut bytes = vec![0, 0, 0, 0, 0, 0, 0, 1];
         bytes.extend([0xbb; 32]);
         bytes.extend([0, 0, 0, 2, 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 1]);

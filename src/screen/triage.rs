@@ -17,7 +17,7 @@ pub struct Triage {
 }
 
 /// Classes an activity; `signer` is who signed its transaction.
-pub fn triage(activity: &Activity, signer: Option<Address>) -> Triage {
+pub(super) fn triage(activity: &Activity, signer: Option<Address>) -> Triage {
     let bystander = signer.is_some_and(|s| Some(s) != activity.from && Some(s) != activity.to);
     if activity.kind == ActivityKind::Erc20Transfer && activity.amount.is_zero() && bystander {
         return Triage { class: TriageClass::ZeroValue, reasons: vec!["amount_is_zero", "signer_is_neither_side"] };
@@ -26,7 +26,7 @@ pub fn triage(activity: &Activity, signer: Option<Address>) -> Triage {
 }
 
 /// How much an alert matters: by the strictest list; noise is low.
-pub fn severity(kind: ListKind, class: TriageClass) -> Severity {
+pub(super) fn severity(kind: ListKind, class: TriageClass) -> Severity {
     match (class, kind) {
         (TriageClass::Value, ListKind::Blocking) => Severity::High,
         (TriageClass::Value, ListKind::IssuerFreeze | ListKind::Advisory | ListKind::Internal) => Severity::Medium,

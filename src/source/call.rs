@@ -67,7 +67,15 @@ fn from_payload(code: i64, message: &str, method: &str) -> CallError {
     if code == 429 || code == -32005 || says(&["rate limit", "too many requests", "exceeded the quota"]) {
         return CallError::Throttled(None);
     }
-    let no_method = says(&["method not found", "does not exist", "not supported", "unsupported", "not available", "not whitelisted", "not allowed"]);
+    let no_method = says(&[
+        "method not found",
+        "does not exist",
+        "not supported",
+        "unsupported",
+        "not available",
+        "not whitelisted",
+        "not allowed",
+    ]);
     if code == -32601 || (no_method && !says(&["block", "header", "state"])) {
         return CallError::Unsupported(method.to_owned());
     }
@@ -126,7 +134,9 @@ pub(super) fn host_of(url: &str) -> String {
             let host = parsed.host_str().unwrap_or_default();
             parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
         }
-        _ => std::path::Path::new(url).file_name().map_or_else(|| "ipc".to_owned(), |n| n.to_string_lossy().into_owned()),
+        _ => {
+            std::path::Path::new(url).file_name().map_or_else(|| "ipc".to_owned(), |n| n.to_string_lossy().into_owned())
+        }
     }
 }
 

@@ -123,9 +123,8 @@ impl Endpoint {
                 RpcClient::new_http_with_client(http, url.clone())
             }
             Reach::WebSocket(url) => {
-                let config = WebSocketConfig::default()
-                    .max_message_size(Some(MAX_MESSAGE))
-                    .max_frame_size(Some(MAX_MESSAGE));
+                let config =
+                    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
                 let connect = WsConnect::new(url.as_str()).with_config(config).with_max_retries(1);
                 RpcClient::connect_pubsub(connect).await.map_err(|e| self.alloy_error(e, "connect"))?
             }
@@ -165,7 +164,8 @@ impl Endpoint {
     }
 
     async fn chain_id_of(&self, provider: &DynProvider) -> Result<u64, CallError> {
-        let raw = self.bounded("eth_chainId", provider.client().request_noparams::<Box<RawValue>>("eth_chainId")).await?;
+        let raw =
+            self.bounded("eth_chainId", provider.client().request_noparams::<Box<RawValue>>("eth_chainId")).await?;
         quantity(&raw)
     }
 
@@ -205,11 +205,12 @@ impl Endpoint {
 
     /// One call; null is [`CallError::NotFound`].
     async fn call<P: RpcSend>(&self, method: &'static str, params: P) -> Result<Box<RawValue>, CallError> {
-        let outcome = async {
+        // On the heap: what waits for an answer is large, and many wait at once.
+        let outcome = Box::pin(async {
             let provider = self.provider().await?;
             tracing::trace!(host = %self.host, method, "request");
             self.bounded(method, provider.client().request::<P, Box<RawValue>>(method, params)).await
-        }
+        })
         .await;
         self.forget_if_gone(&outcome).await;
         match outcome {
@@ -230,16 +231,13 @@ impl Endpoint {
 
     /// Everything of a block by its hash. `traces`: none not to ask; `Some(true)` fails without them.
     pub(super) async fn bundle(&self, hash: B256, traces: Option<bool>) -> Result<RawBundle, CallError> {
-        let (block, receipts, traces) = tokio::join!(
-            self.call("eth_getBlockByHash", (hash, true)),
-            self.block_receipts(hash),
-            async {
+        let (block, receipts, traces) =
+            tokio::join!(self.call("eth_getBlockByHash", (hash, true)), self.block_receipts(hash), async {
                 match traces {
                     None => Ok(None),
                     Some(required) => self.block_traces(hash, required).await,
                 }
-            }
-        );
+            });
         let block = block?;
         let receipts = match receipts? {
             Some(receipts) => receipts,
@@ -373,12 +371,7 @@ impl Endpoint {
     }
 
     /// `eth_call` at a block, by its hash ([EIP-1898](https://eips.ethereum.org/EIPS/eip-1898)), or at the latest one.
-    pub(super) async fn eth_call(
-        &self,
-        to: Address,
-        data: &[u8],
-        block: Option<B256>,
-    ) -> Result<Bytes, CallError> {
+    pub(super) async fn eth_call(&self, to: Address, data: &[u8], block: Option<B256>) -> Result<Bytes, CallError> {
         let block = block.map_or_else(|| json!("latest"), |hash| json!({"blockHash": hash}));
         let call = json!({"to": to, "data": Bytes::copy_from_slice(data)});
         let raw = self.call("eth_call", (call, block)).await?;

@@ -87,11 +87,8 @@ impl Pool {
     /// # Errors
     /// [`SourceError::BadUrl`], [`SourceError::WrongChain`], [`SourceError::Unreachable`].
     pub async fn connect(options: PoolOptions) -> Result<Self, SourceError> {
-        let endpoints = options
-            .urls
-            .iter()
-            .map(|url| Endpoint::new(url, options.timeout))
-            .collect::<Result<Vec<_>, _>>()?;
+        let endpoints =
+            options.urls.iter().map(|url| Endpoint::new(url, options.timeout)).collect::<Result<Vec<_>, _>>()?;
         let mut pool = Self {
             endpoints,
             preferred: AtomicUsize::new(0),
@@ -104,8 +101,7 @@ impl Pool {
             Some(chain_id) => chain_id,
             None => pool.each("eth_chainId", async |endpoint| Ok(endpoint.chain_id().await?)).await?,
         };
-        let answers =
-            futures_util::future::join_all(pool.endpoints.iter().map(|endpoint| endpoint.chain_id())).await;
+        let answers = futures_util::future::join_all(pool.endpoints.iter().map(Endpoint::chain_id)).await;
         for (endpoint, answer) in pool.endpoints.iter().zip(&answers) {
             match answer {
                 Ok(found) if *found != pool.chain_id => {
@@ -138,11 +134,7 @@ impl Pool {
     }
 
     /// Asks one endpoint after the other, the last that did well first, in rounds with growing pauses.
-    async fn each<T>(
-        &self,
-        what: &str,
-        ask: impl AsyncFn(&Endpoint) -> Result<T, Miss>,
-    ) -> Result<T, SourceError> {
+    async fn each<T>(&self, what: &str, ask: impl AsyncFn(&Endpoint) -> Result<T, Miss>) -> Result<T, SourceError> {
         let count = self.endpoints.len();
         let mut pause = FIRST_PAUSE;
         let mut round = 0;
@@ -293,11 +285,7 @@ impl Pool {
 
     /// What tokens say of themselves at a block: those that could be asked. A token without such methods answers with nothing; an
     /// endpoint that cannot say (no state for that block) is asked for the latest state, and left out if that fails too.
-    pub async fn tokens(
-        &self,
-        tokens: &[Address],
-        block: Option<B256>,
-    ) -> Vec<(Address, Option<String>, Option<u8>)> {
+    pub async fn tokens(&self, tokens: &[Address], block: Option<B256>) -> Vec<(Address, Option<String>, Option<u8>)> {
         let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed) % self.endpoints.len()];
         let ask = async |token: Address| {
             let (symbol, decimals) = tokio::join!(
@@ -382,8 +370,7 @@ async fn asked(endpoint: &Endpoint, token: Address, call: Vec<u8>, block: Option
 
 /// Between half and all of a pause, so that many clients do not come back at once.
 fn jittered(pause: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
-    pause / 2 + pause.mul_f64(f64::from(nanos % 1000) / 2000.0)
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    pause / 2 + pause / 2 * (nanos % 1000) / 1000
 }

@@ -7,8 +7,8 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Result, Store, StoreError, address_id, bytes, chain_int, meta, set_meta, sql_int};
-use crate::chain::canonical::{Canonical, Link, WINDOW};
 use crate::chain::Proof;
+use crate::chain::canonical::{Canonical, Link, WINDOW};
 use crate::decode::{Asset, Undecoded};
 use crate::screen::{Alert, AlertStatus};
 
@@ -25,7 +25,10 @@ impl Settled {
     /// No higher than that block: what is above it may be on another fork.
     #[must_use]
     pub fn up_to(self, number: u64) -> Self {
-        Self { safe: self.safe.map(|height| height.min(number)), finalized: self.finalized.map(|height| height.min(number)) }
+        Self {
+            safe: self.safe.map(|height| height.min(number)),
+            finalized: self.finalized.map(|height| height.min(number)),
+        }
     }
 
     fn status(self, number: u64) -> AlertStatus {
@@ -194,11 +197,7 @@ impl Store {
             "SELECT number, hash, parent_hash FROM blocks WHERE status <> 3 AND number <= ?1 ORDER BY number DESC LIMIT ?2",
         )?;
         let rows = statement.query_map([sql_int(tip), sql_int(4 * WINDOW + 1)], |row| {
-            Ok(Link {
-                number: chain_int(row.get(0)?),
-                hash: bytes(row, 1)?.into(),
-                parent_hash: bytes(row, 2)?.into(),
-            })
+            Ok(Link { number: chain_int(row.get(0)?), hash: bytes(row, 1)?.into(), parent_hash: bytes(row, 2)?.into() })
         })?;
         let mut origin = true;
         for link in rows {
@@ -333,8 +332,7 @@ fn canonical_at(conn: &Connection, number: u64) -> Result<Option<(i64, B256, Ale
 
 /// A block must link to the stored blocks on both sides, and no other of its number may be canonical.
 fn check_neighbours(conn: &Connection, link: &Link) -> Result<()> {
-    let contradiction =
-        |held: String| Err(StoreError::Contradiction { number: link.number, found: link.hash, held });
+    let contradiction = |held: String| Err(StoreError::Contradiction { number: link.number, found: link.hash, held });
     if let Some((_, held, _)) = canonical_at(conn, link.number)?
         && held != link.hash
     {
@@ -585,8 +583,8 @@ fn settle(conn: &Connection, settled: Settled) -> Result<()> {
             .execute(params![sql_int(height), status.code()])?;
     }
     if let Some(height) = settled.finalized {
-        let known: u64 = meta(conn, "finalized")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        if height > known {
+        let known: Option<u64> = meta(conn, "finalized")?.and_then(|text| text.parse().ok());
+        if known.is_none_or(|known| height > known) {
             set_meta(conn, "finalized", &height.to_string())?;
         }
     }

@@ -117,8 +117,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
         let words = |topic: &str| -> Vec<(u8, String)> {
-            let mut statement =
-                conn.prepare("SELECT code, word FROM words WHERE topic = ?1 ORDER BY code").unwrap();
+            let mut statement = conn.prepare("SELECT code, word FROM words WHERE topic = ?1 ORDER BY code").unwrap();
             statement.query_map([topic], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(|r| r.unwrap()).collect()
         };
         macro_rules! same {

@@ -184,8 +184,7 @@ impl Store {
             path: path.to_owned(),
             detail: format!("{}: {error}", lock_path.display()),
         };
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+        let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(WriterLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
@@ -247,7 +246,9 @@ fn error_at(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ReadOnly) => "it is read-only".to_owned(),
         Some(CannotOpen) => "it cannot be opened here (folder missing, or no permission)".to_owned(),
         Some(DatabaseBusy) => "another process has been writing to it for over 10 seconds".to_owned(),
-        Some(rusqlite::ErrorCode::SystemIoFailure) if disk_is_full(path) => return StoreError::DiskFull(path.to_owned()),
+        Some(rusqlite::ErrorCode::SystemIoFailure) if disk_is_full(path) => {
+            return StoreError::DiskFull(path.to_owned());
+        }
         _ => return StoreError::Sqlite(error),
     };
     StoreError::Unusable { path: path.to_owned(), detail }
@@ -258,8 +259,7 @@ fn disk_is_full(path: &Path) -> bool {
     let mut name = path.as_os_str().to_owned();
     name.push(".probe");
     let probe = PathBuf::from(name);
-    let full = std::fs::write(&probe, [0u8; 65536])
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+    let full = std::fs::write(&probe, [0u8; 65536]).is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
     let _ = std::fs::remove_file(&probe);
     full
 }

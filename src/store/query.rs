@@ -174,7 +174,7 @@ impl Conditions {
     }
 
     /// Any of several conditions, where there are any.
-    fn either(&mut self, parts: Vec<String>) {
+    fn either(&mut self, parts: &[String]) {
         if !parts.is_empty() {
             self.sql.push(format!("({})", parts.join(" OR ")));
         }
@@ -249,8 +249,8 @@ impl AlertFilter {
         c.any_of("m.kind", self.kinds.iter().map(|kind| kind.code()));
         c.any_of("a.direction", self.directions.iter().map(|direction| direction.code()));
         c.any_of("a.severity", self.severities.iter().map(|severity| severity.code()));
-        let assets = self.assets.iter().map(|asset| asset_condition(&mut c, asset)).collect();
-        c.either(assets);
+        let assets: Vec<_> = self.assets.iter().map(|asset| asset_condition(&mut c, asset)).collect();
+        c.either(&assets);
         if let Some(amount) = &self.min_amount {
             let sql = match amount {
                 AmountFilter::Base(least) => {
@@ -259,9 +259,7 @@ impl AlertFilter {
                 }
                 AmountFilter::Units(least) => {
                     let mark = c.bind(least.clone());
-                    format!(
-                        "units_at_least(m.amount, CASE m.asset WHEN 0 THEN 18 ELSE tokens.decimals END, {mark})"
-                    )
+                    format!("units_at_least(m.amount, CASE m.asset WHEN 0 THEN 18 ELSE tokens.decimals END, {mark})")
                 }
             };
             c.sql.push(sql);
@@ -345,34 +343,35 @@ impl Store {
         filter: &AlertFilter,
         mut each: impl FnMut(AlertRow) -> std::result::Result<(), E>,
     ) -> std::result::Result<u64, E> {
-        let run = |each: &mut dyn FnMut(AlertRow) -> std::result::Result<(), E>| -> Result<std::result::Result<u64, E>> {
-            let mut conditions = filter.base();
-            conditions.sql.extend(filter.status_condition());
-            conditions.sql.extend(filter.triage_condition());
-            let direction = match filter.order {
-                Order::Ascending => "ASC",
-                Order::Descending => "DESC",
-            };
-            let order = ["block_number", "block_id", "location", "direction"].map(|c| format!("a.{c} {direction}"));
-            let mut sql = format!("{COLUMNS}{FROM}{} ORDER BY {}", conditions.and(), order.join(", "));
-            if let Some(limit) = filter.limit {
-                let mark = conditions.bind(sql_int(limit));
-                sql.push_str(&format!(" LIMIT {mark}"));
-            }
-            let mut statement = self.conn.prepare(&sql)?;
-            let values: Vec<&dyn ToSql> = conditions.values.iter().map(|value| value.as_ref()).collect();
-            let mut rows = statement.query(values.as_slice())?;
-            let mut count = 0;
-            while let Some(row) = rows.next()? {
-                let mut alert = alert_row(row)?;
-                alert.entries = self.matched_entries(alert.row)?;
-                count += 1;
-                if let Err(error) = each(alert) {
-                    return Ok(Err(error));
+        let run =
+            |each: &mut dyn FnMut(AlertRow) -> std::result::Result<(), E>| -> Result<std::result::Result<u64, E>> {
+                let mut conditions = filter.base();
+                conditions.sql.extend(filter.status_condition());
+                conditions.sql.extend(filter.triage_condition());
+                let direction = match filter.order {
+                    Order::Ascending => "ASC",
+                    Order::Descending => "DESC",
+                };
+                let order = ["block_number", "block_id", "location", "direction"].map(|c| format!("a.{c} {direction}"));
+                let mut sql = format!("{COLUMNS}{FROM}{} ORDER BY {}", conditions.and(), order.join(", "));
+                if let Some(limit) = filter.limit {
+                    let mark = conditions.bind(sql_int(limit));
+                    sql.push_str(&format!(" LIMIT {mark}"));
                 }
-            }
-            Ok(Ok(count))
-        };
+                let mut statement = self.conn.prepare(&sql)?;
+                let values: Vec<&dyn ToSql> = conditions.values.iter().map(AsRef::as_ref).collect();
+                let mut rows = statement.query(values.as_slice())?;
+                let mut count = 0;
+                while let Some(row) = rows.next()? {
+                    let mut alert = alert_row(row)?;
+                    alert.entries = self.matched_entries(alert.row)?;
+                    count += 1;
+                    if let Err(error) = each(alert) {
+                        return Ok(Err(error));
+                    }
+                }
+                Ok(Ok(count))
+            };
         run(&mut each).map_err(|error| E::from(self.explain(error)))?
     }
 
@@ -385,7 +384,7 @@ impl Store {
             let mut conditions = filter.base();
             conditions.sql.extend(extra);
             let sql = format!("SELECT count(*){FROM}{}", conditions.and());
-            let values: Vec<&dyn ToSql> = conditions.values.iter().map(|value| value.as_ref()).collect();
+            let values: Vec<&dyn ToSql> = conditions.values.iter().map(AsRef::as_ref).collect();
             Ok(self.conn.query_row(&sql, values.as_slice(), |row| row.get(0).map(chain_int))?)
         };
         let by_default_status = !filter.any_status && filter.statuses.is_empty();

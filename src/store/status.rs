@@ -133,9 +133,9 @@ impl Store {
 
     /// Canonical blocks as ranges.
     fn coverage(&self) -> Result<Vec<CoverageRange>> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT number, proof, planes & 4 FROM blocks WHERE status <> 3 ORDER BY number",
-        )?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT number, proof, planes & 4 FROM blocks WHERE status <> 3 ORDER BY number")?;
         let mut ranges: Vec<CoverageRange> = Vec::new();
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -232,10 +232,7 @@ impl Store {
         )?;
         let (Some(from), Some(to)) = ends else { return Ok(None) };
         let holds = |number: i64| -> Result<bool> {
-            Ok(self
-                .conn
-                .prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status <> 3")?
-                .exists([number])?)
+            Ok(self.conn.prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status <> 3")?.exists([number])?)
         };
         // A block just outside either end shows that none is missing between it and the end.
         let ends_known = (from == 0 || since.is_none() || holds(from - 1)?) && (until.is_none() || holds(to + 1)?);

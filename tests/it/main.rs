@@ -1,2 +1,20 @@
-//! The integration tests, in one binary.
+//! The integration tests, in one binary. They run the real program against a real node (anvil, pinned) and real blocks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "tests may fail loudly"
+)]
+
+mod common;
+mod crash;
+mod demo;
+mod faults;
+mod follow;
+mod lists;
 mod mainnet;
+mod query;
+mod reorg;
+mod replay;
+mod rooms;

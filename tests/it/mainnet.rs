@@ -1,72 +1,93 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::PathBuf;
+//! Real blocks of every era, replayed by the real program, against an independent decoder's rows.
 
-use bolo::chain::{BlockBundle, Expected, Proof, verify::verify};
-use bolo::decode::{DecodeOptions, decode, Position};
-use bolo::screen::{ListKind, WatchEntry, Watchlist, screen};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
-fn data(name: &str) -> Option<String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/mainnet").join(name);
-    let bytes = std::fs::read(path).ok()?;
-    let mut text = String::new();
-    if name.ends_with(".zst") {
-        zstd::stream::read::Decoder::new(&bytes[..]).unwrap().read_to_string(&mut text).unwrap();
-    } else {
-        text = String::from_utf8(bytes).unwrap();
-    }
-    Some(text)
+use serde_json::{Value, json};
+
+use crate::common::{Place, shared, stderr};
+
+/// A row as the expected files have it.
+fn row(alert: &Value) -> String {
+    let lower = |value: &Value| value.as_str().map_or(Value::Null, |text| json!(text.to_lowercase()));
+    json!({
+        "block": alert["block"]["number"], "kind": alert["kind"], "tx": lower(&alert["tx"]["hash"]),
+        "log_index": alert["log_index"], "trace_address": alert["trace_address"], "sub_index": alert["sub_index"],
+        "from": lower(&alert["from"]), "to": lower(&alert["to"]), "asset": lower(&alert["asset"]["contract"]),
+        "amount": alert["amount"], "token_id": alert["token_id"],
+        "watched": lower(&alert["watched"]["address"]), "direction": alert["watched"]["direction"],
+    })
+    .to_string()
 }
 
-#[derive(serde::Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    block: &'a RawValue,
-    #[serde(borrow)]
-    receipts: &'a RawValue,
-    #[serde(borrow)]
-    traces: Option<&'a RawValue>,
+fn counted(rows: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut all = BTreeMap::new();
+    for row in rows {
+        *all.entry(row).or_default() += 1;
+    }
+    all
+}
+
+fn replayed(traces: &str) -> Option<Place> {
+    let (blocks, watch) = (shared("mainnet/blocks.jsonl.zst")?, shared("mainnet/watch.txt")?);
+    let place = Place::new();
+    std::fs::write(place.dir.path().join("watch.txt"), watch).unwrap();
+    std::fs::write(place.dir.path().join("blocks.jsonl"), blocks).unwrap();
+    place.ok(&["watchlist", "import", "watch.txt"]);
+    place.ok(&["replay", "--archive", "blocks.jsonl", "--traces", traces]);
+    Some(place)
+}
+
+fn check(traces: &str, expected: &str) {
+    let Some(place) = replayed(traces) else { return };
+    let expected = shared(expected).unwrap();
+    let wanted = counted(expected.lines().map(|line| serde_json::from_str::<Value>(line).unwrap().to_string()));
+    let alerts = place.alerts(&["--triage", "all"]);
+    let found = counted(alerts.iter().map(row));
+    assert!(wanted.len() > 10_000);
+    let missing: Vec<_> = wanted.iter().filter(|(row, count)| found.get(*row) != Some(count)).take(5).collect();
+    let extra: Vec<_> = found.iter().filter(|(row, count)| wanted.get(*row) != Some(count)).take(5).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "missing {missing:#?}\nextra {extra:#?}");
+    assert!(alerts.iter().all(|alert| alert["proof"] == "proven"));
+    assert_eq!(place.status()["blocks"], 21, "every block is taken");
 }
 
 #[test]
-fn lib_level() {
-    let weth = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2".parse().unwrap();
-    let options = DecodeOptions { wrapped_native: vec![weth] };
-    let entries: Vec<WatchEntry> = data("watch.txt").unwrap().lines().enumerate().map(|(i, l)| WatchEntry {
-        id: i as i64, address: l.split_whitespace().next().unwrap().parse().unwrap(), kind: ListKind::Internal,
-        listed_from: None, delisted_on: None, known_from: None, ended_on: None }).collect();
-    let list = Watchlist::new(entries, 1);
-    let mut got = BTreeMap::<String, usize>::new();
-    for line in data("blocks.jsonl.zst").unwrap().lines() {
-        let line: Line = serde_json::from_str(line).unwrap();
-        let bundle = BlockBundle::parse(line.block, line.receipts, line.traces).unwrap();
-        let block = match verify(bundle, Expected { hash: None, chain_id: 1 }) { Ok(b) => b, Err(e) => { println!("REFUSED {e}"); continue } };
-        if let Some(e) = block.traces_refused() { println!("{} traces: {e}", block.number()); }
-        let decoded = decode(&block, &options);
-        println!("{} {} activities {:?}", block.number(), decoded.activities.len(), decoded.undecoded);
-        for a in screen(1, &block, &decoded.activities, &list) {
-            let k = serde_json::json!({"block": block.number(), "kind": a.activity.kind.name(),
-              "log_index": match &a.activity.location.position { Position::Log(i) => Value::from(*i), _ => Value::Null},
-              "trace_address": match &a.activity.location.position { Position::Trace(p) => Value::from(p.clone()), _ => Value::Null},
-              "sub_index": a.activity.location.sub_index, "tx": a.activity.location.tx_index.map(|i| block.transactions()[i as usize].hash),
-              "from": a.activity.from.map(|x| format!("{x:?}").to_lowercase()), "to": a.activity.to.map(|x| format!("{x:?}").to_lowercase()), "asset": a.activity.asset.contract().map(|x| format!("{x:?}").to_lowercase()),
-              "amount": a.activity.amount.to_string(), "token_id": a.activity.token_id.map(|t| t.to_string()), "watched": format!("{:?}", a.watched).to_lowercase(), "direction": a.direction.name()});
-            *got.entry(k.to_string()).or_default() += 1;
-        }
+fn real_blocks_of_every_era_give_what_an_independent_decoder_finds() {
+    check("off", "mainnet/expected.jsonl.zst");
+}
+
+#[test]
+fn with_traces_their_internal_transfers_come_as_well() {
+    check("auto", "mainnet/expected-traces.jsonl.zst");
+}
+
+#[test]
+fn receipts_that_do_not_hash_to_the_root_are_refused_and_nothing_is_stored() {
+    let Some(blocks) = shared("mainnet/refused.jsonl.zst") else { return };
+    for line in blocks.lines() {
+        let place = Place::new();
+        std::fs::write(place.dir.path().join("one.jsonl"), line).unwrap();
+        let out = place.run(&["replay", "--archive", "one.jsonl", "--chain", "1"]);
+        assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
+        assert!(stderr(&out).contains("could not be proven"), "{}", stderr(&out));
+        assert_eq!(place.status()["blocks"], 0);
     }
-    let mut want = BTreeMap::<String, usize>::new();
-    for l in data("expected-traces.jsonl.zst").unwrap().lines() { let v: Value = serde_json::from_str(l).unwrap(); *want.entry(v.to_string()).or_default() += 1; }
-    let g: BTreeSet<_> = got.into_iter().collect(); let w: BTreeSet<_> = want.into_iter().collect();
-    println!("got {} want {}", g.len(), w.len());
-    for x in g.difference(&w).take(8) { println!("EXTRA {x:?}"); }
-    for x in w.difference(&g).take(8) { println!("MISSING {x:?}"); }
-    for line in data("refused.jsonl.zst").unwrap().lines() {
-        let line: Line = serde_json::from_str(line).unwrap();
-        let r = BlockBundle::parse(line.block, line.receipts, line.traces).map(|b| verify(b, Expected { hash: None, chain_id: 1 }));
-        match r { Ok(Ok(_)) => println!("ACCEPTED?!"), Ok(Err(e)) => println!("ok {e}"), Err(e) => println!("ok? {e}") }
+}
+
+#[test]
+fn a_list_that_grows_brings_the_alerts_that_it_would_have_had() {
+    let Some(place) = replayed("auto") else { return };
+    // Half of the list first, then all of it: replaying again adds what was missing.
+    let half = Place::new();
+    let watch = shared("mainnet/watch.txt").unwrap();
+    let addresses: Vec<_> = watch.lines().collect();
+    let list = half.dir.path().join("watch.txt");
+    let archive = place.dir.path().join("blocks.jsonl");
+    for part in [&addresses[..addresses.len() / 2], &addresses[..]] {
+        std::fs::write(&list, part.join("\n")).unwrap();
+        half.ok(&["watchlist", "import", "watch.txt"]);
+        half.ok(&["replay", "--archive", archive.to_str().unwrap()]);
     }
-    let _ = Proof::Proven;
-    assert_eq!(g, w);
+    let strip = |place: &Place| -> Vec<Value> { crate::common::timeless_all(&place.alerts(&["--triage", "all"])) };
+    assert_eq!(strip(&half), strip(&place));
 }

@@ -27,12 +27,39 @@ const WRAPPED: alloy::primitives::Address = alloy::primitives::address!("6D8da4B
 
 /// What a person would ask next, each with what it shows.
 const QUERIES: [(&str, &[&str]); 6] = [
-    ("Who emptied the cold wallet? The transaction itself moved nothing; only a call frame shows it.", &["query", "--kind", "internal_transfer", "--min-amount", "100.0"]),
-    ("Where did the theft wallet's tokens go?", &["query", "--label", "theft wallet", "--asset", "USDM", "--direction", "out", "--order", "asc"]),
+    (
+        "Who emptied the cold wallet? The transaction itself moved nothing; only a call frame shows it.",
+        &["query", "--kind", "internal_transfer", "--min-amount", "100.0"],
+    ),
+    (
+        "Where did the theft wallet's tokens go?",
+        &["query", "--label", "theft wallet", "--asset", "USDM", "--direction", "out", "--order", "asc"],
+    ),
     ("What reached the mixer?", &["query", "--label", "mixer", "--direction", "in", "--order", "asc"]),
-    ("Somebody tries to poison the thief's address book. Noise is kept, and shown when asked for.", &["query", "--triage", "zero_value"]),
-    ("A reorg replaced two blocks: the alert in the lost one is retracted, its transaction came back in another block.", &["query", "--status", "all", "--label", "split 8", "--kind", "native_transfer", "--order", "asc", "--from-block", "42"]),
-    ("Is anything missing? Exit code 3 if a block of the range were not proven.", &["query", "--from-block", "1", "--to-block", "58", "--severity", "high", "--limit", "3", "--require-complete"]),
+    (
+        "Somebody tries to poison the thief's address book. Noise is kept, and shown when asked for.",
+        &["query", "--triage", "zero_value"],
+    ),
+    (
+        "A reorg replaced two blocks: the alert in the lost one is retracted, its transaction came back in another block.",
+        &[
+            "query",
+            "--status",
+            "all",
+            "--label",
+            "split 8",
+            "--kind",
+            "native_transfer",
+            "--order",
+            "asc",
+            "--from-block",
+            "42",
+        ],
+    ),
+    (
+        "Is anything missing? Exit code 3 if a block of the range were not proven.",
+        &["query", "--from-block", "1", "--to-block", "58", "--severity", "high", "--limit", "3", "--require-complete"],
+    ),
 ];
 
 pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8, Failure> {
