@@ -6,10 +6,15 @@
 
 pub mod bundle;
 pub mod canonical;
+mod error;
+mod receipts;
 pub mod traces;
 pub mod transaction;
+mod verified;
 pub mod verify;
 
 pub use bundle::{BlockBundle, BundleError};
+pub use error::{Part, VerifyError};
 pub use traces::{Frame, FrameKind};
-pub use verify::{Expected, Part, Proof, VerifiedBlock, VerifiedTransaction, VerifyError};
+pub use verified::{Proof, VerifiedBlock, VerifiedTransaction};
+pub use verify::Expected;

@@ -8,7 +8,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::bundle::BundleError;
-use super::verify::{Part, VerifiedTransaction, VerifyError};
+use super::error::{Part, VerifyError};
+use super::verified::VerifiedTransaction;
 
 /// Calls nest at most 1024 deep in the EVM; each level is an object within an array. Anything deeper is no trace.
 const MAX_JSON_DEPTH: usize = 2 * 1024 + 64;

@@ -4,7 +4,7 @@ use alloy::consensus::{EthereumTxEnvelope, Signed, TxEip1559, TxEip2930, TxEip48
 use alloy::primitives::{B256, Signature, TxKind, U64, U128, U256};
 
 use super::bundle::RpcTransaction;
-use super::verify::VerifyError;
+use super::error::VerifyError;
 
 /// A transaction of any type that Ethereum's mainnet knows; blobs without their sidecar, as blocks carry them.
 pub type Envelope = EthereumTxEnvelope<TxEip4844>;

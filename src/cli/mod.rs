@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how answers are printed. Never SQL, never RPC calls.
 
+mod alert_json;
 mod args;
 mod demo;
 mod failure;

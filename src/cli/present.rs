@@ -4,15 +4,13 @@ use std::io::{BufWriter, Write};
 
 use alloy::primitives::Address;
 use comfy_table::{Table, presets::NOTHING};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
+use super::alert_json::{AlertJson, ChainWords, checksum, counterparty, csv_line, in_units, moment};
 use super::args::Format;
-use crate::decode::Position;
 use crate::lists::show_date;
-use crate::screen::Direction;
-use crate::store::{AlertRow, EntryRow, MatchedEntry};
+use crate::store::{AlertRow, EntryRow};
 
 /// Writes to stdout; a closed pipe ends it well.
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
@@ -20,201 +18,6 @@ pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
     out.write_all(bytes)?;
     out.flush()?;
     Ok(())
-}
-
-/// An alert as CONTRACT has it.
-#[derive(Debug, Serialize)]
-pub(super) struct AlertJson {
-    id: String,
-    status: &'static str,
-    severity: &'static str,
-    chain_id: u64,
-    block: BlockJson,
-    tx: Option<TxJson>,
-    kind: &'static str,
-    plane: &'static str,
-    log_index: Option<u32>,
-    trace_address: Option<Vec<u32>>,
-    sub_index: u32,
-    from: Option<String>,
-    to: Option<String>,
-    asset: AssetJson,
-    amount: String,
-    amount_display: Option<String>,
-    token_id: Option<String>,
-    watched: WatchedJson,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    watched_all: Vec<WatchedJson>,
-    counterparty: Option<String>,
-    triage: TriageJson,
-    proof: &'static str,
-    endpoint: String,
-    seen_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    replaces: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct BlockJson {
-    number: u64,
-    hash: String,
-    timestamp: String,
-}
-
-#[derive(Debug, Serialize)]
-struct TxJson {
-    hash: String,
-    index: u64,
-    from: String,
-    to: Option<String>,
-    success: Option<bool>,
-}
-
-#[derive(Debug, Serialize)]
-struct AssetJson {
-    id: String,
-    contract: Option<String>,
-    symbol: Option<String>,
-    decimals: Option<u8>,
-}
-
-#[derive(Debug, Serialize)]
-struct WatchedJson {
-    address: String,
-    direction: &'static str,
-    label: Option<String>,
-    list: String,
-    kind: &'static str,
-    entity: Option<String>,
-    programs: Vec<String>,
-    designation: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct TriageJson {
-    class: &'static str,
-    reasons: Vec<String>,
-}
-
-/// What a chain calls its own currency, and which chain it is.
-#[derive(Debug, Clone)]
-pub(super) struct ChainWords {
-    pub(super) chain_id: u64,
-    pub(super) native_symbol: String,
-}
-
-impl ChainWords {
-    pub(super) fn of(chain_id: u64) -> Self {
-        Self { chain_id, native_symbol: crate::config::chain_facts(chain_id).native_symbol }
-    }
-}
-
-/// EIP-55.
-fn checksum(address: Address) -> String {
-    address.to_checksum(None)
-}
-
-fn moment(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
-}
-
-/// Base units as a decimal number of units.
-pub(super) fn in_units(amount: &str, decimals: u8) -> String {
-    let places = usize::from(decimals);
-    let padded = format!("{amount:0>width$}", width = places + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - places);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
-}
-
-impl AlertJson {
-    pub(super) fn new(row: &AlertRow, chain: &ChainWords) -> Self {
-        let native = row.asset.contract.is_none();
-        let decimals = if native { Some(18) } else { row.asset.decimals };
-        let fungible = matches!(row.asset.standard, "slip44" | "erc20");
-        let reference = row.asset.contract.map_or_else(|| "60".to_owned(), checksum);
-        let (log_index, trace_address) = match &row.location.position {
-            Position::Whole => (None, None),
-            Position::Log(index) => (Some(*index), None),
-            Position::Trace(path) => (None, Some(path.clone())),
-        };
-        let watched = |entry: &MatchedEntry| WatchedJson {
-            address: checksum(row.watched),
-            direction: row.direction.name(),
-            label: entry.label.clone(),
-            list: entry.list.clone(),
-            kind: entry.list_kind.name(),
-            entity: entry.entity.clone(),
-            programs: entry.programs.clone(),
-            designation: entry.designation.name(),
-        };
-        let nothing = MatchedEntry {
-            label: None,
-            list: String::new(),
-            list_kind: crate::screen::ListKind::Internal,
-            entity: None,
-            programs: Vec::new(),
-            designation: crate::screen::Designation::Unknown,
-        };
-        Self {
-            id: row.id.to_string(),
-            status: row.status.name(),
-            severity: row.severity.name(),
-            chain_id: chain.chain_id,
-            block: BlockJson {
-                number: row.block_number,
-                hash: row.block_hash.to_string(),
-                timestamp: moment(row.timestamp),
-            },
-            tx: row.tx.as_ref().map(|tx| TxJson {
-                hash: tx.hash.to_string(),
-                index: tx.index,
-                from: checksum(tx.signer),
-                to: tx.to.map(checksum),
-                success: tx.success,
-            }),
-            kind: row.kind.name(),
-            plane: row.location.plane.name(),
-            log_index,
-            trace_address,
-            sub_index: row.location.sub_index,
-            from: row.from.map(checksum),
-            to: row.to.map(checksum),
-            asset: AssetJson {
-                id: format!("eip155:{}/{}:{reference}", chain.chain_id, row.asset.standard),
-                contract: row.asset.contract.map(checksum),
-                symbol: if native { Some(chain.native_symbol.clone()) } else { row.asset.symbol.clone() },
-                decimals,
-            },
-            amount: row.amount.clone(),
-            amount_display: decimals.filter(|_| fungible).map(|decimals| in_units(&row.amount, decimals)),
-            token_id: row.token_id.clone(),
-            watched: watched(row.entries.first().unwrap_or(&nothing)),
-            watched_all: if row.entries.len() > 1 { row.entries.iter().map(watched).collect() } else { Vec::new() },
-            counterparty: counterparty(row).map(checksum),
-            triage: TriageJson { class: row.triage.name(), reasons: row.triage_reasons.clone() },
-            proof: if row.proven { "proven" } else { "unproven" },
-            endpoint: row.endpoint.clone(),
-            seen_at: Timestamp::from_millisecond(row.seen_at_ms)
-                .map_or_else(|_| row.seen_at_ms.to_string(), |time| format!("{time:.3}")),
-            replaces: row.replaces.map(|id| id.to_string()),
-        }
-    }
-
-    /// One line, with its end.
-    pub(super) fn line(&self) -> Result<Vec<u8>, Failure> {
-        let mut line = serde_json::to_vec(self).map_err(|error| Failure::input(error.to_string()))?;
-        line.push(b'\n');
-        Ok(line)
-    }
-}
-
-fn counterparty(row: &AlertRow) -> Option<Address> {
-    match row.direction {
-        Direction::Out => row.to,
-        Direction::In => row.from,
-        Direction::Own | Direction::Party => None,
-    }
 }
 
 /// Prints alerts as they come, in any form.
@@ -360,61 +163,12 @@ fn print_table(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
     table.lines().try_for_each(|line| writeln!(out, "{}", line.trim()))
 }
 
-fn csv_line(alert: &AlertJson) -> Result<Vec<u8>, Failure> {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let tx = |part: fn(&TxJson) -> Option<String>| alert.tx.as_ref().and_then(part).unwrap_or_default();
-    let path = alert.trace_address.as_ref().map(|path| path.iter().map(u32::to_string).collect::<Vec<_>>().join("."));
-    let fields = [
-        alert.id.clone(),
-        alert.status.to_owned(),
-        alert.severity.to_owned(),
-        alert.chain_id.to_string(),
-        alert.block.number.to_string(),
-        alert.block.hash.clone(),
-        alert.block.timestamp.clone(),
-        tx(|tx| Some(tx.hash.clone())),
-        tx(|tx| Some(tx.index.to_string())),
-        tx(|tx| Some(tx.from.clone())),
-        tx(|tx| tx.to.clone()),
-        tx(|tx| tx.success.map(|success| success.to_string())),
-        alert.kind.to_owned(),
-        alert.plane.to_owned(),
-        alert.log_index.map(|index| index.to_string()).unwrap_or_default(),
-        text(&path),
-        alert.sub_index.to_string(),
-        text(&alert.from),
-        text(&alert.to),
-        alert.asset.id.clone(),
-        text(&alert.asset.contract),
-        no_formula(alert.asset.symbol.clone().unwrap_or_default()),
-        alert.asset.decimals.map(|d| d.to_string()).unwrap_or_default(),
-        alert.amount.clone(),
-        text(&alert.amount_display),
-        text(&alert.token_id),
-        alert.watched.address.clone(),
-        alert.watched.direction.to_owned(),
-        no_formula(text(&alert.watched.label)),
-        no_formula(alert.watched.list.clone()),
-        no_formula(text(&alert.watched.entity)),
-        no_formula(alert.watched.programs.join(";")),
-        alert.watched.designation.to_owned(),
-        text(&alert.counterparty),
-        alert.triage.class.to_owned(),
-        alert.triage.reasons.join(";"),
-        alert.proof.to_owned(),
-        alert.endpoint.clone(),
-        alert.seen_at.clone(),
-        text(&alert.replaces),
-    ];
-    csv_record(&fields)
-}
-
 /// A spreadsheet takes a cell that begins so for a formula; strangers choose symbols.
-fn no_formula(text: String) -> String {
+pub(super) fn no_formula(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }
 
-fn csv_record(fields: &[String]) -> Result<Vec<u8>, Failure> {
+pub(super) fn csv_record(fields: &[String]) -> Result<Vec<u8>, Failure> {
     let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     let failed = |error: &dyn std::fmt::Display| Failure::input(format!("cannot write CSV: {error}"));
     writer.write_record(fields).map_err(|error| failed(&error))?;

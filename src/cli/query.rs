@@ -3,8 +3,9 @@
 use alloy::primitives::U256;
 use jiff::{Span, Timestamp};
 
+use super::alert_json::ChainWords;
 use super::args::{OrderArg, QueryArgs};
-use super::present::{AlertPrinter, ChainWords};
+use super::present::AlertPrinter;
 use super::sources::{BlockArg, address, hash, in_order};
 use super::{Context, Failure};
 use crate::decode::ActivityKind;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use super::alert_json::{AlertJson, ChainWords};
 use super::args::WatchArgs;
-use super::present::{AlertJson, ChainWords};
 use super::sources::{BlockArg, SourceSettings, announce};
 use super::{Context, Failure};
 use crate::chain::canonical::Link;

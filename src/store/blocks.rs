@@ -6,10 +6,11 @@ use alloy::eips::BlockNumHash;
 use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Result, Store, StoreError, address_id, bytes, chain_int, meta, set_meta, sql_int};
+use super::alerts::put_alert;
+use super::{Result, Store, StoreError, bytes, chain_int, meta, set_meta, sql_int};
 use crate::chain::Proof;
 use crate::chain::canonical::{Canonical, Link, WINDOW};
-use crate::decode::{Asset, Undecoded};
+use crate::decode::Undecoded;
 use crate::screen::{Alert, AlertStatus};
 
 /// What an endpoint (or depth) says of finality, as heights: blocks up to each have that status.
@@ -414,166 +415,6 @@ pub(super) fn endpoint_id(conn: &Connection, host: &str) -> Result<i64> {
     }
     conn.prepare_cached("INSERT INTO endpoints (host) VALUES (?1)")?.execute([host])?;
     Ok(conn.last_insert_rowid())
-}
-
-/// Whether the alert is new.
-fn put_alert(conn: &Connection, record: &BlockRecord, block_id: i64, alert: &Alert) -> Result<bool> {
-    let known: Option<i64> = conn
-        .prepare_cached("SELECT id FROM alerts WHERE alert_id = ?1")?
-        .query_row([alert.id.as_slice()], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        put_entries(conn, id, alert)?;
-        return Ok(false);
-    }
-    let activity = &alert.activity;
-    let location = activity.location.encode();
-    let optional = |address: Option<Address>| address.map(|a| address_id(conn, a)).transpose();
-    let facts = activity.location.tx_index.and_then(|index| Some((index, record.transactions.get(&index)?)));
-    let tx_id = facts.map(|(index, facts)| put_transaction(conn, block_id, index, facts)).transpose()?;
-    let activity_id: Option<i64> = conn
-        .prepare_cached("SELECT id FROM activities WHERE block_id = ?1 AND location = ?2")?
-        .query_row(params![block_id, location], |row| row.get(0))
-        .optional()?;
-    let activity_id = match activity_id {
-        Some(id) => id,
-        None => {
-            let (from, to) = (optional(activity.from)?, optional(activity.to)?);
-            let token = optional(activity.asset.contract())?;
-            conn.prepare_cached(
-                "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
-                block_id,
-                location,
-                tx_id,
-                activity.kind.code(),
-                from,
-                to,
-                asset_code(activity.asset),
-                token,
-                activity.amount.to_string(),
-                activity.token_id.map(|id| id.to_string()),
-            ])?;
-            conn.last_insert_rowid()
-        }
-    };
-    let watched = address_id(conn, alert.watched)?;
-    let replaces = facts.map(|(_, facts)| replaced(conn, facts, alert, watched)).transpose()?.flatten();
-    let reasons = serde_json::to_string(&alert.triage.reasons).unwrap_or_else(|_| "[]".to_owned());
-    conn.prepare_cached(
-        "INSERT INTO alerts (alert_id, block_number, block_id, location, direction, activity_id, watched_id, severity, triage, \
-         triage_reasons, seen_at_ms, replaces) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?
-    .execute(params![
-        alert.id.as_slice(),
-        sql_int(record.link.number),
-        block_id,
-        location,
-        alert.direction.code(),
-        activity_id,
-        watched,
-        alert.severity.code(),
-        alert.triage.class.code(),
-        reasons,
-        record.seen_at_ms,
-        replaces,
-    ])?;
-    put_entries(conn, conn.last_insert_rowid(), alert)?;
-    Ok(true)
-}
-
-/// Writes which entries the alert is about: those matched now, strictest first, then those it named before. An alert that is
-/// screened anew against a stricter list rises with it.
-fn put_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
-    let before: Vec<(i64, u8)> = conn
-        .prepare_cached("SELECT entry_id, designation FROM alert_entries WHERE alert_id = ?1 ORDER BY rank")?
-        .query_map([alert_id], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut entries: Vec<(i64, u8)> = alert.matched.iter().map(|(id, d)| (*id, d.code())).collect();
-    entries.extend(before.iter().filter(|(id, _)| alert.matched.iter().all(|(matched, _)| matched != id)));
-    if entries == before {
-        return Ok(());
-    }
-    conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
-    for (rank, (entry, designation)) in (0i64..).zip(entries) {
-        conn.prepare_cached(
-            "INSERT INTO alert_entries (alert_id, rank, entry_id, designation) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![alert_id, rank, entry, designation])?;
-    }
-    conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
-        .execute(params![alert_id, alert.severity.code()])?;
-    Ok(())
-}
-
-/// The code in the store of an asset's standard.
-pub(super) fn asset_code(asset: Asset) -> i64 {
-    match asset {
-        Asset::Native => 0,
-        Asset::Erc20(_) => 1,
-        Asset::Erc721(_) => 2,
-        Asset::Erc1155(_) => 3,
-    }
-}
-
-fn put_transaction(conn: &Connection, block_id: i64, index: u32, facts: &TransactionFacts) -> Result<i64> {
-    let known: Option<i64> = conn
-        .prepare_cached("SELECT id FROM transactions WHERE block_id = ?1 AND tx_index = ?2")?
-        .query_row(params![block_id, index], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
-    let signer = address_id(conn, facts.signer)?;
-    let to = facts.to.map(|to| address_id(conn, to)).transpose()?;
-    conn.prepare_cached(
-        "INSERT INTO transactions (block_id, tx_index, hash, signer_id, to_id, success, first_log_index) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        block_id,
-        index,
-        facts.hash.as_slice(),
-        signer,
-        to,
-        facts.success,
-        sql_int(facts.first_log_index)
-    ])?;
-    Ok(conn.last_insert_rowid())
-}
-
-/// The alert of the same transaction, place in it and watched address in the block that was orphaned last.
-fn replaced(conn: &Connection, facts: &TransactionFacts, alert: &Alert, watched: i64) -> Result<Option<[u8; 32]>> {
-    let mut statement = conn.prepare_cached(
-        // CROSS JOIN keeps the order: by the hash, then what is orphaned (mostly nothing), then its movements.
-        "SELECT a.alert_id, a.location, t.first_log_index FROM transactions t \
-         CROSS JOIN blocks b ON b.id = t.block_id AND b.status = 3 \
-         CROSS JOIN activities m ON m.tx_id = t.id \
-         CROSS JOIN alerts a ON a.activity_id = m.id AND a.watched_id = ?2 \
-         WHERE t.hash = ?1 ORDER BY b.id DESC",
-    )?;
-    let wanted = place_in_transaction(&alert.activity.location.encode(), facts.first_log_index);
-    let mut rows = statement.query(params![facts.hash.as_slice(), watched])?;
-    while let Some(row) = rows.next()? {
-        let location: Vec<u8> = row.get(1)?;
-        if place_in_transaction(&location, chain_int(row.get(2)?)) == wanted {
-            return Ok(Some(bytes(row, 0)?));
-        }
-    }
-    Ok(None)
-}
-
-/// A location as it would be were the transaction the first of its block: what stays the same when a reorg moves it.
-fn place_in_transaction(location: &[u8], first_log_index: u64) -> Option<crate::decode::Location> {
-    use crate::decode::{Location, Position};
-    let mut location = Location::decode(location)?;
-    location.tx_index = None;
-    if let Position::Log(index) = &mut location.position {
-        *index = u32::try_from(u64::from(*index).checked_sub(first_log_index)?).ok()?;
-    }
-    Some(location)
 }
 
 fn settle(conn: &Connection, settled: Settled) -> Result<()> {

@@ -3,7 +3,10 @@
 //! A block and all that came of it is one transaction; a revert is its twin. Progress is a block's number *and* hash, committed
 //! with the rows it stands for. Writing the chain is for one process at a time ([`WriterLock`]); lists may be changed meanwhile.
 
+mod alerts;
 mod blocks;
+mod entries;
+mod filter;
 mod lists;
 mod migrate;
 mod query;
@@ -18,8 +21,10 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use blocks::{BlockRecord, Committed, Settled, TransactionFacts};
-pub use lists::{EntryChange, EntryRow, ImportCounts, ListFile, ListRow, ManualEntry};
-pub use query::{AlertFilter, AlertRow, AmountFilter, AssetFilter, AssetRow, MatchedEntry, Order, TxRow};
+pub use entries::{EntryRow, ListRow};
+pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
+pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
+pub use query::{AlertRow, AssetRow, MatchedEntry, TxRow};
 pub use status::{CoverageRange, EndpointRow, RangeCoverage, Status};
 pub use tokens::TokenFacts;
 
@@ -133,27 +138,37 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::NewerSchema`], [`StoreError::Unusable`].
     pub fn open(path: &Path, access: Access) -> Result<Self> {
-        let unusable = |error: rusqlite::Error| error_at(path, error);
         let flags = match access {
             Access::Read if !path.exists() => return Err(StoreError::Missing(path.to_owned())),
             // Reading a WAL database may have to make its index file, so it is opened for writing where that is possible.
             Access::Read => OpenFlags::SQLITE_OPEN_READ_WRITE,
             Access::Write { .. } => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
-        let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(unusable)?;
-        conn.busy_timeout(Duration::from_secs(10)).map_err(unusable)?;
-        let mut store = Self { conn, path: path.to_owned() };
-        store.prepare(access).map_err(|error| match error {
+        let open = |name: &std::ffi::OsStr, flags: OpenFlags| -> Result<Self> {
+            let conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            conn.busy_timeout(Duration::from_secs(10))?;
+            let mut store = Self { conn, path: path.to_owned() };
+            store.prepare(access)?;
+            Ok(store)
+        };
+        let opened = match open(path.as_os_str(), flags) {
+            // On a read-only file system no index of the log can be made. Closed in good order, there is no log either.
+            Err(StoreError::Sqlite(error)) if access == Access::Read && cannot_open(&error) && !has_log(path) => {
+                let immutable = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                open(&immutable_uri(path), immutable)
+            }
+            other => other,
+        };
+        opened.map_err(|error| match error {
             StoreError::Sqlite(error) => error_at(path, error),
             other => other,
-        })?;
-        Ok(store)
+        })
     }
 
     fn prepare(&mut self, access: Access) -> Result<()> {
         self.conn.pragma_update(None, "foreign_keys", true)?;
         self.conn.set_prepared_statement_cache_capacity(128);
-        query::add_functions(&self.conn)?;
+        filter::add_functions(&self.conn)?;
         match access {
             Access::Read => migrate::check(&self.conn, &self.path),
             Access::Write { durable } => {
@@ -177,9 +192,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] where another is.
     pub fn lock_for_writing(path: &Path) -> Result<WriterLock> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let lock_path = PathBuf::from(name);
+        let lock_path = beside(path, ".lock");
         let failed = |error: std::io::Error| StoreError::Unusable {
             path: path.to_owned(),
             detail: format!("{}: {error}", lock_path.display()),
@@ -237,6 +250,29 @@ impl Store {
     }
 }
 
+fn cannot_open(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
+}
+
+/// Whether a write-ahead log with something in it lies beside the file.
+fn has_log(path: &Path) -> bool {
+    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// The file as one that nobody changes.
+fn immutable_uri(path: &Path) -> std::ffi::OsString {
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{escaped}?immutable=1").into()
+}
+
+/// A file next to that one, whose name goes on with `suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 fn error_at(path: &Path, error: rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly};
     let detail = match error.sqlite_error_code() {
@@ -256,9 +292,7 @@ fn error_at(path: &Path, error: rusqlite::Error) -> StoreError {
 
 /// SQLite tells a full disk as an I/O failure where it cannot grow its shared-memory file: try to write a few pages beside it.
 fn disk_is_full(path: &Path) -> bool {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".probe");
-    let probe = PathBuf::from(name);
+    let probe = beside(path, ".probe");
     let full = std::fs::write(&probe, [0u8; 65536]).is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
     let _ = std::fs::remove_file(&probe);
     full

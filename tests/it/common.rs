@@ -285,6 +285,12 @@ impl Watcher {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
+    /// Lets it run for a while, then stops it.
+    pub(crate) fn stop_after(self, pause: Duration) -> i32 {
+        std::thread::sleep(pause);
+        self.stop()
+    }
+
     /// Asks it to stop and waits for its exit code.
     pub(crate) fn stop(mut self) -> i32 {
         self.signal("-TERM");

@@ -2,9 +2,11 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stderr,
+    clippy::needless_pass_by_value,
     missing_docs,
-    reason = "tests may fail loudly"
+    reason = "tests may fail loudly, and JSON made in place reads best as an argument"
 )]
 
 mod common;

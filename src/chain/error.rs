@@ -1,0 +1,139 @@
+//! Why an answer is not the block that was asked for: what was compared, what was found, what was expected.
+
+use alloy::primitives::Address;
+
+/// Which claim did not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is named as in the specification")]
+pub enum Part {
+    BlockHash,
+    BlockNumber,
+    HeaderHash,
+    ParentHash,
+    TransactionsRoot,
+    ReceiptsRoot,
+    WithdrawalsRoot,
+    OmmersHash,
+    LogsBloom,
+    BlockSize,
+    ChainId,
+    TransactionHash,
+    Sender,
+    Recipient,
+    ReceiptCount,
+    ReceiptOrder,
+    ReceiptType,
+    GasUsed,
+    GasPrice,
+    BlobGas,
+    ContractAddress,
+    LogPosition,
+    Position,
+    Timestamp,
+    Traces,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::BlockHash => "block hash",
+            Self::BlockNumber => "block number",
+            Self::HeaderHash => "header hash",
+            Self::ParentHash => "parent hash",
+            Self::TransactionsRoot => "transactions root",
+            Self::ReceiptsRoot => "receipts root",
+            Self::WithdrawalsRoot => "withdrawals root",
+            Self::OmmersHash => "ommers hash",
+            Self::LogsBloom => "logs bloom",
+            Self::BlockSize => "block size",
+            Self::ChainId => "chain id",
+            Self::TransactionHash => "transaction hash",
+            Self::Sender => "sender",
+            Self::Recipient => "recipient",
+            Self::ReceiptCount => "number of receipts",
+            Self::ReceiptOrder => "order of receipts",
+            Self::ReceiptType => "receipt type",
+            Self::GasUsed => "gas used",
+            Self::GasPrice => "gas price",
+            Self::BlobGas => "blob gas",
+            Self::ContractAddress => "contract address",
+            Self::LogPosition => "position of a log",
+            Self::Position => "position of a transaction",
+            Self::Timestamp => "timestamp",
+            Self::Traces => "traces",
+        })
+    }
+}
+
+/// Why an answer is not the block that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A claim does not fit what it should equal.
+    #[error("{part} does not fit{}: found {found}, expected {expected}", at(*index))]
+    Mismatch {
+        /// What was compared.
+        part: Part,
+        /// Index of the transaction, where it belongs to one.
+        index: Option<u64>,
+        /// What the answer says.
+        found: String,
+        /// What was computed or asked for.
+        expected: String,
+    },
+    /// A transaction type that this build cannot encode, hence not prove.
+    #[error(
+        "transaction {index} is of unknown type {tx_type:#x}: this build cannot prove it; a newer bolo may, or --trust-rpc takes \
+         the endpoint's word"
+    )]
+    UnknownTransactionType {
+        /// Index of the transaction.
+        index: u64,
+        /// The type byte.
+        tx_type: u64,
+    },
+    /// Something a transaction or receipt of its type must have is not there or out of range.
+    #[error("transaction {index}: {detail}")]
+    Malformed {
+        /// Index of the transaction.
+        index: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+fn at(index: Option<u64>) -> String {
+    index.map(|i| format!(" at transaction {i}")).unwrap_or_default()
+}
+
+pub(super) fn mismatch(
+    part: Part,
+    index: Option<u64>,
+    found: impl std::fmt::Display,
+    expected: impl std::fmt::Display,
+) -> VerifyError {
+    VerifyError::Mismatch { part, index, found: found.to_string(), expected: expected.to_string() }
+}
+
+/// `found` must equal `expected`.
+pub(super) fn same<T: PartialEq + std::fmt::Display>(
+    part: Part,
+    index: Option<u64>,
+    found: T,
+    expected: T,
+) -> Result<(), VerifyError> {
+    if found == expected { Ok(()) } else { Err(mismatch(part, index, found, expected)) }
+}
+
+/// Where the node states it, `found` must equal `expected`.
+pub(super) fn same_if_stated<T: PartialEq + std::fmt::Display>(
+    part: Part,
+    index: Option<u64>,
+    found: Option<T>,
+    expected: T,
+) -> Result<(), VerifyError> {
+    found.map_or(Ok(()), |found| same(part, index, found, expected))
+}
+
+pub(super) fn shown(address: Option<Address>) -> String {
+    address.map_or_else(|| "null".to_owned(), |a| a.to_string())
+}
