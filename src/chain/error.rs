@@ -124,6 +124,19 @@ pub(super) fn same<T: PartialEq + std::fmt::Display>(
     if found == expected { Ok(()) } else { Err(mismatch(part, index, found, expected)) }
 }
 
+/// Every node states it, and `found` must equal `expected`.
+pub(super) fn same_stated<T: PartialEq + std::fmt::Display>(
+    part: Part,
+    index: Option<u64>,
+    found: Option<T>,
+    expected: T,
+) -> Result<(), VerifyError> {
+    match found {
+        Some(found) => same(part, index, found, expected),
+        None => Err(mismatch(part, index, "nothing", expected)),
+    }
+}
+
 /// Where the node states it, `found` must equal `expected`.
 pub(super) fn same_if_stated<T: PartialEq + std::fmt::Display>(
     part: Part,

@@ -8,7 +8,7 @@ use alloy::consensus::{
 use alloy::primitives::{Address, B256, Bloom, Log, LogData};
 
 use super::bundle::{RpcBody, RpcLog, RpcReceipt, RpcTransaction};
-use super::error::{Part, VerifyError, mismatch, same, same_if_stated, shown};
+use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated, shown};
 use super::transaction::{Envelope, effective_gas_price};
 use super::verified::VerifiedTransaction;
 
@@ -37,11 +37,16 @@ pub(super) fn verify_receipts(
         let at = Some(index);
         same(Part::ReceiptOrder, at, receipt.transaction_hash, tx.hash)?;
         same(Part::ReceiptOrder, at, receipt.transaction_index.to(), index)?;
-        same_if_stated(Part::BlockHash, at, receipt.block_hash, hash)?;
-        same_if_stated(Part::BlockNumber, at, receipt.block_number.map(|n| n.to()), header.number)?;
+        same_stated(Part::BlockHash, at, receipt.block_hash, hash)?;
+        same_stated(Part::BlockNumber, at, receipt.block_number.map(|n| n.to()), header.number)?;
         same_if_stated(Part::Timestamp, at, receipt.block_timestamp.map(|n| n.to()), header.timestamp)?;
-        same_if_stated(Part::ReceiptType, at, receipt.tx_type.map(|t| t.to()), u64::from(envelope.tx_type() as u8))?;
-        same_if_stated(Part::Sender, at, receipt.from, tx.from)?;
+        // Nodes from before typed transactions state no type, those from before London no price.
+        let tx_type = receipt.tx_type.map(|t| t.to());
+        match u64::from(envelope.tx_type() as u8) {
+            0 => same_if_stated(Part::ReceiptType, at, tx_type, 0)?,
+            expected => same_stated(Part::ReceiptType, at, tx_type, expected)?,
+        }
+        same_stated(Part::Sender, at, receipt.from, tx.from)?;
         if receipt.to != tx.to {
             return Err(mismatch(Part::Recipient, at, shown(receipt.to), shown(tx.to)));
         }
@@ -49,15 +54,19 @@ pub(super) fn verify_receipts(
         let alone = cumulative.checked_sub(gas_before);
         if !counts_gas_apart(header) {
             let alone = alone.ok_or_else(|| mismatch(Part::GasUsed, at, cumulative, gas_before))?;
-            same_if_stated(Part::GasUsed, at, receipt.gas_used.map(|g| g.to()), alone)?;
+            same_stated(Part::GasUsed, at, receipt.gas_used.map(|g| g.to()), alone)?;
         }
         gas_before = cumulative;
         let paid = effective_gas_price(envelope, header.base_fee_per_gas);
-        same_if_stated(Part::GasPrice, at, receipt.effective_gas_price.map(|p| p.to()), paid)?;
+        let price = receipt.effective_gas_price.map(|p| p.to());
+        match header.base_fee_per_gas {
+            None => same_if_stated(Part::GasPrice, at, price, paid)?,
+            Some(_) => same_stated(Part::GasPrice, at, price, paid)?,
+        }
         verify_blob_gas(receipt, envelope, receipts, index)?;
         log_index = verify_log_positions(receipt, tx, header, hash, index, log_index)?;
         let with_bloom = consensus_receipt(receipt, index)?;
-        same_if_stated(Part::LogsBloom, at, receipt.logs_bloom, with_bloom.logs_bloom)?;
+        same_stated(Part::LogsBloom, at, receipt.logs_bloom, with_bloom.logs_bloom)?;
         bloom.accrue_bloom(&with_bloom.logs_bloom);
         consensus.push(match envelope {
             Envelope::Legacy(_) => ReceiptEnvelope::Legacy(with_bloom),
@@ -147,12 +156,12 @@ fn verify_log_positions(
 ) -> Result<u64, VerifyError> {
     let at = Some(index);
     for log in &receipt.logs {
-        same_if_stated(Part::BlockHash, at, log.block_hash, hash)?;
-        same_if_stated(Part::BlockNumber, at, log.block_number.map(|n| n.to()), header.number)?;
+        same_stated(Part::BlockHash, at, log.block_hash, hash)?;
+        same_stated(Part::BlockNumber, at, log.block_number.map(|n| n.to()), header.number)?;
         same_if_stated(Part::Timestamp, at, log.block_timestamp.map(|n| n.to()), header.timestamp)?;
-        same_if_stated(Part::LogPosition, at, log.transaction_hash, tx.hash)?;
-        same_if_stated(Part::LogPosition, at, log.transaction_index.map(|n| n.to()), index)?;
-        same_if_stated(Part::LogPosition, at, log.log_index.map(|n| n.to()), log_index)?;
+        same_stated(Part::LogPosition, at, log.transaction_hash, tx.hash)?;
+        same_stated(Part::LogPosition, at, log.transaction_index.map(|n| n.to()), index)?;
+        same_stated(Part::LogPosition, at, log.log_index.map(|n| n.to()), log_index)?;
         if log.removed == Some(true) {
             return Err(mismatch(Part::LogPosition, at, "a log marked as removed", "a log of this block"));
         }
@@ -187,8 +196,10 @@ pub(super) fn consensus_log(log: &RpcLog) -> Result<Log, String> {
 fn verify_created(tx: &RpcTransaction, receipt: &RpcReceipt, signer: Address, index: u64) -> Result<(), VerifyError> {
     let expected = tx.to.is_none().then(|| signer.create(tx.nonce.to()));
     let odd = |stated: Option<Address>| mismatch(Part::ContractAddress, Some(index), shown(stated), shown(expected));
-    match (receipt.contract_address, expected) {
-        (Some(stated), expected) if Some(stated) != expected => return Err(odd(Some(stated))),
+    let succeeded = receipt.status.is_some_and(|status| !status.is_zero());
+    match receipt.contract_address {
+        Some(stated) if Some(stated) != expected => return Err(odd(Some(stated))),
+        None if expected.is_some() && succeeded => return Err(odd(None)),
         _ => {}
     }
     match tx.creates {

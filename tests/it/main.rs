@@ -13,6 +13,7 @@ mod common;
 mod crash;
 mod demo;
 mod faults;
+mod flips;
 mod follow;
 mod lists;
 mod mainnet;

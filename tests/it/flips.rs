@@ -1,0 +1,121 @@
+//! One changed byte anywhere in a block or its receipts is refused.
+
+use bolo::chain::verify::verify;
+use bolo::chain::{BlockBundle, Expected, VerifiedBlock};
+use bolo::decode::{DecodeOptions, decode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::common::shared;
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    block: &'a RawValue,
+    #[serde(borrow)]
+    receipts: &'a RawValue,
+}
+
+fn proven(block: &str, receipts: &str) -> Option<VerifiedBlock> {
+    let block: &RawValue = serde_json::from_str(block).ok()?;
+    let receipts: &RawValue = serde_json::from_str(receipts).ok()?;
+    let bundle = BlockBundle::parse(block, receipts, None).ok()?;
+    verify(bundle, Expected { hash: None, chain_id: 1 }).ok()
+}
+
+/// The field in whose value that byte is, or in whose name (then with a mark).
+fn field(text: &str, at: usize) -> String {
+    let mut name = String::new();
+    let mut rest = 0;
+    while let Some(found) = text[rest..].find("\":") {
+        let end = rest + found;
+        let start = text[..end].rfind('"').map_or(0, |quote| quote + 1);
+        if start > at {
+            break;
+        }
+        name = if at < end { format!("name of {}", &text[start..end]) } else { text[start..end].to_owned() };
+        rest = end + 2;
+    }
+    name
+}
+
+/// Tries the flips; returns the fields in which one went unnoticed although the block says something else by it.
+fn unnoticed(
+    text: &str,
+    positions: impl Iterator<Item = usize>,
+    proves: impl Fn(&str) -> Option<VerifiedBlock>,
+) -> Vec<String> {
+    let before = proves(text).expect("the block itself is proven");
+    let facts = |block: &VerifiedBlock| format!("{block:?}{:?}", decode(block, &DecodeOptions::default()));
+    let truth = facts(&before);
+    let mut missed = Vec::new();
+    for at in positions {
+        let mut bytes = text.as_bytes().to_vec();
+        // The lowest bit: another digit for a digit, another letter for a letter.
+        bytes[at] ^= 1;
+        let Ok(changed) = String::from_utf8(bytes) else { continue };
+        if let Some(block) = proves(&changed) {
+            assert_eq!(facts(&block), truth, "a changed {} changed what is taken for proven", field(text, at));
+            missed.push(field(text, at));
+        }
+    }
+    missed.sort();
+    missed.dedup();
+    missed
+}
+
+/// Values that no hash covers and nothing here reads: README says so.
+const UNCOVERED: [&str; 2] = ["totalDifficulty", "uncles"];
+
+/// Fields that nodes may leave out: with another name they are left out, which says nothing wrong.
+const OPTIONAL: [&str; 12] = [
+    "totalDifficulty",
+    "uncles",
+    "size",
+    "type",
+    "chainId",
+    "gasPrice",
+    "v",
+    "yParity",
+    "blockTimestamp",
+    "contractAddress",
+    "effectiveGasPrice",
+    "removed",
+];
+
+fn check(missed: &[String]) {
+    for field in missed {
+        let known = match field.strip_prefix("name of ") {
+            Some(name) => OPTIONAL.contains(&name),
+            None => UNCOVERED.contains(&field.as_str()),
+        };
+        assert!(known, "a changed {field} went unnoticed");
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_small_real_blocks_is_refused() {
+    let Some(blocks) = shared("mainnet/blocks.jsonl.zst") else { return };
+    let mut tried = 0;
+    for text in blocks.lines().take(3) {
+        let line: Line<'_> = serde_json::from_str(text).unwrap();
+        let (block, receipts) = (line.block.get(), line.receipts.get());
+        check(&unnoticed(block, 0..block.len(), |changed| proven(changed, receipts)));
+        check(&unnoticed(receipts, 0..receipts.len(), |changed| proven(block, changed)));
+        tried += block.len() + receipts.len();
+    }
+    assert!(tried > 20_000, "{tried}");
+}
+
+#[test]
+fn sampled_flips_of_real_blocks_of_every_era_are_refused() {
+    let Some(blocks) = shared("mainnet/blocks.jsonl.zst") else { return };
+    for (place, text) in blocks.lines().enumerate() {
+        let line: Line<'_> = serde_json::from_str(text).unwrap();
+        let (block, receipts) = (line.block.get(), line.receipts.get());
+        // Some thirty places of each, other ones in each block.
+        let sample = |length: usize| (0..30).map(move |step| (place * 7919 + step * length / 30 + step * 31) % length);
+        check(&unnoticed(block, sample(block.len()), |changed| proven(changed, receipts)));
+        check(&unnoticed(receipts, sample(receipts.len()), |changed| proven(block, changed)));
+    }
+}
