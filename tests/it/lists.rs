@@ -70,7 +70,7 @@ fn an_entry_has_all_fields_of_the_contract() {
     place.ok(&["watchlist", "import", "ofac.json", "--kind", "blocking"]);
     let wanted = json!({"address": A, "label": "x", "list": "ofac", "kind": "blocking", "entity": "Lazarus Group",
         "programs": ["DPRK3"], "listed_from": "2022-04-14", "delisted_on": "2030-01-01T12:00:00Z", "derived_from": null});
-    assert_eq!(shown(&place, &[]), [wanted.clone()]);
+    assert_eq!(shown(&place, &[]), std::slice::from_ref(&wanted));
     let checked = place.ok(&["-q", "watchlist", "check", &A.to_uppercase().replace("0X", "0x"), B, "--format", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&checked).unwrap(), json!([wanted]));
     let table = place.ok(&["watchlist", "check", A, B]);
