@@ -27,19 +27,26 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The database file [default: bolo.db]
-    #[arg(long, global = true, env = "BOLO_DB", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", env = "BOLO_DB", value_name = "FILE")]
     pub db: Option<PathBuf>,
     /// The config file [default: bolo.toml of the working folder, where there is one]
-    #[arg(long, global = true, env = "BOLO_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", env = "BOLO_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Say more on stderr (-vv: everything); RUST_LOG says it in detail
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = "Global options", action = ArgAction::Count)]
     pub verbose: u8,
     /// Say only errors on stderr
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
     /// Form of the log on stderr
-    #[arg(long, global = true, value_enum, default_value = "pretty", value_name = "FORM")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_enum,
+        default_value = "pretty",
+        value_name = "FORM"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -59,7 +66,7 @@ pub enum Command {
     Watch(WatchArgs),
     /// The same pipeline over history, from endpoints or an archive; resumable, and doing it twice changes nothing
     Replay(ReplayArgs),
-    /// Read alerts back
+    /// Read alerts back. A filter may be repeated: any of its values will do, and all filters must fit
     Query(Box<QueryArgs>),
     /// The watched addresses: import, add, remove, show, check
     Watchlist(WatchlistArgs),

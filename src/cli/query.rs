@@ -22,9 +22,18 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
     let mut printer = AlertPrinter::new(args.format, chain)?;
-    store.each_alert::<Failure>(&filter, |row| printer.alert(&row))?;
+    // One more than is shown tells whether there is more.
+    let asked = AlertFilter { limit: filter.limit.map(|limit| limit.saturating_add(1)), ..filter.clone() };
+    let mut left = filter.limit.unwrap_or(u64::MAX);
+    let found = store.each_alert::<Failure>(&asked, |row| {
+        if left == 0 {
+            return Ok(());
+        }
+        left -= 1;
+        printer.alert(&row)
+    })?;
     let shown = printer.finish()?;
-    report(&filter, &store, shown)?;
+    report(&filter, &store, shown, found > shown)?;
     if has_range(&filter) {
         return Ok(say_coverage(coverage.as_ref(), args.require_complete));
     }
@@ -36,13 +45,13 @@ fn has_range(filter: &AlertFilter) -> bool {
 }
 
 /// Says on stderr what the answer leaves out.
-fn report(filter: &AlertFilter, store: &Store, shown: u64) -> Result<(), Failure> {
+fn report(filter: &AlertFilter, store: &Store, shown: u64, more: bool) -> Result<(), Failure> {
     let (orphaned, noise) = store.left_out(filter)?;
     if shown == 0 {
         tracing::info!("no alerts fit");
     }
-    if filter.limit.is_some_and(|limit| shown >= limit) {
-        tracing::info!(shown, "stopped at --limit; --limit 0 prints all");
+    if more {
+        tracing::info!(shown, "there are more: --limit 0 prints all");
     }
     if orphaned > 0 {
         tracing::info!(orphaned, "left out: alerts of blocks that a reorg replaced (--status all)");
@@ -90,6 +99,13 @@ fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
         }
         Some(c) if c.is_complete() => {
             tracing::info!(from = c.from, to = c.to, "complete: every block of the range is proven");
+            if c.screened_before > 0 {
+                tracing::warn!(
+                    blocks = c.screened_before,
+                    "screened before the watchlist gained entries: their past there is not known until `bolo replay` has taken the \
+                     range again"
+                );
+            }
             if c.traces < c.proven {
                 tracing::info!(without_traces = c.proven - c.traces, "internal transfers were not seen in some blocks");
             }
@@ -122,6 +138,10 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
     let (since, until) = (time(&args.since)?, time(&args.until)?);
     if since.zip(until).is_some_and(|(since, until)| since > until) {
         return Err(Failure::input("--since is after --until"));
+    }
+    let lists = store.lists()?;
+    if let Some(name) = args.list.iter().find(|name| !lists.iter().any(|list| list.name == **name)) {
+        return Err(Failure::input(format!("there is no list {name:?} (bolo status names them)")));
     }
     let (statuses, any_status) = named_or_all(&args.status, "--status", AlertStatus::ALL)?;
     let (triage, any_triage) = named_or_all(&args.triage, "--triage", TriageClass::ALL)?;

@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let mut printer = CommitPrinter::new(args.json, chain_id);
         printer.progress = Some(bar(None));
         let mut engine = Engine::new(store, chain_id, false, &mut printer)?;
-        announce(engine.watched());
+        announce(engine.watched(), &settings, chain_id);
         let judge = settings.judge(chain_id);
         let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
         finish(&mut printer, outcome?);
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let mut printer = CommitPrinter::new(args.json, chain_id);
     printer.progress = Some(bar(Some(range.1 - range.0 + 1)));
     let mut engine = Engine::new(store, chain_id, false, &mut printer)?;
-    announce(engine.watched());
+    announce(engine.watched(), &settings, chain_id);
     let judge = settings.judge(chain_id);
     let outcome = replay_endpoints(&mut engine, &pool, &judge, range, options, &shutdown).await;
     finish(&mut printer, outcome?);

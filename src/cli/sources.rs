@@ -36,6 +36,7 @@ impl SourceSettings {
         if urls.is_empty() {
             urls.clone_from(&config.rpc_urls);
         }
+        Pool::check_urls(&urls)?;
         let chain = args.chain.as_ref().or(config.chain.as_ref());
         let traces = match (args.traces, &config.traces) {
             (Some(TraceArg::Auto), _) | (None, None) => TraceMode::Auto,
@@ -85,12 +86,6 @@ impl SourceSettings {
     pub(super) fn judge(&self, chain_id: u64) -> Judge {
         let mut wrapped_native = chain_facts(chain_id).wrapped_native;
         wrapped_native.extend(&self.wrapped_native);
-        if wrapped_native.is_empty() {
-            tracing::info!(
-                chain_id,
-                "no wrapped-native contract is known for this chain: name it with --wrapped-native"
-            );
-        }
         if self.trust {
             tracing::warn!("--trust-rpc: nothing is proven; what comes of it is marked unproven");
         }
@@ -99,7 +94,10 @@ impl SourceSettings {
 }
 
 /// Says what screening will do, before it does.
-pub(super) fn announce(watched: usize) {
+pub(super) fn announce(watched: usize, settings: &SourceSettings, chain_id: u64) {
+    if settings.wrapped_native.is_empty() && chain_facts(chain_id).wrapped_native.is_empty() {
+        tracing::info!(chain_id, "no wrapped-native contract is known for this chain: name it with --wrapped-native");
+    }
     if watched == 0 {
         tracing::warn!("the watchlist is empty: blocks are taken, but nothing can alert (bolo watchlist import FILE)");
     } else {

@@ -59,6 +59,7 @@ fn as_json(status: &Status) -> serde_json::Value {
             "published": show_date(l.published), "imported_at": show_date(l.imported_at),
         })).collect::<Vec<_>>(),
         "tokens_not_asked_yet": status.unasked_tokens,
+        "blocks_screened_before_last_addition": status.screened_before,
         "undelivered_notices": 0,
     })
 }
@@ -111,7 +112,7 @@ fn for_people(status: &Status, path: &str) -> String {
     let alerts: Vec<_> = status.alerts.iter().map(|(s, n)| format!("{n} {}", s.name())).collect();
     line("alerts", if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") });
     for (place, range) in status.coverage.iter().take(SHOWN).enumerate() {
-        let traces = if range.traces { "with traces" } else { "no traces: internal transfers not seen" };
+        let traces = if range.traces { "traces seen" } else { "no traces: internal transfers not seen" };
         let name = if place == 0 { "coverage" } else { "" };
         line(name, format!("{} to {}: {}, {traces}", range.from, range.to, proof(range)));
     }
@@ -126,8 +127,12 @@ fn for_people(status: &Status, path: &str) -> String {
     for (place, e) in status.endpoints.iter().enumerate() {
         let seen = e.seen_at.map(|at| format!(", answered {}", age(at))).unwrap_or_default();
         let traces = e.traces.as_ref().map(|traces| format!(", traces: {traces}")).unwrap_or_default();
+        let error = match (&e.last_error, e.error_at) {
+            (Some(error), Some(at)) => format!(", failed {}: {}", age(at), clean(error, 100)),
+            _ => String::new(),
+        };
         let name = if place == 0 { "sources" } else { "" };
-        line(name, format!("{}: {} blocks{seen}{traces}", clean(&e.host, 60), e.blocks));
+        line(name, format!("{}: {} blocks{seen}{traces}{error}", clean(&e.host, 60), e.blocks));
     }
     for (place, l) in status.lists.iter().enumerate() {
         let name = if place == 0 { "lists" } else { "" };
@@ -136,6 +141,18 @@ fn for_people(status: &Status, path: &str) -> String {
     }
     if status.lists.is_empty() {
         line("lists", "none: nothing can alert (bolo watchlist import FILE)".to_owned());
+    }
+    if status.screened_before > 0 {
+        line(
+            "list changed",
+            format!(
+                "{} blocks were screened before the lists gained entries: `bolo replay` looks there again",
+                status.screened_before
+            ),
+        );
+    }
+    if status.unasked_tokens > 0 {
+        line("tokens", format!("{} could not be asked for symbol and decimals yet", status.unasked_tokens));
     }
     line("notices", "0 undelivered (no receiver is configured)".to_owned());
     out

@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     };
     let mut printer = CommitPrinter::new(args.json, chain_id);
     let mut engine = Engine::new(store, chain_id, true, &mut printer)?;
-    announce(engine.watched());
+    announce(engine.watched(), &settings, chain_id);
     watch(&mut engine, &pool, &judge, &options, &shutdown).await?;
     drop(lock);
     Ok(0)

@@ -1,7 +1,7 @@
 //! `bolo watchlist`.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use super::args::{AddArgs, CheckArgs, ImportArgs, RemoveArgs, ShowArgs, Watchlis
 use super::present::EntryPrinter;
 use super::sources::address;
 use super::{Context, Failure};
-use crate::lists::{Format, ParsedEntry, Rejected, parse, parse_date};
+use crate::lists::{Format, ParsedEntry, ParsedList, Rejected, parse, parse_date};
 use crate::screen::ListKind;
 use crate::store::{Access, EntryChange, ListFile, ManualEntry, Store};
 
@@ -62,10 +62,18 @@ fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
             "each file is the whole of a list: import them one by one to give them a --list name",
         ));
     }
+    if published.is_some_and(|published| published > now() + 86_400) {
+        return Err(Failure::input("--published is in the future"));
+    }
     // All files are read before anything is changed.
-    let mut parsed = Vec::new();
+    let mut parsed: Vec<(&PathBuf, String, Format, ParsedList, [u8; 32])> = Vec::new();
     for file in &args.files {
         let (name, bytes) = read(file, args.list.as_deref())?;
+        if parsed.iter().any(|(_, other, ..)| *other == name) {
+            return Err(Failure::input(format!(
+                "two files would be the list {name:?}, and each is the whole of its list: import them one by one with --list"
+            )));
+        }
         let shown = file.display();
         let text = String::from_utf8(bytes).map_err(|error| {
             Failure::input(format!("{shown}: is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
@@ -144,7 +152,7 @@ fn refuse_bad_lines(file: &Path, rejected: &[Rejected], skip: bool) -> Result<()
     }
     let first = rejected.first().map_or(0, |bad| bad.line);
     Err(Failure::input(format!(
-        "{}: {} bad lines, the first is line {first}; nothing was changed (mend them, or take the good ones with --skip-bad)",
+        "{}: bad lines: {}, the first is line {first}; nothing was changed (mend them, or take the good ones with --skip-bad)",
         file.display(),
         rejected.len()
     )))

@@ -109,12 +109,20 @@ fn parse_text(text: &str, out: &mut Collector) {
             continue;
         }
         let (address, label) = content.split_once(|c: char| c.is_whitespace() || c == ',').unwrap_or((content, ""));
-        let entry = parse_address(address).map(|address| ParsedEntry {
+        let entry = parse_address(address).map_err(|reason| hint(line, content, reason)).map(|address| ParsedEntry {
             label: some(label.trim_start_matches([',', ' ', '\t']).trim_matches('"')),
             ..ParsedEntry::bare(address)
         });
         out.take(line, content, entry);
     }
+}
+
+/// A first line that looks like the header of a table.
+fn hint(line: u64, content: &str, reason: String) -> String {
+    if line == 1 && content.contains(',') {
+        return format!("{reason}; is this CSV? Its header needs a column named address");
+    }
+    reason
 }
 
 fn parse_csv(text: &str, out: &mut Collector) -> Result<(), String> {

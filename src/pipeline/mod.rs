@@ -124,17 +124,17 @@ impl std::fmt::Debug for Engine<'_> {
 }
 
 impl<'a> Engine<'a> {
-    /// Binds the store to the chain and reads its watchlist.
+    /// Reads the store's watchlist; the store must be of that chain, or of none yet.
     ///
     /// # Errors
     /// [`StoreError::OtherChain`], or of SQLite.
     pub fn new(
-        mut store: Store,
+        store: Store,
         chain_id: u64,
         watching: bool,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, StoreError> {
-        store.bind_chain(chain_id)?;
+        store.expect_chain(chain_id)?;
         let watchlist = store.watchlist()?;
         Ok(Self { store, observer, chain_id, watchlist, watching, finality: Finality::default() })
     }
@@ -153,6 +153,7 @@ impl<'a> Engine<'a> {
                 self.ask_tokens(pool, tokens, Some(prepared.link().hash)).await?;
             }
             let record = BlockRecord {
+                chain_id: self.chain_id,
                 link: prepared.link(),
                 timestamp: prepared.block.header().timestamp,
                 proof: prepared.block.proof(),

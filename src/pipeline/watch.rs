@@ -23,6 +23,8 @@ pub struct WatchOptions {
 
 /// Tokens that could not be asked before, asked again in a quiet moment.
 const TOKENS_AT_ONCE: u32 = 16;
+/// Pause after a failure, once more for each one in a row, up to ten times.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Watches until `shutdown`; the block in hand is finished first.
 ///
@@ -53,54 +55,80 @@ async fn follow_head(
     let Some(mut chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
     let mut followed = None;
     let mut noted = 0;
+    let mut failures = 0u32;
     loop {
-        let head = tokio::select! {
-            head = pool.head() => head,
+        let round = async {
+            let head = pool.head().await?;
+            let news = followed != Some(head.link.hash);
+            let tags = if news { pool.tags().await } else { None };
+            Ok::<_, SourceError>((head, news, tags))
+        };
+        let outcome = tokio::select! {
+            outcome = round => outcome.map_err(PipelineError::from),
             () = shutdown.requested() => return Ok(()),
         };
-        match head {
-            Ok(head) => {
-                let news = followed != Some(head.link.hash);
-                let tags = if news { pool.tags().await } else { None };
+        let outcome = match outcome {
+            Ok((head, news, tags)) => {
                 engine.learn(head.link.number, tags);
-                if now_ms() - noted > 10_000 {
-                    noted = now_ms();
-                    note_endpoints(engine, pool, &head.host, head.link.number)?;
-                }
-                if news {
-                    catch_up(engine, pool, judge, options, shutdown, &mut chain, head.link).await?;
+                engine.store.note_head(head.link.number)?;
+                let outcome = if news {
+                    catch_up(engine, pool, judge, options, shutdown, &mut chain, head.link).await
                 } else {
                     let tokens = engine.store.unasked_tokens(TOKENS_AT_ONCE)?;
-                    engine.ask_tokens(pool, tokens, None).await?;
-                }
+                    engine.ask_tokens(pool, tokens, None).await
+                };
                 // Only a head that we hold vouches for what is below it; otherwise it is asked for again.
                 followed = (chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.hash);
                 if followed.is_some() {
                     engine.settle(&mut chain, head.link.number)?;
                 }
+                if now_ms() - noted > 10_000 {
+                    noted = now_ms();
+                    note_endpoints(engine, pool, &head.host, head.link.number)?;
+                }
+                outcome
             }
-            Err(error) => pause(error)?,
-        }
+            Err(error) => Err(error),
+        };
+        failures = match outcome {
+            Ok(()) => 0,
+            Err(PipelineError::Source(error)) => {
+                wait_for_better(&error, pool, engine)?;
+                failures + 1
+            }
+            Err(other) => return Err(other),
+        };
+        // After failures the pauses grow, so that endpoints and the log are spared; a new head does not cut these short.
+        let pause = options.poll_interval.max(PAUSE_AFTER_FAILURE * failures.min(10));
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            () = wake.notified() => {}
-            () = tokio::time::sleep(options.poll_interval) => {}
+            () = wake.notified(), if failures == 0 => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Endpoints that fail are tried again; one of another chain, or a missing method, does not get better by that.
-fn pause(error: SourceError) -> Result<(), PipelineError> {
+/// Endpoints that fail are tried again, and the failure is kept for `status`; an endpoint of another chain does not get better.
+fn wait_for_better(error: &SourceError, pool: &Pool, engine: &mut Engine<'_>) -> Result<(), PipelineError> {
     match error {
-        SourceError::Unreachable(_) | SourceError::Unknown(_) | SourceError::Unproven { .. } => {
-            tracing::warn!(%error, "waiting");
+        SourceError::WrongChain { host, found, expected } => {
+            Err(SourceError::WrongChain { host: host.clone(), found: *found, expected: *expected }.into())
+        }
+        SourceError::NoTraces => Err(SourceError::NoTraces.into()),
+        waiting => {
+            tracing::warn!(error = %waiting, "waiting: nothing is skipped");
+            for (host, error, at) in pool.take_errors() {
+                engine.store.note_endpoint(host, None, None, Some(&error), at)?;
+            }
             Ok(())
         }
-        other => Err(other.into()),
     }
 }
 
 fn note_endpoints(engine: &mut Engine<'_>, pool: &Pool, host: &str, head: u64) -> Result<(), PipelineError> {
+    for (name, error, at) in pool.take_errors() {
+        engine.store.note_endpoint(name, None, None, Some(&error), at)?;
+    }
     for (name, traces) in pool.hosts() {
         let head = (name == host).then_some(head);
         if head.is_some() || traces.is_some() {
@@ -167,11 +195,7 @@ async fn catch_up(
             Step::Behind => return Ok(()),
             // Next in line, or the head of another fork.
             _ => {
-                return match engine.follow(pool, judge, chain, head, None).await {
-                    Ok(_) => Ok(()),
-                    Err(PipelineError::Source(error)) => pause(error),
-                    Err(other) => Err(other),
-                };
+                return engine.follow(pool, judge, chain, head, None).await.map(|_| ());
             }
         };
         // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
@@ -187,17 +211,11 @@ async fn catch_up(
                 () = shutdown.requested() => return Ok(()),
             };
             let (link, prepared) = match fetched {
-                Some(Ok(fetched)) => fetched,
-                Some(Err(PipelineError::Source(error))) => return pause(error),
-                Some(Err(other)) => return Err(other),
+                Some(fetched) => fetched?,
                 None => break,
             };
             let expected = link.number;
-            match engine.follow(pool, judge, chain, link, Some(prepared)).await {
-                Ok(_) => {}
-                Err(PipelineError::Source(error)) => return pause(error),
-                Err(other) => return Err(other),
-            }
+            engine.follow(pool, judge, chain, link, Some(prepared)).await?;
             if chain.tip().map(|tip| tip.number) != Some(expected) {
                 // A reorg changed what comes next: what is in flight may be of the other fork.
                 break;

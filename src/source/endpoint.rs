@@ -14,7 +14,7 @@ use alloy::transports::ws::WebSocketConfig;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use super::call::{CallError, host_of};
@@ -60,7 +60,9 @@ pub(super) struct Endpoint {
     chain_checked: AtomicBool,
     no_block_receipts: AtomicBool,
     no_batches: AtomicBool,
-    traces: std::sync::Mutex<Option<Option<TraceMethod>>>,
+    traces: OnceCell<Option<TraceMethod>>,
+    /// The last failure, and when (unix seconds), until it is taken to be kept.
+    last_error: std::sync::Mutex<Option<(String, i64)>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -103,7 +105,8 @@ impl Endpoint {
             chain_checked: AtomicBool::new(false),
             no_block_receipts: AtomicBool::new(false),
             no_batches: AtomicBool::new(false),
-            traces: std::sync::Mutex::new(None),
+            traces: OnceCell::new(),
+            last_error: std::sync::Mutex::new(None),
         })
     }
 
@@ -229,21 +232,18 @@ impl Endpoint {
         self.call("eth_getBlockByHash", (hash, false)).await
     }
 
-    /// Everything of a block by its hash. `traces`: none not to ask; `Some(true)` fails without them.
-    pub(super) async fn bundle(&self, hash: B256, traces: Option<bool>) -> Result<RawBundle, CallError> {
+    /// Everything of a block by its hash, with traces where they are wanted and can be had here.
+    pub(super) async fn bundle(&self, hash: B256, want_traces: bool) -> Result<RawBundle, CallError> {
         let (block, receipts, traces) =
             tokio::join!(self.call("eth_getBlockByHash", (hash, true)), self.block_receipts(hash), async {
-                match traces {
-                    None => Ok(None),
-                    Some(required) => self.block_traces(hash, required).await,
-                }
+                if want_traces { self.block_traces(hash).await } else { None }
             });
         let block = block?;
         let receipts = match receipts? {
             Some(receipts) => receipts,
             None => self.receipts_one_by_one(&block).await?,
         };
-        Ok(RawBundle { block, receipts, traces: traces?, endpoint: self.host.clone() })
+        Ok(RawBundle { block, receipts, traces, endpoint: self.host.clone() })
     }
 
     /// None where the endpoint does not have the method.
@@ -313,18 +313,18 @@ impl Endpoint {
         Ok(receipts)
     }
 
-    async fn block_traces(&self, hash: B256, required: bool) -> Result<Option<Box<RawValue>>, CallError> {
-        let Some(method) = self.trace_method(hash).await? else {
-            return if required { Err(CallError::Unsupported("traces".into())) } else { Ok(None) };
-        };
-        match self.traces_by(method, hash).await {
-            Ok(traces) => Ok(Some(traces)),
-            Err(error) if required => Err(error),
-            Err(error) => {
-                tracing::warn!(host = %self.host, %hash, %error, "no traces for this block: internal transfers are not seen");
-                Ok(None)
+    /// The traces of a block; none where the endpoint has no such method or fails at it, which is said.
+    pub(super) async fn block_traces(&self, hash: B256) -> Option<Box<RawValue>> {
+        let traces = async {
+            match self.trace_method(hash).await? {
+                Some(method) => self.traces_by(method, hash).await.map(Some),
+                None => Ok(None),
             }
-        }
+        };
+        traces.await.unwrap_or_else(|error: CallError| {
+            tracing::warn!(host = %self.host, %hash, %error, "no traces of this block from here");
+            None
+        })
     }
 
     async fn traces_by(&self, method: TraceMethod, hash: B256) -> Result<Box<RawValue>, CallError> {
@@ -337,37 +337,40 @@ impl Endpoint {
     }
 
     /// Which method it has, found out once, on a real block.
-    pub(super) async fn trace_method(&self, hash: B256) -> Result<Option<TraceMethod>, CallError> {
-        if let Ok(slot) = self.traces.lock()
-            && let Some(known) = *slot
-        {
-            return Ok(known);
-        }
-        let mut found = None;
-        for method in [TraceMethod::DebugTraceBlock, TraceMethod::TraceBlock] {
-            match self.traces_by(method, hash).await {
-                Ok(_) => {
-                    found = Some(method);
-                    break;
+    async fn trace_method(&self, hash: B256) -> Result<Option<TraceMethod>, CallError> {
+        let find = async || {
+            for method in [TraceMethod::DebugTraceBlock, TraceMethod::TraceBlock] {
+                match self.traces_by(method, hash).await {
+                    Ok(_) => {
+                        tracing::info!(host = %self.host, method = method.name(), "has traces");
+                        return Ok(Some(method));
+                    }
+                    Err(CallError::Unsupported(_) | CallError::Rpc { .. }) => {}
+                    Err(other) => return Err(other),
                 }
-                Err(CallError::Unsupported(_) | CallError::Rpc { .. }) => {}
-                Err(other) => return Err(other),
             }
-        }
-        if let Ok(mut slot) = self.traces.lock() {
-            *slot = Some(found);
-        }
-        match found {
-            Some(method) => tracing::info!(host = %self.host, method = method.name(), "has traces"),
-            None => tracing::warn!(host = %self.host, "has no traces: internal transfers are not seen"),
-        }
-        Ok(found)
+            tracing::warn!(host = %self.host, "has no traces: internal transfers are not seen by it");
+            Ok(None)
+        };
+        self.traces.get_or_try_init(find).await.copied()
     }
 
     /// What is known of its traces, without asking.
     pub(super) fn known_traces(&self) -> Option<&'static str> {
-        let known = self.traces.lock().ok().and_then(|slot| *slot)?;
-        Some(known.map_or("none", TraceMethod::name))
+        self.traces.get().map(|known| known.map_or("none", TraceMethod::name))
+    }
+
+    /// Keeps a failure for `status`.
+    pub(super) fn note_error(&self, error: String) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if let Ok(mut slot) = self.last_error.lock() {
+            *slot = Some((error, i64::try_from(now).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// The last failure since this was last asked.
+    pub(super) fn take_error(&self) -> Option<(String, i64)> {
+        self.last_error.lock().ok().and_then(|mut slot| slot.take())
     }
 
     /// `eth_call` at a block, by its hash ([EIP-1898](https://eips.ethereum.org/EIPS/eip-1898)), or at the latest one.

@@ -56,7 +56,7 @@ pub enum SourceError {
         expected: u64,
     },
     /// Every endpoint that answered gave something that cannot be the block.
-    #[error("block {block} could not be proven by any endpoint: {host}: {reason}")]
+    #[error("block {block} could not be proven: {host}: {reason}")]
     Unproven {
         /// Number or hash of the block.
         block: String,
@@ -69,7 +69,7 @@ pub enum SourceError {
     #[error("no endpoint has block {0}")]
     Unknown(String),
     /// Traces are required and no endpoint has them.
-    #[error("no endpoint has traces (debug_traceBlockByHash or trace_block), which --traces require asks for")]
+    #[error("there are no traces to be had (debug_traceBlockByHash or trace_block), which --traces require asks for")]
     NoTraces,
     /// An address that is no URL or path of an endpoint.
     #[error("{0}")]

@@ -156,6 +156,7 @@ impl Pool {
                     }
                     Err(Miss::Proof(reason)) => {
                         tracing::warn!(%host, what, %reason, "endpoint gave what cannot be proven: asking another");
+                        endpoint.note_error(format!("block {what}: {reason}"));
                         unproven = Some((host.clone(), reason));
                     }
                     Err(Miss::Call(CallError::NotFound)) => {
@@ -167,6 +168,7 @@ impl Pool {
                     }
                     Err(Miss::Call(error)) => {
                         tracing::warn!(%host, what, %error, "endpoint failed");
+                        endpoint.note_error(error.to_string());
                         match &error {
                             CallError::Throttled(Some(after)) => wait = Some(wait.map_or(*after, |w| w.min(*after))),
                             CallError::Unsupported(_) => unsupported += 1,
@@ -259,16 +261,44 @@ impl Pool {
         hash: B256,
         judge: impl AsyncFn(RawBundle) -> Result<T, ProofError>,
     ) -> Result<T, SourceError> {
-        let traces = match self.traces {
-            TraceMode::Auto => Some(false),
-            TraceMode::Require => Some(true),
-            TraceMode::Off => None,
-        };
+        let want_traces = self.traces != TraceMode::Off;
         self.each(&number.to_string(), async |endpoint| {
-            let raw = endpoint.bundle(hash, traces).await?;
+            let mut raw = endpoint.bundle(hash, want_traces).await?;
+            if want_traces && raw.traces.is_none() {
+                raw.traces = self.traces_elsewhere(endpoint, hash).await;
+            }
+            if self.traces == TraceMode::Require && raw.traces.is_none() {
+                return Err(CallError::Unsupported("traces".into()).into());
+            }
             judge(raw).await.map_err(Miss::Proof)
         })
         .await
+    }
+
+    /// Traces of a block from any endpoint but that one.
+    async fn traces_elsewhere(&self, but: &Endpoint, hash: B256) -> Option<Box<RawValue>> {
+        for endpoint in self.endpoints.iter().filter(|endpoint| !std::ptr::eq(*endpoint, but)) {
+            if endpoint.known_traces() == Some("none") {
+                continue;
+            }
+            if let Some(traces) = endpoint.block_traces(hash).await {
+                return Some(traces);
+            }
+        }
+        None
+    }
+
+    /// Whether all of these can be endpoints at all; nothing is asked of them.
+    ///
+    /// # Errors
+    /// [`SourceError::BadUrl`].
+    pub fn check_urls(urls: &[String]) -> Result<(), SourceError> {
+        urls.iter().try_for_each(|url| Endpoint::new(url, Duration::ZERO).map(|_| ()))
+    }
+
+    /// Failures of endpoints since this was last asked: host, what it was, when (unix seconds).
+    pub fn take_errors(&self) -> impl Iterator<Item = (&str, String, i64)> {
+        self.endpoints.iter().filter_map(|e| e.take_error().map(|(error, at)| (e.host.as_str(), error, at)))
     }
 
     /// What the preferred endpoint says of finality; none where it cannot be had just now.

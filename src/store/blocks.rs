@@ -7,7 +7,7 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::alerts::put_alert;
-use super::{Result, Store, StoreError, bytes, chain_int, meta, set_meta, sql_int};
+use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::Proof;
 use crate::chain::canonical::{Canonical, Link, WINDOW};
 use crate::decode::Undecoded;
@@ -61,6 +61,8 @@ pub struct TransactionFacts {
 /// A block with all that is to be stored of it.
 #[derive(Debug, Clone)]
 pub struct BlockRecord {
+    /// The chain.
+    pub chain_id: u64,
     /// Number, hash, parent.
     pub link: Link,
     /// Unix seconds.
@@ -109,6 +111,9 @@ impl Store {
         self.write(|tx| {
             let alerts_after =
                 tx.query_row("SELECT coalesce(max(id), 0) FROM alerts", [], |row| row.get::<_, i64>(0))?;
+            if !check_chain(tx, record.chain_id)? {
+                set_meta(tx, "chain_id", &record.chain_id.to_string())?;
+            }
             let revision = meta(tx, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
             if record.watch_revision != revision {
                 return Err(StoreError::StaleWatchlist);
@@ -223,6 +228,18 @@ impl Store {
     /// Of SQLite.
     pub fn finalized(&self) -> Result<Option<u64>> {
         Ok(meta(&self.conn, "finalized")?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Notes the highest block that an endpoint told of, whether or not it can be followed: the lag is measured by it.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn note_head(&mut self, head: u64) -> Result<()> {
+        let head = head.to_string();
+        if meta(&self.conn, "head")?.as_deref() == Some(&head) {
+            return Ok(());
+        }
+        self.write(|tx| set_meta(tx, "head", &head))
     }
 
     /// Highest canonical block.
@@ -372,12 +389,12 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
         .query_row([link.hash.as_slice()], |row| row.get(0))
         .optional()?;
     if let Some(id) = known {
-        // Canonical again after a reorg and back, or screened anew. Proof and planes are only gained.
+        // Canonical again after a reorg and back, or screened anew. Proof and planes are only gained, from who gave them.
         conn.prepare_cached(
-            "UPDATE blocks SET status = CASE WHEN status = 3 THEN ?2 ELSE max(status, ?2) END, proof = max(proof, ?3), \
+            "UPDATE blocks SET endpoint_id = CASE WHEN proof < ?3 OR planes | ?4 <> planes THEN ?6 ELSE endpoint_id END, status = CASE WHEN status = 3 THEN ?2 ELSE max(status, ?2) END, proof = max(proof, ?3), \
              planes = planes | ?4, watch_revision = ?5 WHERE id = ?1",
         )?
-        .execute(params![id, status, proof, planes, record.watch_revision])?;
+        .execute(params![id, status, proof, planes, record.watch_revision, endpoint])?;
         return Ok(id);
     }
     conn.prepare_cached(

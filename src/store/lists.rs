@@ -107,7 +107,7 @@ impl Store {
             }
             let version = put_version(tx, list_id, file, published)?;
             let counts = replace_entries(tx, list_id, version, file.entries)?;
-            bump_revision(tx)?;
+            bump_revision(tx, counts.added > 0)?;
             Ok(counts)
         })
     }
@@ -129,7 +129,7 @@ impl Store {
                 end_entry(tx, *id, version, STATE_SUPERSEDED)?;
             }
             insert_entry(tx, list_id, address, version, manual.entry)?;
-            bump_revision(tx)?;
+            bump_revision(tx, old.is_none())?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
         })
     }
@@ -153,7 +153,7 @@ impl Store {
                 end_entry(tx, *entry, version, STATE_REMOVED)?;
             }
             if !entries.is_empty() {
-                bump_revision(tx)?;
+                bump_revision(tx, false)?;
             }
             Ok(entries.len())
         })
@@ -197,7 +197,7 @@ fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<i64
                 .prepare_cached("UPDATE lists SET kind = ?2 WHERE id = ?1 AND kind <> ?2")?
                 .execute(params![id, kind.code()])?;
             if changed > 0 {
-                bump_revision(conn)?;
+                bump_revision(conn, false)?;
             }
             Ok(id)
         }
@@ -326,7 +326,12 @@ fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[Par
     Ok(counts)
 }
 
-fn bump_revision(conn: &Connection) -> Result<()> {
+/// Counts a change of the lists. One that adds something makes blocks screened before it worth screening again.
+fn bump_revision(conn: &Connection, adds: bool) -> Result<()> {
     let now: i64 = meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-    set_meta(conn, "watch_revision", &(now + 1).to_string())
+    let next = (now + 1).to_string();
+    if adds {
+        set_meta(conn, "watch_added", &next)?;
+    }
+    set_meta(conn, "watch_revision", &next)
 }

@@ -237,16 +237,20 @@ impl Store {
         Ok(meta(&self.conn, "chain_id")?.and_then(|text| text.parse().ok()))
     }
 
-    /// Binds the database to a chain for good.
+    /// Makes sure that the database is of that chain, or of none yet: the first block that it takes binds it for good.
     ///
     /// # Errors
     /// [`StoreError::OtherChain`] where it is bound to another.
-    pub fn bind_chain(&mut self, chain_id: u64) -> Result<()> {
-        match self.chain_id()? {
-            Some(found) if found != chain_id => Err(StoreError::OtherChain { found, expected: chain_id }),
-            Some(_) => Ok(()),
-            None => self.write(|tx| set_meta(tx, "chain_id", &chain_id.to_string())),
-        }
+    pub fn expect_chain(&self, chain_id: u64) -> Result<()> {
+        check_chain(&self.conn, chain_id).map(|_| ())
+    }
+}
+
+/// Whether the database is bound to that chain already.
+fn check_chain(conn: &Connection, chain_id: u64) -> Result<bool> {
+    match meta(conn, "chain_id")?.and_then(|text| text.parse().ok()) {
+        Some(found) if found != chain_id => Err(StoreError::OtherChain { found, expected: chain_id }),
+        found => Ok(found.is_some()),
     }
 }
 

@@ -6,7 +6,7 @@ use rusqlite::types::ToSql;
 
 use super::filter::{AlertFilter, Order};
 use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes, sql_int};
-use crate::decode::{ActivityKind, Location};
+use crate::decode::{ActivityKind, Location, Plane};
 use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
 
 /// An alert with everything that is printed of it.
@@ -192,6 +192,7 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         }),
     };
     let location: Vec<u8> = row.get(13)?;
+    let location = Location::decode(&location).ok_or_else(|| bad(13))?;
     let reasons: String = row.get(25)?;
     let standard = ["slip44", "erc20", "erc721", "erc1155"];
     Ok(AlertRow {
@@ -204,7 +205,7 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         timestamp: row.get(6)?,
         tx,
         kind: ActivityKind::from_code(row.get(12)?).ok_or_else(|| bad(12))?,
-        location: Location::decode(&location).ok_or_else(|| bad(13))?,
+        location: location.clone(),
         from: address(14)?,
         to: address(15)?,
         asset: AssetRow {
@@ -220,7 +221,8 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         entries: Vec::new(),
         triage: TriageClass::from_code(row.get(24)?).ok_or_else(|| bad(24))?,
         triage_reasons: serde_json::from_str(&reasons).unwrap_or_default(),
-        proven: row.get::<_, i64>(26)? == 1,
+        // No root covers traces: what only they show is the endpoint's word, however well the block is proven.
+        proven: row.get::<_, i64>(26)? == 1 && location.plane != Plane::Traces,
         endpoint: row.get(27)?,
         seen_at_ms: row.get(28)?,
         replaces: maybe_bytes::<32>(row, 29)?.map(B256::from),

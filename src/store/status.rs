@@ -32,6 +32,8 @@ pub struct RangeCoverage {
     pub unproven: u64,
     /// Blocks with traces in it.
     pub traces: u64,
+    /// Blocks screened before the watchlist gained its last entries: these may have a past there.
+    pub screened_before: u64,
     /// Nothing is known to lie between the range's ends in time and the blocks that stand for them.
     pub ends_known: bool,
 }
@@ -80,6 +82,7 @@ pub struct Status {
     pub endpoints: Vec<EndpointRow>,
     pub lists: Vec<ListRow>,
     pub unasked_tokens: u64,
+    pub screened_before: u64,
 }
 
 impl Store {
@@ -113,11 +116,21 @@ impl Store {
             undecoded: self.undecoded()?,
             endpoints: self.endpoints()?,
             lists: self.lists()?,
+            screened_before: self.conn.query_row(
+                "SELECT count(*) FROM blocks WHERE status <> 3 AND watch_revision < ?1",
+                [self.last_addition()?],
+                |row| row.get(0).map(chain_int),
+            )?,
             unasked_tokens: count(
                 "SELECT count(DISTINCT token_address_id) FROM activities WHERE token_address_id IS NOT NULL \
                  AND token_address_id NOT IN (SELECT address_id FROM tokens)",
             )?,
         })
+    }
+
+    /// The state of the lists as of which they gained their last entries.
+    fn last_addition(&self) -> Result<i64> {
+        Ok(meta(&self.conn, "watch_added")?.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
     fn alerts_by_status(&self) -> Result<Vec<(AlertStatus, u64)>> {
@@ -210,13 +223,23 @@ impl Store {
     /// Of SQLite.
     pub fn block_coverage(&self, from: u64, to: u64) -> Result<RangeCoverage> {
         let counted = self.conn.query_row(
-            "SELECT coalesce(sum(proof), 0), count(*), coalesce(sum(planes & 4 <> 0), 0) FROM blocks \
-             WHERE status <> 3 AND number BETWEEN ?1 AND ?2",
-            [sql_int(from), sql_int(to)],
-            |row| Ok((chain_int(row.get(0)?), chain_int(row.get(1)?), chain_int(row.get(2)?))),
+            "SELECT coalesce(sum(proof), 0), count(*), coalesce(sum(planes & 4 <> 0), 0), \
+                    coalesce(sum(watch_revision < ?3), 0) \
+             FROM blocks WHERE status <> 3 AND number BETWEEN ?1 AND ?2",
+            [sql_int(from), sql_int(to), self.last_addition()?],
+            |row| Ok([0, 1, 2, 3].map(|column| row.get(column).map(chain_int))),
         )?;
-        let (proven, blocks, traces) = counted;
-        Ok(RangeCoverage { from, to, proven, unproven: blocks - proven, traces, ends_known: true })
+        let [proven, blocks, traces, screened_before] = counted;
+        let (proven, blocks) = (proven?, blocks?);
+        Ok(RangeCoverage {
+            from,
+            to,
+            proven,
+            unproven: blocks - proven,
+            traces: traces?,
+            screened_before: screened_before?,
+            ends_known: true,
+        })
     }
 
     /// The blocks that lie in a span of time (unix seconds, ends included; none: open), as far as they are known: with how much of

@@ -310,6 +310,11 @@ impl Drop for Watcher {
     }
 }
 
+/// What the alert says of its proof is so: no root covers traces, all else is proven.
+pub(crate) fn well_proven(alert: &Value) -> bool {
+    alert["proof"] == if alert["plane"] == "traces" { "unproven" } else { "proven" }
+}
+
 pub(crate) fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }

@@ -365,19 +365,14 @@ fn an_endpoint_without_block_receipts_and_batches_is_asked_for_them_one_by_one()
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
     let old = proxy(&node, move |request, answer| {
-        let missing = |id: &Value| json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "the method does not exist"}});
         if request.is_array() {
-            return Some(missing(&Value::Null));
+            return Some(no_method(&Value::Null));
         }
         if request["method"] == "eth_getTransactionReceipt" {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         let gone = ["eth_getBlockReceipts", "debug_traceBlockByHash", "trace_block"];
-        if gone.iter().any(|method| request["method"] == *method) {
-            Some(missing(&request["id"]))
-        } else {
-            Some(answer)
-        }
+        if gone.iter().any(|method| request["method"] == *method) { Some(no_method(request)) } else { Some(answer) }
     });
     let place = Place::watching(&[(a, "a")]);
     place.ok(&["replay", "-r", &old, "--from-block", "0", "--to-block", "latest"]);
@@ -386,6 +381,68 @@ fn an_endpoint_without_block_receipts_and_batches_is_asked_for_them_one_by_one()
     assert_eq!(place.status()["coverage"], json!([{"from": 0, "to": 5, "proof": "proven", "traces": false}]));
     let out = place.run(&["replay", "-r", &old, "--from-block", "0", "--to-block", "latest", "--traces", "require"]);
     assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+}
+
+/// An answer that the method does not exist.
+fn no_method(request: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "the method does not exist"}})
+}
+
+#[test]
+fn traces_that_the_first_endpoint_lacks_are_had_from_the_second() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let splitter = node.deploy(b, "Splitter", "");
+    let split = crate::common::call(
+        "Splitter",
+        "split(address[])",
+        &[crate::common::n(32), crate::common::n(1), crate::common::word(a)],
+    );
+    node.send(b, Some(splitter), 100, &split);
+    let bare = proxy(&node, |request, answer| {
+        let traces = ["debug_traceBlockByHash", "trace_block"].iter().any(|method| request["method"] == *method);
+        Some(if traces { no_method(request) } else { answer })
+    });
+    let place = Place::watching(&[(a, "a")]);
+    place.ok(&["replay", "-r", &bare, "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
+    assert_eq!(place.alerts(&["--kind", "internal_transfer"]).len(), 1);
+    assert_eq!(place.status()["coverage"], json!([{"from": 0, "to": 2, "proof": "proven", "traces": true}]));
+}
+
+#[test]
+fn a_watcher_that_cannot_prove_a_block_stays_at_it_and_says_so() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let lie = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let lying = lie.clone();
+    let endpoint = proxy(&node, move |request, mut answer| {
+        if request["method"] == "eth_getBlockReceipts" && lying.load(Ordering::Relaxed) {
+            answer["result"][0]["status"] = json!("0x0");
+        }
+        Some(answer)
+    });
+    let place = Place::watching(&[(a, "a")]);
+    let mut watcher = place.watch(&endpoint, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    lie.store(true, Ordering::Relaxed);
+    for value in 1..=3 {
+        node.send(a, Some(b), value, "0x");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = place.status();
+        let error = &status["endpoints"][0]["last_error"];
+        if status["lag"] == 3 && error.as_str().is_some_and(|error| error.contains("receipts root does not fit")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the lag and its cause do not show: {status:#}\n{}", watcher.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(place.alerts(&[]).len(), 0, "nothing of the block is stored");
+    lie.store(false, Ordering::Relaxed);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len(), 3, "nothing was skipped");
+    assert_eq!(watcher.stop(), 0);
 }
 
 #[test]

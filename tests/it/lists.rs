@@ -25,7 +25,7 @@ fn bad_lines_stop_an_import_unless_they_are_to_be_skipped() {
     assert_eq!(out.status.code(), Some(1));
     let text = stderr(&out);
     assert!(text.contains("line 2") && text.contains("line 3") && text.contains("wrong checksum"), "{text}");
-    assert!(text.contains("2 bad lines") && text.contains("nothing was changed"), "{text}");
+    assert!(text.contains("bad lines: 2") && text.contains("nothing was changed"), "{text}");
     assert!(!place.db.exists());
     let out = place.ok(&["watchlist", "import", "mixed.txt", "--skip-bad", "--report", "bad.jsonl"]);
     assert!(out.contains("2 added") && out.contains("2 rejected"), "{out}");

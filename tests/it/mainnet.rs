@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::common::{Place, shared, stderr};
+use crate::common::{Place, shared, stderr, well_proven};
 
 /// A row as the expected files have it.
 fn row(alert: &Value) -> String {
@@ -47,7 +47,7 @@ fn check(traces: &str, expected: &str) {
     let missing: Vec<_> = wanted.iter().filter(|(row, count)| found.get(*row) != Some(count)).take(5).collect();
     let extra: Vec<_> = found.iter().filter(|(row, count)| wanted.get(*row) != Some(count)).take(5).collect();
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:#?}\nextra {extra:#?}");
-    assert!(alerts.iter().all(|alert| alert["proof"] == "proven"));
+    assert!(alerts.iter().all(well_proven));
     assert_eq!(place.status()["blocks"], 21, "every block is taken");
 }
 

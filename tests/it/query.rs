@@ -64,7 +64,7 @@ fn each_filter_lets_through_what_fits_and_nothing_else() {
     let tx = all()[7]["tx"]["hash"].as_str().unwrap().to_owned();
     same(&["--tx", &tx], |a| a["tx"]["hash"] == tx.as_str());
     assert_eq!(demo().alerts(&["--list", "demo"]).len(), demo().alerts(&[]).len());
-    assert_eq!(demo().alerts(&["--list", "none"]).len(), 0);
+    assert_eq!(demo().run(&["query", "--list", "none"]).status.code(), Some(1), "a mistyped name is no answer");
     let found = demo().alerts(&["--status", "orphaned"]);
     assert!(found.len() == 1 && found[0]["status"] == "orphaned");
     assert!(demo().alerts(&["--triage", "zero_value"]).iter().all(|a| a["triage"]["class"] == "zero_value"));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{Node, Place, call, erc20_arguments, n, stderr, timeless_all, word};
+use crate::common::{Node, Place, call, erc20_arguments, n, stderr, timeless_all, well_proven, word};
 
 /// A chain with movements of several kinds.
 fn busy_node() -> (Node, [alloy::primitives::Address; 2]) {
@@ -70,6 +70,24 @@ fn replaying_again_asks_for_nothing_and_changes_nothing() {
 }
 
 #[test]
+fn blocks_screened_before_the_list_grew_are_said_to_be() {
+    let (node, [a, b]) = busy_node();
+    let place = Place::watching(&[(a, "a")]);
+    let range = ["replay", "-r", &node.url, "--from-block", "0", "--to-block", "30"];
+    place.ok(&range);
+    let query = ["query", "--from-block", "0", "--to-block", "30", "--require-complete"];
+    assert!(!stderr(&place.run(&query)).contains("screened before"));
+    place.ok(&["watchlist", "add", &b.to_string()]);
+    assert!(stderr(&place.run(&query)).contains("screened before the watchlist gained entries"));
+    assert_eq!(place.status()["blocks_screened_before_last_addition"], 31);
+    place.ok(&range);
+    assert!(!stderr(&place.run(&query)).contains("screened before"));
+    // An entry less is no reason to look again.
+    place.ok(&["watchlist", "remove", &b.to_string()]);
+    assert_eq!(place.status()["blocks_screened_before_last_addition"], 0);
+}
+
+#[test]
 fn an_interrupted_replay_goes_on_where_it_stopped() {
     let (node, [a, _]) = busy_node();
     let place = Place::watching(&[(a, "a")]);
@@ -117,7 +135,7 @@ fn trusting_the_endpoint_is_said_in_every_row_and_a_proof_makes_up_for_it() {
         Some(3)
     );
     place.ok(&range);
-    assert!(place.alerts(&[]).iter().all(|alert| alert["proof"] == "proven"));
+    assert!(place.alerts(&[]).iter().all(well_proven));
 }
 
 #[test]
@@ -139,7 +157,7 @@ fn traces_that_are_required_and_not_there_stop_it() {
     ]);
     let out = place.run(&["replay", "--archive", "bare.jsonl", "--traces", "require"]);
     assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
-    assert!(stderr(&out).contains("no endpoint has traces"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("no traces to be had"), "{}", stderr(&out));
     place.ok(&["replay", "--archive", "bare.jsonl"]);
     assert_eq!(place.status()["coverage"][0]["traces"], false);
 }
