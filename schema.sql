@@ -61,6 +61,7 @@ CREATE TABLE blocks (
     proof          INTEGER NOT NULL CHECK (proof BETWEEN 0 AND 1),
     planes         INTEGER NOT NULL,   -- bit n is set where plane n was seen: all but traces come with every block
     watch_revision INTEGER NOT NULL,   -- which state of the watchlist it was screened against
+    decoder        INTEGER NOT NULL,   -- which decoder with which wrapped-native contracts: another one finds other things
     endpoint_id    INTEGER NOT NULL REFERENCES endpoints (id),
     seen_at_ms     INTEGER NOT NULL
 ) STRICT;
@@ -112,6 +113,9 @@ CREATE TABLE activities (
 
 -- Serves query --tx, and finding the alert that a reorg moved.
 CREATE INDEX activities_by_tx ON activities (tx_id) WHERE tx_id IS NOT NULL;
+-- Serve query --counterparty.
+CREATE INDEX activities_by_from ON activities (from_id) WHERE from_id IS NOT NULL;
+CREATE INDEX activities_by_to ON activities (to_id) WHERE to_id IS NOT NULL;
 -- Serves query --asset.
 CREATE INDEX activities_by_token ON activities (token_address_id) WHERE token_address_id IS NOT NULL;
 
@@ -136,7 +140,7 @@ CREATE TABLE alerts (
 CREATE INDEX alerts_in_order ON alerts (block_number, block_id, location, direction);
 -- Serves query --address.
 CREATE INDEX alerts_by_watched ON alerts (watched_id, block_number, block_id, location, direction);
--- Serves finding both sides of an activity, and query --counterparty by way of it.
+-- Serves query --tx, --asset and --counterparty, by way of the movement.
 CREATE INDEX alerts_by_activity ON alerts (activity_id);
 
 -- The watch entries that an alert is about, strictest first.
@@ -205,6 +209,7 @@ CREATE TABLE watch_entries (
     listed_from   INTEGER,
     delisted_on   INTEGER,
     derived_from  TEXT,
+    known_from    INTEGER,             -- publication of the version that first had it, where that date was given
     first_version INTEGER NOT NULL REFERENCES list_versions (id),
     end_version   INTEGER REFERENCES list_versions (id),
     state         INTEGER NOT NULL DEFAULT 0

@@ -95,8 +95,10 @@ pub struct RpcTransaction {
     pub to: Option<Address>,
     pub nonce: U64,
     pub value: U256,
-    #[serde(alias = "gasLimit")]
-    pub gas: U64,
+    #[serde(default)]
+    pub gas: Option<U64>,
+    #[serde(default)]
+    pub gas_limit: Option<U64>,
     #[serde(default)]
     pub gas_price: Option<U128>,
     #[serde(default)]
@@ -105,8 +107,10 @@ pub struct RpcTransaction {
     pub max_priority_fee_per_gas: Option<U128>,
     #[serde(default)]
     pub max_fee_per_blob_gas: Option<U128>,
-    #[serde(alias = "data")]
-    pub input: Bytes,
+    #[serde(default)]
+    pub input: Option<Bytes>,
+    #[serde(default)]
+    pub data: Option<Bytes>,
     #[serde(default)]
     pub chain_id: Option<U64>,
     #[serde(default)]

@@ -94,6 +94,8 @@ pub struct FlatTrace {
     trace_address: Vec<u32>,
     #[serde(default)]
     transaction_hash: Option<B256>,
+    #[serde(default)]
+    block_hash: Option<B256>,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -153,10 +155,10 @@ impl Traces {
     ///
     /// # Errors
     /// [`VerifyError`] with [`Part::Traces`] where they contradict the transactions.
-    pub fn frames(self, transactions: &[VerifiedTransaction]) -> Result<Vec<Vec<Frame>>, VerifyError> {
+    pub fn frames(self, block: B256, transactions: &[VerifiedTransaction]) -> Result<Vec<Vec<Frame>>, VerifyError> {
         let frames = match self {
             Self::Nested(traces) => nested(traces, transactions)?,
-            Self::Flat(traces) => flat(traces, transactions)?,
+            Self::Flat(traces) => flat(traces, block, transactions)?,
         };
         for (tx, frames) in transactions.iter().zip(&frames) {
             check_top(tx, frames.first())?;
@@ -236,10 +238,20 @@ fn nested(traces: Vec<NestedTrace>, transactions: &[VerifiedTransaction]) -> Res
     Ok(all)
 }
 
-fn flat(traces: Vec<FlatTrace>, transactions: &[VerifiedTransaction]) -> Result<Vec<Vec<Frame>>, VerifyError> {
+fn flat(
+    traces: Vec<FlatTrace>,
+    block: B256,
+    transactions: &[VerifiedTransaction],
+) -> Result<Vec<Vec<Frame>>, VerifyError> {
     let mut all: Vec<Vec<Frame>> = vec![Vec::new(); transactions.len()];
     let mut at = 0;
+    // Depth of each frame above the present one, and whether it was undone: frames come top down, depth first.
+    let mut above: Vec<(usize, bool)> = Vec::new();
     for trace in traces {
+        // Asked for by number, since nodes differ on hashes there: it may be of another fork.
+        if trace.block_hash.is_some_and(|hash| hash != block) {
+            return Err(refused(None, "traces of another block", block.to_string()));
+        }
         // A block reward belongs to no transaction.
         let Some(hash) = trace.transaction_hash else { continue };
         while transactions.get(at).is_some_and(|tx| tx.hash != hash) {
@@ -257,18 +269,19 @@ fn flat(traces: Vec<FlatTrace>, transactions: &[VerifiedTransaction]) -> Result<
             (other, _) => return Err(refused(Some(at as u64), format!("a trace of type {other}"), "a known type")),
         };
         let Some(from) = from else { return Err(refused(Some(at as u64), "a frame without from", "an address")) };
-        // Frames come top down: the nearest one above has been seen and bears its own ancestors' failure.
-        let above = trace
-            .trace_address
-            .split_last()
-            .is_some_and(|(_, path)| frames.iter().rev().find(|f| f.trace_address == path).is_some_and(|f| f.reverted));
+        let depth = trace.trace_address.len();
+        while above.last().is_some_and(|(known, _)| *known >= depth) {
+            above.pop();
+        }
+        let undone = above.last().is_some_and(|(_, undone)| *undone) || trace.error.is_some();
+        above.push((depth, undone));
         frames.push(Frame {
             trace_address: trace.trace_address,
             kind,
             from,
             to,
             value: value.unwrap_or_default(),
-            reverted: above || trace.error.is_some(),
+            reverted: undone,
         });
     }
     Ok(all)

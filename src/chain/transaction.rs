@@ -28,7 +28,9 @@ impl RpcTransaction {
             |what: &'static str| VerifyError::Malformed { index, detail: format!("transaction without {what}") };
         let kind = self.to.map_or(TxKind::Create, TxKind::Call);
         let nonce = self.nonce.to();
-        let gas_limit = self.gas.to();
+        // Some nodes give a field by its old name, or by both names, which must then agree.
+        let gas_limit = either(&self.gas, &self.gas_limit).ok_or_else(|| missing("one gas"))?.to();
+        let input = either(&self.input, &self.data).ok_or_else(|| missing("one input"))?;
         let gas_price = || self.gas_price.map(|p| p.to::<u128>()).ok_or_else(|| missing("gasPrice"));
         let fee = |value: Option<U128>, what| value.map(|p| p.to::<u128>()).ok_or_else(|| missing(what));
         let chain_id = || self.chain_id.map(|id| id.to::<u64>()).ok_or_else(|| missing("chainId"));
@@ -46,7 +48,7 @@ impl RpcTransaction {
                     gas_limit,
                     to: kind,
                     value: self.value,
-                    input: self.input.clone(),
+                    input: input.clone(),
                 },
                 signature,
                 self.hash,
@@ -60,7 +62,7 @@ impl RpcTransaction {
                     to: kind,
                     value: self.value,
                     access_list: access_list()?,
-                    input: self.input.clone(),
+                    input: input.clone(),
                 },
                 signature,
                 self.hash,
@@ -75,7 +77,7 @@ impl RpcTransaction {
                     to: kind,
                     value: self.value,
                     access_list: access_list()?,
-                    input: self.input.clone(),
+                    input: input.clone(),
                 },
                 signature,
                 self.hash,
@@ -95,7 +97,7 @@ impl RpcTransaction {
                         .clone()
                         .ok_or_else(|| missing("blobVersionedHashes"))?,
                     max_fee_per_blob_gas: fee(self.max_fee_per_blob_gas, "maxFeePerBlobGas")?,
-                    input: self.input.clone(),
+                    input: input.clone(),
                 },
                 signature,
                 self.hash,
@@ -111,7 +113,7 @@ impl RpcTransaction {
                     value: self.value,
                     access_list: access_list()?,
                     authorization_list: self.authorization_list.clone().ok_or_else(|| missing("authorizationList"))?,
-                    input: self.input.clone(),
+                    input: input.clone(),
                 },
                 signature,
                 self.hash,
@@ -145,6 +147,14 @@ impl RpcTransaction {
             return Err(bad("v and yParity disagree".into()));
         }
         Ok((Signature::new(r, s, parity == 1), chain_id))
+    }
+}
+
+/// The field under either of its names; none where it is missing or the two differ.
+fn either<'a, T: PartialEq>(one: &'a Option<T>, other: &'a Option<T>) -> Option<&'a T> {
+    match (one, other) {
+        (Some(one), Some(other)) => (one == other).then_some(one),
+        (one, other) => one.as_ref().or(other.as_ref()),
     }
 }
 

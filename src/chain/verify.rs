@@ -49,7 +49,7 @@ pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, 
     let envelopes = verify_transactions(&header, &body, expected.chain_id)?;
     verify_size(&header, &body, &envelopes)?;
     let transactions = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
-    let (frames, traces_refused) = accept_traces(traces, &transactions);
+    let (frames, traces_refused) = accept_traces(traces, hash, &transactions);
     Ok(VerifiedBlock { hash, header, transactions, withdrawals, frames, traces_refused, proof: Proof::Proven })
 }
 
@@ -121,8 +121,8 @@ fn verify_stated_price(
     }
 }
 
-/// The stated size is the length of the block's RLP; anvil leaves out a list of withdrawals that is empty, which is one byte.
-/// With ommers it cannot be computed from their hashes.
+/// The stated size is the length of the block's RLP; some nodes leave out the list of withdrawals (anvil, and reth once). With
+/// ommers it cannot be computed from their hashes.
 fn verify_size(header: &Header, body: &RpcBody, envelopes: &[Envelope]) -> Result<(), VerifyError> {
     let Some(stated) = body.size else { return Ok(()) };
     if !body.uncles.is_empty() {
@@ -134,7 +134,7 @@ fn verify_size(header: &Header, body: &RpcBody, envelopes: &[Envelope]) -> Resul
     let withdrawals = withdrawals.map(|all| list(all.iter().map(Encodable::length).sum()));
     let rest = header.length() + list(transactions) + list(0);
     let stated = stated.to::<u64>();
-    if withdrawals == Some(1) && stated == list(rest) as u64 {
+    if stated == list(rest) as u64 {
         return Ok(());
     }
     same(Part::BlockSize, None, stated, list(rest + withdrawals.unwrap_or_default()) as u64)
@@ -143,9 +143,10 @@ fn verify_size(header: &Header, body: &RpcBody, envelopes: &[Envelope]) -> Resul
 /// Frames are taken where they do not contradict what is proven; otherwise it is said why not.
 fn accept_traces(
     traces: Option<Traces>,
+    block: B256,
     transactions: &[VerifiedTransaction],
 ) -> (Option<Vec<Vec<Frame>>>, Option<VerifyError>) {
-    match traces.map(|traces| traces.frames(transactions)) {
+    match traces.map(|traces| traces.frames(block, transactions)) {
         None => (None, None),
         Some(Ok(frames)) => (Some(frames), None),
         Some(Err(refused)) => (None, Some(refused)),
@@ -188,7 +189,7 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
             gas_used: receipt.gas_used.map_or_else(|| cumulative.saturating_sub(gas_before), |g| g.to()),
             effective_gas_price: receipt.effective_gas_price.map_or_else(
                 || match (base_fee, tx.max_priority_fee_per_gas) {
-                    (Some(base), Some(tip)) => max_fee.min(u128::from(base) + tip.to::<u128>()),
+                    (Some(base), Some(tip)) => max_fee.min(u128::from(base).saturating_add(tip.to::<u128>())),
                     _ => tx.gas_price.map_or(max_fee, |p| p.to()),
                 },
                 |p| p.to(),
@@ -200,7 +201,7 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
         first_log_index += count;
         gas_before = cumulative;
     }
-    let (frames, traces_refused) = accept_traces(traces, &transactions);
+    let (frames, traces_refused) = accept_traces(traces, body.hash, &transactions);
     Ok(VerifiedBlock {
         hash: body.hash,
         header,

@@ -62,26 +62,24 @@ fn report(filter: &AlertFilter, store: &Store, shown: u64, more: bool) -> Result
     Ok(())
 }
 
-/// How much of the range is there; none where no block of it is, or no range was given.
+/// A tip older than that, in seconds, is not the present.
+const PRESENT: i64 = 15 * 60;
+
+/// How much of the range is there; none where no block of it is, or no range was given. An open end is the present: the highest
+/// block that an endpoint told of, and a tip that is not old.
 fn coverage(filter: &AlertFilter, store: &Store) -> Result<Option<RangeCoverage>, Failure> {
-    let by_time = if filter.since.is_some() || filter.until.is_some() {
-        match store.time_coverage(filter.since, filter.until)? {
-            Some(coverage) => Some(coverage),
-            None => return Ok(None),
-        }
-    } else {
-        None
-    };
-    if filter.from_block.is_none() && filter.to_block.is_none() {
-        return Ok(by_time);
-    }
     let Some(highest) = store.highest()? else { return Ok(None) };
-    let (mut from, mut to) = (filter.from_block.unwrap_or(0), filter.to_block.unwrap_or(highest));
     let mut ends_known = true;
-    if let Some(time) = by_time {
-        // Where a block bounds one side, the time's end on that side does not matter.
-        (from, to) = (from.max(time.from), to.min(time.to));
+    let (mut from, mut to) = (filter.from_block.unwrap_or(0), filter.to_block.unwrap_or(highest));
+    if filter.since.is_some() || filter.until.is_some() {
+        let Some(time) = store.time_coverage(filter.since, filter.until)? else { return Ok(None) };
         ends_known = time.ends_known;
+        (from, to) = (from.max(time.from), to.min(time.to));
+        if filter.until.is_none() && filter.to_block.is_none() {
+            ends_known &= store.tip_timestamp()?.is_some_and(|tip| Timestamp::now().as_second() - tip < PRESENT);
+        }
+    } else if filter.to_block.is_none() {
+        to = to.max(store.head()?.unwrap_or(0));
     }
     if from > to {
         return Ok(None);

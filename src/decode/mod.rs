@@ -13,7 +13,7 @@ mod withdrawals;
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, Keccak256};
 
 pub use activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, Undecoded, WRAP};
@@ -25,6 +25,25 @@ use crate::chain::VerifiedBlock;
 pub struct DecodeOptions {
     /// The chain's wrapped-native contracts (WETH9 and its likes); no other contract's Deposit is a wrap.
     pub wrapped_native: Vec<Address>,
+}
+
+/// Raised whenever the same block yields more, or other, activities than before: a replay then takes blocks again.
+const DECODER_VERSION: u64 = 1;
+
+impl DecodeOptions {
+    /// A number that differs where another version or other options would find other things.
+    pub fn fingerprint(&self) -> i64 {
+        let mut wrapped = self.wrapped_native.clone();
+        wrapped.sort();
+        wrapped.dedup();
+        let mut hasher = Keccak256::new();
+        hasher.update(DECODER_VERSION.to_be_bytes());
+        wrapped.iter().for_each(|address| hasher.update(address));
+        let hash = hasher.finalize();
+        // The upper 63 bits, since SQLite's integers have a sign.
+        let upper = hash[..8].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        i64::try_from(upper >> 1).unwrap_or(i64::MAX)
+    }
 }
 
 /// What a block held.

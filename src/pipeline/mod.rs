@@ -6,6 +6,7 @@ mod record;
 mod replay;
 mod watch;
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::Address;
@@ -20,6 +21,8 @@ use crate::screen::{Watchlist, screen};
 use crate::source::{Pool, SourceError, Tags};
 use crate::store::{BlockRecord, Committed, Settled, Store, StoreError, TokenFacts};
 
+/// How often a token that gives no answer is asked in one run.
+const TOKEN_TRIES: u8 = 5;
 /// Depth at which a block counts as safe where the endpoint has no such tag.
 pub const SAFE_DEPTH: u64 = 12;
 /// Depth at which a block counts as final where the endpoint has no such tag.
@@ -85,36 +88,62 @@ pub struct Engine<'a> {
     watchlist: Watchlist,
     watching: bool,
     finality: Finality,
+    /// How often tokens could not be asked: some never answer.
+    token_failures: HashMap<Address, u8>,
 }
 
-/// How far blocks are settled.
+/// What is known of finality.
 #[derive(Debug, Clone, Copy, Default)]
 struct Finality {
+    /// The last tags that came; kept while none come.
     tags: Option<Tags>,
+    /// The chain has tags: seen now, or by an earlier run on this database. Then depth never stands in for them.
+    has_tags: bool,
+    /// How often in a row the endpoint said that it has no such tags: one such answer may be a fault.
+    tagless: u32,
     head: Option<u64>,
 }
 
+/// Answers without tags before depth counts.
+const TAGLESS_ENOUGH: u32 = 2;
+const RULE_TAGS: &str = "tags safe/finalized";
+const RULE_DEPTH: &str = "depth 12/64";
+
 impl Finality {
-    /// By the endpoint's tags where it has both, else by depth below the head.
-    fn settled(self) -> Settled {
-        let clamp = |height: u64| self.head.map_or(height, |head| height.min(head));
-        match self.tags {
-            Some(Tags { safe: Some(safe), finalized: Some(finalized) }) => {
-                Settled { safe: Some(clamp(safe)), finalized: Some(clamp(finalized)) }
+    /// Takes what an endpoint said: a height for each tag, none for a tag that it does not have; nothing if it could not be asked.
+    fn learn(&mut self, head: u64, tags: Option<Tags>) {
+        self.head = Some(head);
+        match tags {
+            Some(Tags { safe: Some(_), finalized: Some(_) }) => {
+                self.tags = tags;
+                self.has_tags = true;
             }
-            _ => Settled {
-                safe: self.head.and_then(|head| head.checked_sub(SAFE_DEPTH)),
-                finalized: self.head.and_then(|head| head.checked_sub(FINAL_DEPTH)),
-            },
+            Some(_) => self.tagless += 1,
+            None => {}
         }
     }
 
-    fn rule(self) -> &'static str {
+    /// It is still open whether the chain has tags.
+    fn is_open(self) -> bool {
+        !self.has_tags && self.tagless < TAGLESS_ENOUGH
+    }
+
+    /// The heights in force and the rule they come from; none while nothing is known.
+    fn settled(self) -> Option<(Settled, &'static str)> {
+        let head = self.head?;
         match self.tags {
-            Some(Tags { safe: Some(_), finalized: Some(_) }) => "tags safe/finalized",
-            _ => "depth 12/64",
+            Some(Tags { safe, finalized }) => {
+                let clamp = |height: Option<u64>| height.map(|height| height.min(head));
+                Some((Settled { safe: clamp(safe), finalized: clamp(finalized) }, RULE_TAGS))
+            }
+            None if self.has_tags || self.is_open() => None,
+            None => Some((by_depth(head), RULE_DEPTH)),
         }
     }
+}
+
+fn by_depth(head: u64) -> Settled {
+    Settled { safe: head.checked_sub(SAFE_DEPTH), finalized: head.checked_sub(FINAL_DEPTH) }
 }
 
 impl std::fmt::Debug for Engine<'_> {
@@ -136,7 +165,9 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, StoreError> {
         store.expect_chain(chain_id)?;
         let watchlist = store.watchlist()?;
-        Ok(Self { store, observer, chain_id, watchlist, watching, finality: Finality::default() })
+        let has_tags = store.finality_rule()?.as_deref() == Some(RULE_TAGS);
+        let finality = Finality { has_tags, ..Finality::default() };
+        Ok(Self { store, observer, chain_id, watchlist, watching, finality, token_failures: HashMap::new() })
     }
 
     /// Number of entries that blocks are screened against.
@@ -164,7 +195,7 @@ impl<'a> Engine<'a> {
                 transactions: prepared.facts_of(&alerts),
                 alerts,
                 undecoded: prepared.decoded.undecoded.clone(),
-                settled: self.finality.settled(),
+                decoder: prepared.decoder,
                 watching: self.watching,
             };
             match self.store.append(&record) {
@@ -197,7 +228,12 @@ impl<'a> Engine<'a> {
         if unknown.is_empty() {
             return Ok(());
         }
-        for (token, symbol, decimals) in pool.tokens(&unknown, block).await {
+        unknown.retain(|token| self.token_failures.get(token).is_none_or(|times| *times < TOKEN_TRIES));
+        let answers = pool.tokens(&unknown, block).await;
+        for token in unknown.iter().filter(|token| !answers.iter().any(|(answered, ..)| answered == *token)) {
+            *self.token_failures.entry(*token).or_default() += 1;
+        }
+        for (token, symbol, decimals) in answers {
             self.store.put_token(token, &TokenFacts { symbol, decimals }, now_ms() / 1000)?;
         }
         Ok(())
@@ -220,31 +256,14 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Learns of a new head and of finality, for the blocks that are taken from now on.
-    fn learn(&mut self, head: u64, tags: Option<Tags>) {
-        // A head that goes back for a moment does not make final blocks less so.
-        self.finality.head = Some(self.finality.head.map_or(head, |known| known.max(head)));
-        if tags.is_some() {
-            self.finality.tags = tags;
-        }
-    }
-
-    /// Settles what is stored up to `confirmed`, a held block that is known to be on the chain of the head.
+    /// Settles what is stored: `confirmed` is a held block that is known to be on the chain of the head that finality is known of.
     fn settle(&mut self, chain: &mut Canonical, confirmed: u64) -> Result<(), PipelineError> {
-        let settled = self.finality.settled().up_to(confirmed);
-        self.store.settle(settled, self.finality.head, self.finality.rule())?;
-        if let Some(finalized) = settled.finalized {
+        let Some((settled, rule)) = self.finality.settled() else { return Ok(()) };
+        self.store.settle(settled, confirmed, rule)?;
+        if let Some(finalized) = self.store.finalized()? {
             chain.finalize(finalized);
         }
         Ok(())
-    }
-
-    /// Notes that a block was committed on top of the held ones.
-    fn pushed(&self, chain: &mut Canonical, link: Link) {
-        chain.push(link);
-        if let Some(finalized) = self.finality.settled().up_to(link.number).finalized {
-            chain.finalize(finalized);
-        }
     }
 
     /// Takes a block that is next in line, following the reorg that it may reveal: then the blocks of the new chain from the common
@@ -266,8 +285,10 @@ impl<'a> Engine<'a> {
                         Some(prepared) if prepared.link().hash == link.hash => prepared,
                         _ => judge.fetch(pool, &link).await?,
                     };
+                    // What was stored of another fork by an earlier replay gives way, unless it is final.
+                    self.give_way(chain, &link)?;
                     self.commit(&prepared, Some(pool)).await?;
-                    self.pushed(chain, link);
+                    chain.push(link);
                     taken += 1;
                     todo.pop();
                 }

@@ -21,6 +21,8 @@ pub struct Prepared {
     pub decoded: Decoded,
     /// Who answered.
     pub endpoint: String,
+    /// Which decoder, with which wrapped-native contracts.
+    pub decoder: i64,
 }
 
 impl Prepared {
@@ -65,6 +67,11 @@ impl Judge {
         Self { chain_id, trust, options: Arc::new(options) }
     }
 
+    /// Which decoder this is: another version, or other wrapped-native contracts, finds other things in the same block.
+    pub fn decoder(&self) -> i64 {
+        self.options.fingerprint()
+    }
+
     /// What a block that it takes is worth.
     pub fn proof(&self) -> Proof {
         if self.trust { Proof::Unproven } else { Proof::Proven }
@@ -89,7 +96,7 @@ impl Judge {
             tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
         }
         let decoded = decode(&block, &self.options);
-        Ok(Prepared { block, decoded, endpoint: raw.endpoint.clone() })
+        Ok(Prepared { block, decoded, endpoint: raw.endpoint.clone(), decoder: self.decoder() })
     }
 
     /// The same on a thread that may block.

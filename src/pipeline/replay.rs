@@ -3,7 +3,7 @@
 
 use futures_util::StreamExt;
 
-use super::{Engine, Judge, PipelineError, Prepared};
+use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
 use crate::source::archive::Archive;
@@ -54,7 +54,7 @@ pub async fn replay_endpoints(
 ) -> Result<ReplayOutcome, PipelineError> {
     let mut outcome = ReplayOutcome::default();
     let head = pool.head().await?;
-    engine.learn(head.link.number, pool.tags().await);
+    engine.finality.learn(head.link.number, pool.tags(&head.host).await);
     // What is there is looked up while blocks are in flight, so through a connection of its own.
     let ledger = Store::open(engine.store.path(), Access::Read)?;
     let mut chain = match from.checked_sub(1) {
@@ -67,7 +67,7 @@ pub async fn replay_endpoints(
             let ledger = &ledger;
             async move {
                 let link = pool.link_at(number).await?;
-                if is_held(ledger, judge, link, options)? {
+                if is_held(ledger, pool, judge, link)? {
                     return Ok(Fetched::Held(link));
                 }
                 Ok::<_, PipelineError>(Fetched::New(link, Box::new(judge.fetch(pool, &link).await?)))
@@ -122,16 +122,15 @@ async fn settle_at_end(
 ) -> Result<(), PipelineError> {
     let Some(tip) = chain.tip().filter(|_| !outcome.stopped) else { return Ok(()) };
     let head = pool.head().await?;
-    engine.learn(head.link.number, pool.tags().await);
+    engine.finality.learn(head.link.number, pool.tags(&head.host).await);
     if pool.link_at(tip.number).await?.hash == tip.hash {
         engine.settle(chain, tip.number)?;
     }
     Ok(())
 }
 
-fn is_held(ledger: &Store, judge: &Judge, link: Link, options: ReplayOptions) -> Result<bool, PipelineError> {
-    let traces = options.traces == TraceMode::Require;
-    Ok(ledger.is_complete(link.id(), judge.proof(), ledger.watch_revision()?, traces)?)
+fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {
+    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces())?)
 }
 
 /// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
@@ -207,10 +206,19 @@ pub async fn replay_archive(
     if !outcome.stopped {
         outcome.outside = reader.join().map_err(|_| PipelineError::Worker("the reader of the archive died".into()))?;
         if let Some(tip) = chain.tip() {
-            engine.settle(&mut chain, tip.number)?;
+            settle_archived(engine, tip.number)?;
         }
     }
     Ok(outcome)
+}
+
+/// An archive has no tags: what lies deep enough below the end of a run of linked blocks is settled by that, unless this database
+/// goes by an endpoint's tags.
+fn settle_archived(engine: &mut Engine<'_>, end: u64) -> Result<(), PipelineError> {
+    if !engine.finality.has_tags {
+        engine.store.settle(by_depth(end), end, RULE_DEPTH)?;
+    }
+    Ok(())
 }
 
 /// Whether the block was taken; false where it was there already.
@@ -224,14 +232,16 @@ async fn take_archived(
     let link = prepared.link();
     // After a hole, or on going back, the window is that of the block before.
     if chain.tip().is_none_or(|tip| tip.number + 1 < link.number || chain.floor() > link.number) {
+        if let Some(tip) = chain.tip() {
+            settle_archived(engine, tip.number)?;
+        }
         *chain = match link.number.checked_sub(1) {
             Some(before) => engine.store.canonical_window(before)?,
             None => Canonical::default(),
         };
     }
-    engine.learn(link.number, None);
     let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
-    if engine.store.is_complete(link.id(), judge.proof(), engine.watchlist.revision(), offers_traces)? {
+    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces)? {
         if chain.step(&link) == Step::Append {
             chain.push(link);
         }
@@ -242,7 +252,7 @@ async fn take_archived(
             Step::Append => {
                 engine.give_way(chain, &link)?;
                 engine.commit(prepared, None).await?;
-                engine.pushed(chain, link);
+                chain.push(link);
                 return Ok(true);
             }
             // Held, but lacking something: screened against an older list, unproven, or without traces.

@@ -23,6 +23,8 @@ pub struct WatchOptions {
 
 /// Tokens that could not be asked before, asked again in a quiet moment.
 const TOKENS_AT_ONCE: u32 = 16;
+/// How often, in milliseconds, unanswered tokens are looked for.
+const TOKENS_EVERY_MS: i64 = 30_000;
 /// Pause after a failure, once more for each one in a row, up to ten times.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -55,12 +57,14 @@ async fn follow_head(
     let Some(mut chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
     let mut followed = None;
     let mut noted = 0;
+    let mut asked_tokens = 0;
     let mut failures = 0u32;
     loop {
+        let open = engine.finality.is_open();
         let round = async {
             let head = pool.head().await?;
             let news = followed != Some(head.link.hash);
-            let tags = if news { pool.tags().await } else { None };
+            let tags = if news || open { pool.tags(&head.host).await } else { None };
             Ok::<_, SourceError>((head, news, tags))
         };
         let outcome = tokio::select! {
@@ -69,13 +73,16 @@ async fn follow_head(
         };
         let outcome = match outcome {
             Ok((head, news, tags)) => {
-                engine.learn(head.link.number, tags);
+                engine.finality.learn(head.link.number, tags);
                 engine.store.note_head(head.link.number)?;
                 let outcome = if news {
                     catch_up(engine, pool, judge, options, shutdown, &mut chain, head.link).await
-                } else {
+                } else if now_ms() - asked_tokens > TOKENS_EVERY_MS {
+                    asked_tokens = now_ms();
                     let tokens = engine.store.unasked_tokens(TOKENS_AT_ONCE)?;
                     engine.ask_tokens(pool, tokens, None).await
+                } else {
+                    Ok(())
                 };
                 // Only a head that we hold vouches for what is below it; otherwise it is asked for again.
                 followed = (chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.hash);
@@ -156,10 +163,16 @@ async fn begin(
         }
         return Ok(Some(engine.store.canonical_window(tip.number)?));
     }
-    // A stop in the middle of a reorg below the first block ever held leaves a place but no block.
-    let first = match engine.store.watch_next()?.or(options.from_block) {
-        Some(from) => from,
-        None => {
+    let wanted = options.from_block;
+    let first = match (engine.store.watch_next()?, wanted) {
+        // It was stopped before its first block, or in the middle of a reorg below it: a place is kept, but no block.
+        (Some(next), Some(from)) if from > next => {
+            tracing::warn!(from, next, "--from-block is above the block to go on with: nothing is skipped");
+            next
+        }
+        (Some(_), Some(from)) | (None, Some(from)) => from,
+        (Some(next), None) => next,
+        (None, None) => {
             let head = tokio::select! {
                 head = pool.head() => head?,
                 () = shutdown.requested() => return Ok(None),
@@ -172,7 +185,13 @@ async fn begin(
         }
     };
     engine.store.begin_watching(first)?;
-    // An empty window whose next block is `first`: what `catch_up` asks for.
+    // Blocks that a replay left just below are linked to; otherwise nothing is held yet.
+    if let Some(before) = first.checked_sub(1) {
+        let window = engine.store.canonical_window(before)?;
+        if window.tip().is_some() {
+            return Ok(Some(window));
+        }
+    }
     Ok(Some(Canonical::starting_at(first, engine.store.finalized()?)))
 }
 

@@ -189,7 +189,16 @@ impl Lines {
 pub struct ArchiveWriter {
     path: PathBuf,
     partial: PathBuf,
-    out: Out,
+    out: Option<Out>,
+}
+
+impl Drop for ArchiveWriter {
+    fn drop(&mut self) {
+        // Not finished: nothing is left behind.
+        if self.out.is_some() {
+            let _ = std::fs::remove_file(&self.partial);
+        }
+    }
 }
 
 enum Out {
@@ -219,7 +228,7 @@ impl ArchiveWriter {
         } else {
             Out::Plain(file)
         };
-        Ok(Self { path: path.to_owned(), partial, out })
+        Ok(Self { path: path.to_owned(), partial, out: Some(out) })
     }
 
     /// Adds a block.
@@ -240,8 +249,9 @@ impl ArchiveWriter {
             out.write_all(b"\n")
         };
         match &mut self.out {
-            Out::Plain(out) => write(out),
-            Out::Zstd(out) => write(out),
+            Some(Out::Plain(out)) => write(out),
+            Some(Out::Zstd(out)) => write(out),
+            None => Ok(()),
         }
         .map_err(|error| SourceError::Archive(format!("{}: {error}", self.partial.display())))
     }
@@ -250,17 +260,18 @@ impl ArchiveWriter {
     ///
     /// # Errors
     /// [`SourceError::Archive`] where it cannot be written.
-    pub fn finish(self) -> Result<(), SourceError> {
-        let Self { path, partial, out } = self;
-        let finish = || -> std::io::Result<()> {
-            let mut buffered = match out {
-                Out::Plain(out) => out,
-                Out::Zstd(out) => out.finish()?,
+    pub fn finish(mut self) -> Result<(), SourceError> {
+        let mut finish = || -> std::io::Result<()> {
+            let mut buffered = match self.out.take() {
+                Some(Out::Plain(out)) => out,
+                Some(Out::Zstd(out)) => out.finish()?,
+                None => return Ok(()),
             };
             buffered.flush()?;
             buffered.get_ref().sync_all()?;
-            std::fs::rename(&partial, &path)
+            std::fs::rename(&self.partial, &self.path)
         };
+        let path = self.path.clone();
         finish().map_err(|error| SourceError::Archive(format!("{}: {error}", path.display())))
     }
 }

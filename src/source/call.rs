@@ -46,9 +46,9 @@ pub enum CallError {
 impl CallError {
     pub(super) fn from_alloy(error: TransportError, method: &str, url: &str) -> Self {
         match error {
-            RpcError::ErrorResp(payload) => from_payload(payload.code, &payload.message, method),
+            RpcError::ErrorResp(payload) => from_payload(payload.code, &redact(&payload.message, url), method),
             RpcError::NullResp => Self::NotFound,
-            RpcError::DeserError { err, .. } => Self::BadAnswer(err.to_string()),
+            RpcError::DeserError { err, .. } => Self::BadAnswer(redact(&err.to_string(), url)),
             RpcError::Transport(kind) => match kind {
                 TransportErrorKind::BackendGone => Self::Gone,
                 TransportErrorKind::HttpErrorWithRetryAfter { retry_after, .. } => Self::Throttled(Some(retry_after)),
@@ -134,9 +134,11 @@ pub(super) fn host_of(url: &str) -> String {
             let host = parsed.host_str().unwrap_or_default();
             parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
         }
-        _ => {
+        _ if std::path::Path::new(url).exists() => {
             std::path::Path::new(url).file_name().map_or_else(|| "ipc".to_owned(), |n| n.to_string_lossy().into_owned())
         }
+        // A forgotten scheme: what follows the first slash may be a key.
+        _ => url.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -152,7 +154,8 @@ mod tests {
         for secret in ["abcdef123456", "zzzz", "hunter22"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        assert_eq!(host_of("/run/geth/geth.ipc"), "geth.ipc");
+        assert_eq!(host_of("eth.example.com:443/v2/SECRETKEY1234"), "eth.example.com:443");
+        assert_eq!(host_of("eth.example.com/v2/SECRETKEY1234"), "eth.example.com");
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Endpoint {
             Err(_) if std::path::Path::new(url).exists() => Reach::Ipc(url.to_owned()),
             Err(_) => {
                 return Err(SourceError::BadUrl(format!(
-                    "{url:?} is neither a URL (http, https, ws, wss) nor the path of an IPC socket that exists"
+                    "the endpoint {host:?} is neither a URL (http, https, ws, wss) nor the path of an IPC socket that exists"
                 )));
             }
         };
@@ -233,10 +233,10 @@ impl Endpoint {
     }
 
     /// Everything of a block by its hash, with traces where they are wanted and can be had here.
-    pub(super) async fn bundle(&self, hash: B256, want_traces: bool) -> Result<RawBundle, CallError> {
+    pub(super) async fn bundle(&self, number: u64, hash: B256, want_traces: bool) -> Result<RawBundle, CallError> {
         let (block, receipts, traces) =
             tokio::join!(self.call("eth_getBlockByHash", (hash, true)), self.block_receipts(hash), async {
-                if want_traces { self.block_traces(hash).await } else { None }
+                if want_traces { self.block_traces(number, hash).await } else { None }
             });
         let block = block?;
         let receipts = match receipts? {
@@ -314,10 +314,10 @@ impl Endpoint {
     }
 
     /// The traces of a block; none where the endpoint has no such method or fails at it, which is said.
-    pub(super) async fn block_traces(&self, hash: B256) -> Option<Box<RawValue>> {
+    pub(super) async fn block_traces(&self, number: u64, hash: B256) -> Option<Box<RawValue>> {
         let traces = async {
-            match self.trace_method(hash).await? {
-                Some(method) => self.traces_by(method, hash).await.map(Some),
+            match self.trace_method(number, hash).await? {
+                Some(method) => self.traces_by(method, number, hash).await.map(Some),
                 None => Ok(None),
             }
         };
@@ -327,27 +327,32 @@ impl Endpoint {
         })
     }
 
-    async fn traces_by(&self, method: TraceMethod, hash: B256) -> Result<Box<RawValue>, CallError> {
+    async fn traces_by(&self, method: TraceMethod, number: u64, hash: B256) -> Result<Box<RawValue>, CallError> {
         match method {
             TraceMethod::DebugTraceBlock => {
                 self.call("debug_traceBlockByHash", (hash, json!({"tracer": "callTracer"}))).await
             }
-            TraceMethod::TraceBlock => self.call("trace_block", (json!({"blockHash": hash}),)).await,
+            TraceMethod::TraceBlock => self.call("trace_block", (format!("{number:#x}"),)).await,
         }
     }
 
     /// Which method it has, found out once, on a real block.
-    async fn trace_method(&self, hash: B256) -> Result<Option<TraceMethod>, CallError> {
+    async fn trace_method(&self, number: u64, hash: B256) -> Result<Option<TraceMethod>, CallError> {
         let find = async || {
+            let mut failed = None;
             for method in [TraceMethod::DebugTraceBlock, TraceMethod::TraceBlock] {
-                match self.traces_by(method, hash).await {
+                match self.traces_by(method, number, hash).await {
                     Ok(_) => {
                         tracing::info!(host = %self.host, method = method.name(), "has traces");
                         return Ok(Some(method));
                     }
-                    Err(CallError::Unsupported(_) | CallError::Rpc { .. }) => {}
-                    Err(other) => return Err(other),
+                    Err(CallError::Unsupported(_)) => {}
+                    // It has the method and failed at this block (no state that old, say): another block may tell.
+                    Err(other) => failed = Some(other),
                 }
+            }
+            if let Some(error) = failed {
+                return Err(error);
             }
             tracing::warn!(host = %self.host, "has no traces: internal transfers are not seen by it");
             Ok(None)

@@ -263,25 +263,34 @@ impl Pool {
     ) -> Result<T, SourceError> {
         let want_traces = self.traces != TraceMode::Off;
         self.each(&number.to_string(), async |endpoint| {
-            let mut raw = endpoint.bundle(hash, want_traces).await?;
+            let mut raw = endpoint.bundle(number, hash, want_traces).await?;
             if want_traces && raw.traces.is_none() {
-                raw.traces = self.traces_elsewhere(endpoint, hash).await;
+                raw.traces = self.traces_elsewhere(endpoint, number, hash).await;
             }
             if self.traces == TraceMode::Require && raw.traces.is_none() {
-                return Err(CallError::Unsupported("traces".into()).into());
+                return Err(if self.may_have_traces() {
+                    CallError::Transport("no traces of this block just now".into()).into()
+                } else {
+                    CallError::Unsupported("traces".into()).into()
+                });
             }
             judge(raw).await.map_err(Miss::Proof)
         })
         .await
     }
 
+    /// Whether traces are wanted and some endpoint may have them.
+    pub fn may_have_traces(&self) -> bool {
+        self.traces != TraceMode::Off && self.endpoints.iter().any(|e| e.known_traces() != Some("none"))
+    }
+
     /// Traces of a block from any endpoint but that one.
-    async fn traces_elsewhere(&self, but: &Endpoint, hash: B256) -> Option<Box<RawValue>> {
+    async fn traces_elsewhere(&self, but: &Endpoint, number: u64, hash: B256) -> Option<Box<RawValue>> {
         for endpoint in self.endpoints.iter().filter(|endpoint| !std::ptr::eq(*endpoint, but)) {
             if endpoint.known_traces() == Some("none") {
                 continue;
             }
-            if let Some(traces) = endpoint.block_traces(hash).await {
+            if let Some(traces) = endpoint.block_traces(number, hash).await {
                 return Some(traces);
             }
         }
@@ -301,11 +310,13 @@ impl Pool {
         self.endpoints.iter().filter_map(|e| e.take_error().map(|(error, at)| (e.host.as_str(), error, at)))
     }
 
-    /// What the preferred endpoint says of finality; none where it cannot be had just now.
-    pub async fn tags(&self) -> Option<Tags> {
-        let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed) % self.endpoints.len()];
+    /// What the endpoint that told of a head says of finality; none where it cannot be had just now.
+    pub async fn tags(&self, host: &str) -> Option<Tags> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.host == host)?;
         let tag = async |tag: &str| match endpoint.header_at(tag).await {
             Ok(raw) => self.read_link(&raw).map(|link| Some(link.number)).map_err(|_| ()),
+            // An internal error says nothing of the tag.
+            Err(CallError::Rpc { code: -32603, .. }) => Err(()),
             Err(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound) => Ok(None),
             Err(_) => Err(()),
         };
@@ -318,17 +329,17 @@ impl Pool {
     pub async fn tokens(&self, tokens: &[Address], block: Option<B256>) -> Vec<(Address, Option<String>, Option<u8>)> {
         let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed) % self.endpoints.len()];
         let ask = async |token: Address| {
-            let (symbol, decimals) = tokio::join!(
-                asked(endpoint, token, token::symbol_call(), block),
-                asked(endpoint, token, token::decimals_call(), block)
-            );
+            let both = async {
+                tokio::join!(
+                    asked(endpoint, token, token::symbol_call(), block),
+                    asked(endpoint, token, token::decimals_call(), block)
+                )
+            };
+            let (symbol, decimals) = tokio::time::timeout(TOKEN_BUDGET, both).await.ok()?;
             Some((token, token::read_symbol(&symbol?), token::read_decimals(&decimals?)))
         };
-        let all = futures_util::future::join_all(tokens.iter().map(|token| ask(*token)));
-        match tokio::time::timeout(TOKEN_BUDGET, all).await {
-            Ok(answers) => answers.into_iter().flatten().collect(),
-            Err(_) => Vec::new(),
-        }
+        let answers = futures_util::future::join_all(tokens.iter().map(|token| ask(*token))).await;
+        answers.into_iter().flatten().collect()
     }
 
     /// Wakes whenever an endpoint that can push says there is a new head. Never ends; polling must be enough without it.
@@ -376,26 +387,36 @@ impl Pool {
 
 /// The bytes that a token's method returns; empty where it has none or fails. None where the endpoint could not say.
 async fn asked(endpoint: &Endpoint, token: Address, call: Vec<u8>, block: Option<B256>) -> Option<Vec<u8>> {
-    let reverted = |error: &CallError| match error {
-        CallError::Rpc { code, message } => *code == 3 || message.to_lowercase().contains("revert"),
+    // The token ran and failed, in the words of one client or another: it has no such method.
+    let failed = |error: &CallError| match error {
+        CallError::Rpc { code, message } => {
+            let lower = message.to_lowercase();
+            let words = [
+                "revert",
+                "invalid opcode",
+                "invalid jump",
+                "out of gas",
+                "stack",
+                "write protection",
+                "evm error",
+                "vm execution",
+                "bad instruction",
+            ];
+            *code == 3 || words.iter().any(|word| lower.contains(word))
+        }
         _ => false,
     };
     let mut error = match endpoint.eth_call(token, &call, block).await {
         Ok(bytes) => return Some(bytes.to_vec()),
         Err(error) => error,
     };
-    if block.is_some() && !reverted(&error) {
+    if block.is_some() && !failed(&error) {
         match endpoint.eth_call(token, &call, None).await {
             Ok(bytes) => return Some(bytes.to_vec()),
             Err(again) => error = again,
         }
     }
-    let definitive = reverted(&error)
-        || matches!(&error, CallError::Rpc { message, .. } if {
-            let lower = message.to_lowercase();
-            lower.contains("invalid opcode") || lower.contains("out of gas") || lower.contains("evm error")
-        });
-    definitive.then(Vec::new)
+    failed(&error).then(Vec::new)
 }
 
 /// Between half and all of a pause, so that many clients do not come back at once.

@@ -80,7 +80,8 @@ pub(super) fn put_alert(conn: &Connection, record: &BlockRecord, block_id: i64, 
 /// screened anew against a stricter list rises with it.
 fn put_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
     let before: Vec<(i64, u8)> = conn
-        .prepare_cached("SELECT entry_id, designation FROM alert_entries WHERE alert_id = ?1 ORDER BY rank")?
+        .prepare_cached("SELECT ae.entry_id, ae.designation FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
+             WHERE ae.alert_id = ?1 ORDER BY ae.rank")?
         .query_map([alert_id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let mut entries: Vec<(i64, u8)> = alert.matched.iter().map(|(id, d)| (*id, d.code())).collect();

@@ -22,27 +22,6 @@ pub struct Settled {
     pub finalized: Option<u64>,
 }
 
-impl Settled {
-    /// No higher than that block: what is above it may be on another fork.
-    #[must_use]
-    pub fn up_to(self, number: u64) -> Self {
-        Self {
-            safe: self.safe.map(|height| height.min(number)),
-            finalized: self.finalized.map(|height| height.min(number)),
-        }
-    }
-
-    fn status(self, number: u64) -> AlertStatus {
-        if self.finalized.is_some_and(|height| number <= height) {
-            AlertStatus::Finalized
-        } else if self.safe.is_some_and(|height| number <= height) {
-            AlertStatus::Safe
-        } else {
-            AlertStatus::Pending
-        }
-    }
-}
-
 /// What alerts need to know of a transaction.
 #[derive(Debug, Clone)]
 pub struct TransactionFacts {
@@ -73,6 +52,8 @@ pub struct BlockRecord {
     pub traces: bool,
     /// Which state of the watchlist it was screened against.
     pub watch_revision: i64,
+    /// Which decoder took it.
+    pub decoder: i64,
     /// Host of the endpoint, or name of the archive.
     pub endpoint: String,
     /// Unix milliseconds.
@@ -83,8 +64,6 @@ pub struct BlockRecord {
     pub transactions: BTreeMap<u32, TransactionFacts>,
     /// Undecodable logs by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
-    /// Finality as known now.
-    pub settled: Settled,
     /// Whether this is `watch`'s own progress.
     pub watching: bool,
 }
@@ -124,8 +103,6 @@ impl Store {
             for alert in &record.alerts {
                 new_alerts += usize::from(put_alert(tx, record, block_id, alert)?);
             }
-            // Everything below is linked to this block: what is final of its chain is final of ours.
-            settle(tx, record.settled.up_to(record.link.number))?;
             if record.watching {
                 set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?;
             }
@@ -165,31 +142,78 @@ impl Store {
         })
     }
 
-    /// Raises statuses to what is known of finality, and notes the head that goes with it. The caller knows that the held blocks
-    /// up to those heights are on the chain that it is known of. Writes only where something changes.
+    /// Raises statuses to what is known of finality: of `confirmed`, a held block that is on the chain it is known of, and of the
+    /// blocks linked below it without a hole. Whatever else is held may be of another fork. Writes only where something changes.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn settle(&mut self, settled: Settled, head: Option<u64>, rule: &str) -> Result<()> {
-        let head = head.map(|head| head.to_string());
-        let same = meta(&self.conn, "finality_rule")?.as_deref() == Some(rule) && meta(&self.conn, "head")? == head;
-        let due = |status: AlertStatus, height: Option<u64>| -> Result<bool> {
+    pub fn settle(&mut self, settled: Settled, confirmed: u64, rule: &str) -> Result<()> {
+        let safe = settled.safe.max(settled.finalized).map(|height| height.min(confirmed));
+        let finalized = settled.finalized.map(|height| height.min(confirmed));
+        let known_rule = meta(&self.conn, "finality_rule")?.as_deref() == Some(rule);
+        let Some(first) = self.first_unsettled(confirmed)? else {
+            return if known_rule { Ok(()) } else { self.write(|tx| set_meta(tx, "finality_rule", rule)) };
+        };
+        let due = |height: Option<u64>, status: AlertStatus| -> Result<bool> {
             let Some(height) = height else { return Ok(false) };
             Ok(self
                 .conn
-                .prepare_cached("SELECT 1 FROM blocks WHERE number <= ?1 AND status < 2 AND status < ?2 LIMIT 1")?
-                .exists(params![sql_int(height), status.code()])?)
+                .prepare_cached(
+                    "SELECT 1 FROM blocks WHERE number BETWEEN ?1 AND ?2 AND status < 2 AND status < ?3 LIMIT 1",
+                )?
+                .exists(params![sql_int(first), sql_int(height), status.code()])?)
         };
-        if same && !due(AlertStatus::Safe, settled.safe)? && !due(AlertStatus::Finalized, settled.finalized)? {
+        if known_rule && !due(safe, AlertStatus::Safe)? && !due(finalized, AlertStatus::Finalized)? {
             return Ok(());
         }
         self.write(|tx| {
             set_meta(tx, "finality_rule", rule)?;
-            if let Some(head) = head {
-                set_meta(tx, "head", &head)?;
+            for (height, status) in [(safe, AlertStatus::Safe), (finalized, AlertStatus::Finalized)] {
+                let Some(height) = height else { continue };
+                tx.prepare_cached(
+                    "UPDATE blocks SET status = ?3 WHERE number BETWEEN ?1 AND ?2 AND status < 2 AND status < ?3",
+                )?
+                .execute(params![sql_int(first), sql_int(height), status.code()])?;
             }
-            settle(tx, settled)
+            let known: Option<u64> = meta(tx, "finalized")?.and_then(|text| text.parse().ok());
+            match finalized {
+                Some(height) if known.is_none_or(|known| height > known) => {
+                    set_meta(tx, "finalized", &height.to_string())
+                }
+                _ => Ok(()),
+            }
         })
+    }
+
+    /// The lowest block that is not final of the run that ends, without a hole, at `confirmed`; none where all of it is final.
+    fn first_unsettled(&self, confirmed: u64) -> Result<Option<u64>> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT number FROM blocks WHERE number <= ?1 AND status < 2 ORDER BY number DESC")?;
+        let mut rows = statement.query([sql_int(confirmed)])?;
+        let mut first = None;
+        while let Some(row) = rows.next()? {
+            let number = chain_int(row.get(0)?);
+            // The blocks of the run that lie between this one and the last are either final or missing.
+            let linked = match first {
+                None => number == confirmed || self.all_held(number, confirmed)?,
+                Some(above) => number + 1 == above || self.all_held(number, above)?,
+            };
+            if !linked {
+                break;
+            }
+            first = Some(number);
+        }
+        Ok(first)
+    }
+
+    /// Whether every block between the two is held.
+    fn all_held(&self, below: u64, above: u64) -> Result<bool> {
+        let held = self
+            .conn
+            .prepare_cached("SELECT count(*) FROM blocks WHERE number > ?1 AND number < ?2 AND status <> 3")?
+            .query_row([sql_int(below), sql_int(above)], |row| row.get(0).map(chain_int))?;
+        Ok(above.saturating_sub(below).saturating_sub(1) == held)
     }
 
     /// The last canonical blocks that end at `tip`, linked, back to what is final: the window in which a reorg can be followed.
@@ -242,6 +266,26 @@ impl Store {
         self.write(|tx| set_meta(tx, "head", &head))
     }
 
+    /// The highest block that an endpoint told of.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn head(&self) -> Result<Option<u64>> {
+        Ok(meta(&self.conn, "head")?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Time of the highest canonical block, unix seconds.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn tip_timestamp(&self) -> Result<Option<i64>> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT timestamp FROM blocks WHERE status <> 3 ORDER BY number DESC LIMIT 1")?
+            .query_row([], |row| row.get(0))
+            .optional()?)
+    }
+
     /// Highest canonical block.
     ///
     /// # Errors
@@ -267,18 +311,13 @@ impl Store {
             .map(chain_int))
     }
 
-    /// Where `watch` left off: the end of the linked blocks that begin at the last one it took. None where it holds none.
+    /// The last block that `watch` took. None where it holds none.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn watch_tip(&self) -> Result<Option<BlockNumHash>> {
-        let Some(mut number) = self.watch_next()?.and_then(|next| next.checked_sub(1)) else { return Ok(None) };
-        let Some((_, mut hash, _)) = canonical_at(&self.conn, number)? else { return Ok(None) };
-        while let Some((_, next, _)) = canonical_at(&self.conn, number + 1)? {
-            number += 1;
-            hash = next;
-        }
-        Ok(Some(BlockNumHash { number, hash }))
+        let Some(number) = self.watch_next()?.and_then(|next| next.checked_sub(1)) else { return Ok(None) };
+        Ok(canonical_at(&self.conn, number)?.map(|(_, hash, _)| BlockNumHash { number, hash }))
     }
 
     /// The block that `watch` takes next, once it has begun: kept even where it holds none, so that nothing is skipped.
@@ -297,21 +336,22 @@ impl Store {
         self.write(|tx| set_meta(tx, "watch_next", &first.to_string()))
     }
 
-    /// Whether a block is canonical here, proven if `proof` asks for it, screened against that state of the list, with traces if
-    /// they are wanted: then a replay has nothing to add.
+    /// Whether a block is canonical here, at least so well proven, taken by that decoder, screened against the present lists, and
+    /// with traces if they are wanted: then a replay has nothing to add.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn is_complete(&self, block: BlockNumHash, proof: Proof, revision: i64, traces: bool) -> Result<bool> {
-        let found = self
+    pub fn is_complete(&self, block: BlockNumHash, proof: Proof, decoder: i64, traces: bool) -> Result<bool> {
+        let revision = self.watch_revision()?;
+        let found: Option<(i64, i64, i64, i64)> = self
             .conn
-            .prepare_cached("SELECT proof, watch_revision, planes FROM blocks WHERE hash = ?1 AND status <> 3")?
-            .query_row([block.hash.as_slice()], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-            })
+            .prepare_cached(
+                "SELECT proof, decoder, watch_revision, planes FROM blocks WHERE hash = ?1 AND status <> 3",
+            )?
+            .query_row([block.hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        Ok(found.is_some_and(|(proven, screened, planes)| {
-            proven >= proof_code(proof) && screened == revision && (!traces || planes & TRACES != 0)
+        Ok(found.is_some_and(|(proven, by, screened, planes)| {
+            proven >= proof_code(proof) && by == decoder && screened == revision && (!traces || planes & TRACES != 0)
         }))
     }
 
@@ -380,45 +420,77 @@ fn parent_at(conn: &Connection, number: u64) -> Result<Option<B256>> {
 
 fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
     let link = &record.link;
-    let status = record.settled.status(link.number).code();
     let proof = proof_code(record.proof);
     let planes = if record.traces { ALWAYS | TRACES } else { ALWAYS };
     let endpoint = endpoint_id(conn, &record.endpoint)?;
-    let known: Option<i64> = conn
-        .prepare_cached("SELECT id FROM blocks WHERE hash = ?1")?
-        .query_row([link.hash.as_slice()], |row| row.get(0))
+    let known: Option<(i64, i64)> = conn
+        .prepare_cached("SELECT id, proof FROM blocks WHERE hash = ?1")?
+        .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some(id) = known {
-        // Canonical again after a reorg and back, or screened anew. Proof and planes are only gained, from who gave them.
-        conn.prepare_cached(
-            "UPDATE blocks SET endpoint_id = CASE WHEN proof < ?3 OR planes | ?4 <> planes THEN ?6 ELSE endpoint_id END, status = CASE WHEN status = 3 THEN ?2 ELSE max(status, ?2) END, proof = max(proof, ?3), \
-             planes = planes | ?4, watch_revision = ?5 WHERE id = ?1",
-        )?
-        .execute(params![id, status, proof, planes, record.watch_revision, endpoint])?;
-        return Ok(id);
-    }
-    conn.prepare_cached(
-        "INSERT INTO blocks (number, hash, parent_hash, timestamp, status, proof, planes, watch_revision, endpoint_id, seen_at_ms) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?
-    .execute(params![
-        sql_int(link.number),
-        link.hash.as_slice(),
-        link.parent_hash.as_slice(),
-        sql_int(record.timestamp),
-        status,
-        proof,
-        planes,
-        record.watch_revision,
-        endpoint,
-        record.seen_at_ms,
-    ])?;
-    let id = conn.last_insert_rowid();
+    let id = match known {
+        Some((id, proven)) => {
+            if proven < proof {
+                forget_contents(conn, id)?;
+            }
+            // Canonical again after a reorg and back, or taken anew. Proof and planes are only gained, from who gave them.
+            conn.prepare_cached(
+                "UPDATE blocks SET endpoint_id = CASE WHEN proof < ?2 OR planes | ?3 <> planes THEN ?4 ELSE endpoint_id END, \
+                 status = CASE WHEN status = 3 THEN 0 ELSE status END, number = ?5, parent_hash = ?6, timestamp = ?7, \
+                 proof = max(proof, ?2), planes = planes | ?3, watch_revision = ?8, decoder = ?9 WHERE id = ?1",
+            )?
+            .execute(params![
+                id,
+                proof,
+                planes,
+                endpoint,
+                sql_int(link.number),
+                link.parent_hash.as_slice(),
+                sql_int(record.timestamp),
+                record.watch_revision,
+                record.decoder,
+            ])?;
+            conn.prepare_cached("DELETE FROM undecoded WHERE block_id = ?1")?.execute([id])?;
+            id
+        }
+        None => {
+            conn.prepare_cached(
+                "INSERT INTO blocks (number, hash, parent_hash, timestamp, status, proof, planes, watch_revision, decoder, \
+                 endpoint_id, seen_at_ms) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                sql_int(link.number),
+                link.hash.as_slice(),
+                link.parent_hash.as_slice(),
+                sql_int(record.timestamp),
+                proof,
+                planes,
+                record.watch_revision,
+                record.decoder,
+                endpoint,
+                record.seen_at_ms,
+            ])?;
+            conn.last_insert_rowid()
+        }
+    };
     for (reason, count) in &record.undecoded {
         conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?
             .execute(params![id, reason.name(), sql_int(*count)])?;
     }
     Ok(id)
+}
+
+/// What was taken on trust gives way to what is proven: a lie in it must not live on beside the proof.
+fn forget_contents(conn: &Connection, block_id: i64) -> Result<()> {
+    for sql in [
+        "DELETE FROM alert_entries WHERE alert_id IN (SELECT a.id FROM alerts a JOIN activities m ON m.id = a.activity_id \
+         WHERE m.block_id = ?1)",
+        "DELETE FROM alerts WHERE activity_id IN (SELECT id FROM activities WHERE block_id = ?1)",
+        "DELETE FROM activities WHERE block_id = ?1",
+        "DELETE FROM transactions WHERE block_id = ?1",
+    ] {
+        conn.prepare_cached(sql)?.execute([block_id])?;
+    }
+    Ok(())
 }
 
 /// The id of an endpoint's host or an archive's name.
@@ -432,19 +504,4 @@ pub(super) fn endpoint_id(conn: &Connection, host: &str) -> Result<i64> {
     }
     conn.prepare_cached("INSERT INTO endpoints (host) VALUES (?1)")?.execute([host])?;
     Ok(conn.last_insert_rowid())
-}
-
-fn settle(conn: &Connection, settled: Settled) -> Result<()> {
-    for (height, status) in [(settled.safe, AlertStatus::Safe), (settled.finalized, AlertStatus::Finalized)] {
-        let Some(height) = height else { continue };
-        conn.prepare_cached("UPDATE blocks SET status = ?2 WHERE number <= ?1 AND status < 2 AND status < ?2")?
-            .execute(params![sql_int(height), status.code()])?;
-    }
-    if let Some(height) = settled.finalized {
-        let known: Option<u64> = meta(conn, "finalized")?.and_then(|text| text.parse().ok());
-        if known.is_none_or(|known| height > known) {
-            set_meta(conn, "finalized", &height.to_string())?;
-        }
-    }
-    Ok(())
 }

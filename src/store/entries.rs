@@ -63,10 +63,9 @@ impl Store {
         let revision = meta(&tx, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut statement = tx.prepare(
             "SELECT e.id, x.address, l.kind, e.listed_from, e.delisted_on, \
-                    CASE WHEN v.published_given THEN v.published END, CASE WHEN e.state = 1 THEN ended.published END \
+                    e.known_from, CASE WHEN e.state = 1 THEN ended.published END \
              FROM watch_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
-             JOIN list_versions v ON v.id = e.first_version LEFT JOIN list_versions ended ON ended.id = e.end_version \
-             WHERE e.state IN (0, 1) ORDER BY l.kind, l.name, e.id",
+             LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.state IN (0, 1) ORDER BY l.kind, l.name, e.id",
         )?;
         let rows = statement.query_map([], |row| {
             Ok(WatchEntry {

@@ -135,31 +135,29 @@ impl AlertFilter {
         }
         if !self.counterparties.is_empty() {
             let set = ids(&mut c, &self.counterparties);
-            c.sql.push(format!("CASE a.direction WHEN 0 THEN m.to_id WHEN 1 THEN m.from_id END IN {set}"));
+            c.sql.push(format!(
+                "a.activity_id IN (SELECT id FROM activities WHERE from_id IN {set} OR to_id IN {set}) \
+                 AND CASE a.direction WHEN 0 THEN m.to_id WHEN 1 THEN m.from_id END IN {set}"
+            ));
         }
         for (column, wanted) in [("label", &self.labels), ("entity", &self.entities)] {
-            let parts = wanted
+            let parts: Vec<_> = wanted
                 .iter()
                 .map(|part| {
                     let mark = c.bind(part.to_lowercase());
-                    format!("instr(folded(we.{column}), {mark}) > 0")
+                    format!("instr(folded({column}), {mark}) > 0")
                 })
-                .collect::<Vec<_>>();
+                .collect();
             if !parts.is_empty() {
-                c.sql.push(format!(
-                    "EXISTS (SELECT 1 FROM alert_entries ae JOIN watch_entries we ON we.id = ae.entry_id \
-                     WHERE ae.alert_id = a.id AND ({}))",
-                    parts.join(" OR ")
-                ));
+                c.sql.push(of_entries(&format!("SELECT id FROM watch_entries WHERE {}", parts.join(" OR "))));
             }
         }
         if !self.lists.is_empty() {
             let marks: Vec<_> = self.lists.iter().map(|list| c.bind(list.clone())).collect();
-            c.sql.push(format!(
-                "EXISTS (SELECT 1 FROM alert_entries ae JOIN watch_entries we ON we.id = ae.entry_id \
-                 JOIN lists wl ON wl.id = we.list_id WHERE ae.alert_id = a.id AND wl.name IN ({}))",
+            c.sql.push(of_entries(&format!(
+                "SELECT we.id FROM lists wl JOIN watch_entries we ON we.list_id = wl.id WHERE wl.name IN ({})",
                 marks.join(", ")
-            ));
+            )));
         }
         c.any_of("m.kind", self.kinds.iter().map(|kind| kind.code()));
         c.any_of("a.direction", self.directions.iter().map(|direction| direction.code()));
@@ -190,10 +188,17 @@ impl AlertFilter {
         if let Some(time) = self.since {
             let mark = c.bind(time);
             c.sql.push(format!("b.timestamp >= {mark}"));
+            // The same by number, for the index; forks differ in time by less than the window of a reorg.
+            c.sql.push(format!(
+                "a.block_number >= (SELECT number FROM blocks WHERE timestamp >= {mark} ORDER BY timestamp LIMIT 1) - 400"
+            ));
         }
         if let Some(time) = self.until {
             let mark = c.bind(time);
             c.sql.push(format!("b.timestamp <= {mark}"));
+            c.sql.push(format!(
+                "a.block_number <= (SELECT number FROM blocks WHERE timestamp <= {mark} ORDER BY timestamp DESC LIMIT 1) + 400"
+            ));
         }
         if let Some(hash) = self.tx {
             let mark = c.bind(hash.to_vec());
@@ -223,6 +228,11 @@ impl AlertFilter {
             (false, false) => Some(format!("a.triage IN ({})", codes.join(", "))),
         }
     }
+}
+
+/// Alerts that are about one of these entries.
+fn of_entries(entries: &str) -> String {
+    format!("a.id IN (SELECT alert_id FROM alert_entries WHERE entry_id IN ({entries}))")
 }
 
 fn asset_condition(c: &mut Conditions, asset: &AssetFilter) -> String {

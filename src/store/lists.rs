@@ -128,7 +128,7 @@ impl Store {
             if let Some((id, _)) = &old {
                 end_entry(tx, *id, version, STATE_SUPERSEDED)?;
             }
-            insert_entry(tx, list_id, address, version, manual.entry)?;
+            insert_entry(tx, list_id, address, version, manual.entry, old.as_ref().map(|(id, _)| *id))?;
             bump_revision(tx, old.is_none())?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
         })
@@ -267,10 +267,20 @@ fn active_entry(conn: &Connection, list_id: i64, address: i64) -> Result<Option<
         .optional()?)
 }
 
-fn insert_entry(conn: &Connection, list_id: i64, address: i64, version: i64, entry: &ParsedEntry) -> Result<()> {
+/// `old` is the entry whose place it takes, which keeps the day it was first known.
+fn insert_entry(
+    conn: &Connection,
+    list_id: i64,
+    address: i64,
+    version: i64,
+    entry: &ParsedEntry,
+    old: Option<i64>,
+) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, \
-         first_version, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         first_version, state, known_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         CASE WHEN ?11 IS NULL THEN (SELECT CASE WHEN published_given THEN published END FROM list_versions WHERE id = ?9) \
+              ELSE (SELECT known_from FROM watch_entries WHERE id = ?11) END)",
     )?
     .execute(params![
         list_id,
@@ -283,6 +293,7 @@ fn insert_entry(conn: &Connection, list_id: i64, address: i64, version: i64, ent
         entry.derived_from,
         version,
         STATE_ACTIVE,
+        old,
     ])?;
     Ok(())
 }
@@ -306,6 +317,7 @@ fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[Par
         let address = address_id(conn, entry.address)?;
         let old = if any_held { active_entry(conn, list_id, address)? } else { None };
         held.remove(&address);
+        let old_id = old.as_ref().map(|(id, _)| *id);
         match old {
             Some((_, facts)) if facts == Facts::of(entry) => {
                 counts.unchanged += 1;
@@ -317,7 +329,7 @@ fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[Par
             }
             None => counts.added += 1,
         }
-        insert_entry(conn, list_id, address, version, entry)?;
+        insert_entry(conn, list_id, address, version, entry, old_id)?;
     }
     for id in held.values() {
         end_entry(conn, *id, version, STATE_ENDED)?;

@@ -107,7 +107,7 @@ impl Store {
             tip_timestamp: tip.map(|(_, timestamp)| timestamp),
             watch_tip: self.watch_tip()?,
             head: meta(&self.conn, "head")?.and_then(|text| text.parse().ok()),
-            finality_rule: meta(&self.conn, "finality_rule")?,
+            finality_rule: self.finality_rule()?,
             finalized: self.finalized()?,
             blocks: count("SELECT count(*) FROM blocks WHERE status <> 3")?,
             orphaned_blocks: count("SELECT count(*) FROM blocks WHERE status = 3")?,
@@ -126,6 +126,14 @@ impl Store {
                  AND token_address_id NOT IN (SELECT address_id FROM tokens)",
             )?,
         })
+    }
+
+    /// The rule by which statuses were raised last.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn finality_rule(&self) -> Result<Option<String>> {
+        meta(&self.conn, "finality_rule")
     }
 
     /// The state of the lists as of which they gained their last entries.

@@ -445,6 +445,23 @@ fn a_watcher_that_cannot_prove_a_block_stays_at_it_and_says_so() {
     assert_eq!(watcher.stop(), 0);
 }
 
+/// Waits until `status` says so.
+fn until(place: &Place, watcher: &crate::common::Watcher, what: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = place.status();
+        if what(&status) {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "{status:#}\n{}", watcher.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn asks_for_tag(request: &Value) -> bool {
+    request["params"][0] == "safe" || request["params"][0] == "finalized"
+}
+
 #[test]
 fn a_chain_with_no_finality_tags_is_settled_by_depth() {
     let node = Node::start(&[]);
@@ -455,21 +472,52 @@ fn a_chain_with_no_finality_tags_is_settled_by_depth() {
     node.mine(20);
     node.send(a, Some(b), 3, "0x");
     let untagged = proxy(&node, |request, answer| {
-        let tag = &request["params"][0];
-        if *tag == "safe" || *tag == "finalized" {
-            return Some(
-                json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32602, "message": "invalid block tag"}}),
-            );
-        }
-        Some(answer)
+        let error = json!({"code": -32602, "message": "invalid block tag"});
+        Some(if asks_for_tag(request) {
+            json!({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        } else {
+            answer
+        })
     });
     let place = Place::watching(&[(a, "a")]);
     let mut watcher = place.watch(&untagged, &["--from-block", "0"]);
     place.caught_up(&node, &mut watcher);
+    until(&place, &watcher, |status| status["finality_rule"] == "depth 12/64");
     assert_eq!(watcher.stop(), 0);
     let statuses: Vec<_> = place.alerts(&[]).iter().map(|alert| alert["status"].clone()).collect();
     assert_eq!(statuses, ["finalized", "safe", "pending"]);
-    assert_eq!(place.status()["finality_rule"], "depth 12/64");
+}
+
+#[test]
+fn tags_that_fail_for_a_while_never_give_way_to_depth() {
+    let node = Node::start(&["--slots-in-an-epoch", "200"]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let failing = Arc::new(AtomicUsize::new(0));
+    let mode = failing.clone();
+    let flaky = proxy(&node, move |request, answer| {
+        let (code, message) = match mode.load(Ordering::Relaxed) {
+            1 if asks_for_tag(request) => (-32603, "internal error"),
+            2 if asks_for_tag(request) => (-32602, "invalid block tag"),
+            _ => return Some(answer),
+        };
+        Some(json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": message}}))
+    });
+    let place = Place::watching(&[(a, "a")]);
+    let mut watcher = place.watch(&flaky, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    until(&place, &watcher, |status| status["finality_rule"] == "tags safe/finalized");
+    for fault in [1, 2] {
+        failing.store(fault, Ordering::Relaxed);
+        node.send(a, Some(b), 1, "0x");
+        node.mine(100);
+        place.caught_up(&node, &mut watcher);
+        node.mine(1);
+        place.caught_up(&node, &mut watcher);
+    }
+    let status = place.status();
+    assert_eq!((&status["finality_rule"], &status["finalized"]), (&json!("tags safe/finalized"), &json!(0)));
+    assert!(place.alerts(&[]).iter().all(|alert| alert["status"] == "pending"));
+    assert_eq!(watcher.stop(), 0);
 }
 
 #[test]

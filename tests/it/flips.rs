@@ -119,3 +119,64 @@ fn sampled_flips_of_real_blocks_of_every_era_are_refused() {
         check(&unnoticed(receipts, sample(receipts.len()), |changed| proven(block, changed)));
     }
 }
+
+#[test]
+fn a_wrong_sender_that_block_and_receipts_agree_on_is_refused() {
+    let Some(blocks) = shared("mainnet/blocks.jsonl.zst") else { return };
+    for text in blocks.lines() {
+        let line: Line<'_> = serde_json::from_str(text).unwrap();
+        let (block, receipts) = (line.block.get(), line.receipts.get());
+        let start = receipts.find("\"from\":\"0x").unwrap() + 8;
+        let sender = &receipts[start..start + 42];
+        let other = "0x00000000000000000000000000000000000000aa";
+        // In any case of letters: the block may have it with its checksum.
+        let swap = |text: &str| {
+            let mut text = text.to_owned();
+            let places: Vec<_> = text
+                .to_lowercase()
+                .match_indices(&format!("\"from\":\"{}\"", sender.to_lowercase()))
+                .map(|(at, _)| at + 8)
+                .collect();
+            for at in places {
+                text.replace_range(at..at + 42, other);
+            }
+            text
+        };
+        assert_ne!(swap(block), block, "the block has that sender");
+        assert!(proven(block, receipts).is_some());
+        assert!(proven(&swap(block), &swap(receipts)).is_none(), "{sender}");
+    }
+}
+
+/// The text with, after each value of the field `name`, the same value again under `other`.
+fn doubled(text: &str, name: &str, other: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let key = format!("\"{name}\":\"");
+    while let Some(at) = rest.find(&key) {
+        let end = at + key.len() + rest[at + key.len()..].find('"').unwrap() + 1;
+        out += &rest[..end];
+        out += &format!(",\"{other}\":{}", &rest[at + key.len() - 1..end]);
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+#[test]
+fn what_older_nodes_say_twice_is_taken_where_it_agrees() {
+    let Some(blocks) = shared("mainnet/blocks.jsonl.zst") else { return };
+    for text in blocks.lines().take(6) {
+        let line: Line<'_> = serde_json::from_str(text).unwrap();
+        let (block, receipts) = (line.block.get(), line.receipts.get());
+        // Old Nethermind: the input under both names, and a status beside the state root before Byzantium.
+        let twice = doubled(block, "input", "data");
+        assert!(proven(&twice, receipts).is_some());
+        let odd = twice.replacen("\"data\":\"0x", "\"data\":\"0x00", 1);
+        assert!(proven(&odd, receipts).is_none(), "two inputs that differ");
+        if receipts.contains("\"root\":\"0x") {
+            let both = doubled(receipts, "root", "x").replace("\"x\":\"0x", "\"status\":\"0x1\",\"x\":\"0x");
+            let block = proven(block, &both).expect("the header tells which of the two counts");
+            assert!(block.transactions().iter().all(|tx| tx.success.is_none()));
+        }
+    }
+}

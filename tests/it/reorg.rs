@@ -83,18 +83,21 @@ fn a_reorg_while_stopped_is_seen_at_the_next_start() {
 fn a_transaction_that_moves_to_another_block_is_a_new_alert_that_names_the_old_one() {
     let node = Node::start(&["--no-mining"]);
     let (a, b) = (node.accounts[1], node.accounts[2]);
-    let token = {
-        let place = node.rpc("anvil_setAutomine", json!([true]));
-        assert!(place.is_null());
-        node.deploy(b, "Erc20", &crate::common::erc20_arguments("T", "T", 6))
-    };
+    node.rpc("anvil_setAutomine", json!([true]));
+    let token = node.deploy(b, "Erc20", &crate::common::erc20_arguments("T", "T", 6));
     node.rpc("anvil_setAutomine", json!([false]));
     let place = Place::watching(&[(a, "w")]);
     let mut watcher = place.watch(&node.url, &["--from-block", "0"]);
     node.mine(3);
+    // With its price given and its nonce the same, the same call is the same transaction.
+    let mint = |from: Address, to: Address, amount: u64| -> B256 {
+        let words = [crate::common::word(to), crate::common::n(amount)];
+        let data = crate::common::call("Erc20", "mint(address,uint256)", &words);
+        let tx = json!({"from": from, "to": token, "data": data, "gas": "0x30d40", "gasPrice": "0x12a05f200"});
+        serde_json::from_value(node.rpc("eth_sendTransaction", json!([tx]))).unwrap()
+    };
     let snapshot = node.rpc("evm_snapshot", json!([]));
-    let mint = crate::common::call("Erc20", "mint(address,uint256)", &[crate::common::word(a), crate::common::n(5)]);
-    let tx = node.send(b, Some(token), 0, &mint);
+    let tx = mint(b, a, 5);
     node.mine(2);
     place.caught_up(&node, &mut watcher);
     let before = place.alerts(&[]);
@@ -102,25 +105,19 @@ fn a_transaction_that_moves_to_another_block_is_a_new_alert_that_names_the_old_o
     // The same transaction, after an empty block and behind another one with a log of its own.
     node.rpc("evm_revert", json!([snapshot]));
     node.mine(1);
-    let other = crate::common::call("Erc20", "mint(address,uint256)", &[crate::common::word(b), crate::common::n(9)]);
-    let first = node.send(node.accounts[3], Some(token), 0, &other);
-    node.rpc("anvil_setNextBlockBaseFeePerGas", json!(["0x3b9aca00"]));
-    let again = node.send(b, Some(token), 0, &mint);
-    node.mine(2);
-    let (first, moved) = (node.receipt(first), node.receipt(again));
+    let first = mint(node.accounts[3], b, 9);
+    assert_eq!(mint(b, a, 5), tx);
+    node.mine(4);
+    let (first, moved) = (node.receipt(first), node.receipt(tx));
     assert_eq!(first["blockHash"], moved["blockHash"]);
-    node.mine(2);
     place.caught_up(&node, &mut watcher);
     let after = place.alerts(&["--status", "all"]);
     assert_eq!(after.len(), 2, "{after:#?}");
     let (old, new) = (&after[0], &after[1]);
     assert_eq!((&old["status"], &old["id"]), (&json!("orphaned"), &before[0]["id"]));
+    assert_eq!(old["replaces"], Value::Null);
     assert_ne!(new["status"], "orphaned");
-    if tx == again {
-        assert_eq!(new["replaces"], old["id"], "the very same transaction");
-    } else {
-        assert_eq!(new["replaces"], Value::Null, "another transaction, with other fees");
-    }
+    assert_eq!(new["replaces"], old["id"]);
     check(&place, &node, a);
 }
 
@@ -147,4 +144,59 @@ fn an_archive_tells_of_a_reorg_as_an_endpoint_does() {
     let before = timeless_all(&place.alerts(&["--status", "all"]));
     place.ok(&["replay", "--archive", &file("2.jsonl.zst")]);
     assert_eq!(timeless_all(&place.alerts(&["--status", "all"])), before);
+}
+
+#[test]
+fn replayed_blocks_that_a_reorg_replaced_are_never_settled_by_a_watch_above_them() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    transfers(&node, a, b, 1..31);
+    let place = Place::watching(&[(a, "w")]);
+    let range = ["replay", "-r", &node.url, "--from-block", "10", "--to-block", "30"];
+    place.ok(&range);
+    node.rpc("anvil_reorg", json!([6, []]));
+    node.mine(150);
+    let mut watcher = place.watch(&node.url, &[]);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(watcher.stop(), 0);
+    for alert in place.alerts(&["--from-block", "25", "--to-block", "30"]) {
+        assert_eq!(alert["status"], "pending", "a block of the lost fork is not final: {alert:#}");
+    }
+    // Replaying the range puts it right, and then it is final.
+    place.ok(&range);
+    assert_eq!(place.alerts(&["--status", "orphaned"]).len(), 6);
+    assert!(place.alerts(&[]).iter().all(|alert| alert["status"] == "finalized"));
+}
+
+#[test]
+fn a_watch_that_begins_right_above_a_replay_follows_a_reorg_between_the_two() {
+    for from in ["21", "5"] {
+        let node = Node::start(&[]);
+        let (a, b) = (node.accounts[1], node.accounts[2]);
+        transfers(&node, a, b, 1..21);
+        let place = Place::watching(&[(a, "w")]);
+        place.ok(&["replay", "-r", &node.url, "--from-block", "10", "--to-block", "20"]);
+        node.rpc("anvil_reorg", json!([4, []]));
+        transfers(&node, a, b, 50..53);
+        let mut watcher = place.watch(&node.url, &["--from-block", from]);
+        place.caught_up(&node, &mut watcher);
+        assert_eq!(watcher.stop(), 0);
+        let alerts = place.alerts(&["--from-block", "10"]);
+        let truth = fresh(&node, a).alerts(&["--from-block", "10"]);
+        assert_eq!(ids(&alerts), ids(&truth), "--from-block {from}");
+    }
+}
+
+#[test]
+fn a_first_block_that_was_asked_for_counts_although_an_earlier_watch_took_none() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    transfers(&node, a, b, 1..11);
+    let place = Place::watching(&[(a, "w")]);
+    // It waits for a block that is not there yet, and is stopped before it comes.
+    let watcher = place.watch(&node.url, &["--from-block", "15"]);
+    assert_eq!(watcher.stop_after(std::time::Duration::from_millis(700)), 0);
+    let mut watcher = place.watch(&node.url, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len(), 10);
 }

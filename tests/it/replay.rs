@@ -161,3 +161,48 @@ fn traces_that_are_required_and_not_there_stop_it() {
     place.ok(&["replay", "--archive", "bare.jsonl"]);
     assert_eq!(place.status()["coverage"][0]["traces"], false);
 }
+
+#[test]
+fn what_a_liar_said_on_trust_does_not_outlive_the_proof() {
+    let (node, [a, _]) = busy_node();
+    let place = Place::watching(&[(a, "a")]);
+    let file = place.dir.path().join("true.jsonl");
+    place.ok(&[
+        "record",
+        "-r",
+        &node.url,
+        "--from-block",
+        "0",
+        "--to-block",
+        "latest",
+        "--out",
+        file.to_str().unwrap(),
+    ]);
+    let truth = std::fs::read_to_string(&file).unwrap();
+    // Twenty ETH transfers of one account, each said to be of another amount, and one to have been made by another.
+    let lie = truth.replace("\"value\":\"0x3\"", "\"value\":\"0x33333\"");
+    assert_ne!(lie, truth);
+    std::fs::write(place.dir.path().join("lie.jsonl"), lie).unwrap();
+    place.ok(&["replay", "--archive", "lie.jsonl", "--traces", "off", "--trust-rpc"]);
+    let amounts = |place: &Place| place.alerts(&[]).iter().map(|a| a["amount"].to_string()).collect::<Vec<_>>();
+    assert!(amounts(&place).contains(&format!("\"{}\"", 0x33333)));
+    place.ok(&["replay", "--archive", "true.jsonl", "--traces", "off"]);
+    let fresh = Place::watching(&[(a, "a")]);
+    fresh.ok(&["replay", "--archive", file.to_str().unwrap(), "--traces", "off"]);
+    assert_eq!(timeless_all(&place.alerts(&[])), timeless_all(&fresh.alerts(&[])));
+}
+
+#[test]
+fn blocks_taken_by_another_decoder_or_without_traces_are_taken_again() {
+    let (node, [a, b]) = busy_node();
+    let weth = node.deploy(b, "Weth9", "");
+    node.send(a, Some(weth), 5, &call("Weth9", "deposit()", &[]));
+    let place = Place::watching(&[(a, "a")]);
+    let range = ["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"];
+    place.ok(&[&range[..], &["--traces", "off"]].concat());
+    assert_eq!(place.alerts(&["--kind", "wrap,internal_transfer"]).len(), 0);
+    place.ok(&range);
+    assert_eq!(place.alerts(&["--kind", "internal_transfer"]).len(), 20);
+    place.ok(&[&range[..], &["--wrapped-native", &weth.to_string()]].concat());
+    assert_eq!(place.alerts(&["--kind", "wrap"]).len(), 1);
+}
