@@ -6,7 +6,8 @@
 -- Numbers that stand for words are spelled out in `words`; the view `alert_report` has it all in words and hex.
 
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
--- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts changes of the watchlist).
+-- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
+-- changes of the watchlist), watch_added (the last of them that added something).
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL

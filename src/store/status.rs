@@ -128,14 +128,6 @@ impl Store {
         })
     }
 
-    /// The rule by which statuses were raised last.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn finality_rule(&self) -> Result<Option<String>> {
-        meta(&self.conn, "finality_rule")
-    }
-
     /// The state of the lists as of which they gained their last entries.
     fn last_addition(&self) -> Result<i64> {
         Ok(meta(&self.conn, "watch_added")?.and_then(|text| text.parse().ok()).unwrap_or(0))

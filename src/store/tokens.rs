@@ -44,7 +44,7 @@ impl Store {
         })
     }
 
-    /// Tokens of alerts that could not be asked yet, newest first.
+    /// Some tokens of alerts that could not be asked yet.
     ///
     /// # Errors
     /// Of SQLite.
