@@ -72,8 +72,8 @@ impl Canonical {
     }
 
     /// Nothing is held yet, and the first block to take is that one.
-    pub fn starting_at(first: u64, finalized: Option<u64>) -> Self {
-        Self { finalized, origin: true, first: Some(first), ..Self::default() }
+    pub fn starting_at(first: u64) -> Self {
+        Self { origin: true, first: Some(first), ..Self::default() }
     }
 
     /// The last block that we hold.

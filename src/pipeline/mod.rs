@@ -260,8 +260,8 @@ impl<'a> Engine<'a> {
     fn settle(&mut self, chain: &mut Canonical, confirmed: u64) -> Result<(), PipelineError> {
         let Some((settled, rule)) = self.finality.settled() else { return Ok(()) };
         self.store.settle(settled, confirmed, rule)?;
-        if let Some(finalized) = self.store.finalized()? {
-            chain.finalize(finalized);
+        if let Some(finalized) = settled.finalized {
+            chain.finalize(finalized.min(confirmed));
         }
         Ok(())
     }
@@ -295,7 +295,13 @@ impl<'a> Engine<'a> {
                 Step::Behind => {
                     todo.pop();
                 }
-                Step::Revert { above } => self.revert(chain, above)?,
+                Step::Revert { above } => {
+                    // Nothing is orphaned for a block that cannot be proven.
+                    if ready.as_ref().is_none_or(|prepared| prepared.link().hash != link.hash) {
+                        ready = Some(judge.fetch(pool, &link).await?);
+                    }
+                    self.revert(chain, above)?;
+                }
                 Step::NeedParent(hash) => {
                     let parent = pool.link(hash).await?;
                     if parent.number + 1 != link.number {

@@ -192,7 +192,7 @@ async fn begin(
             return Ok(Some(window));
         }
     }
-    Ok(Some(Canonical::starting_at(first, engine.store.finalized()?)))
+    Ok(Some(Canonical::starting_at(first)))
 }
 
 /// Takes every block up to the head, in order, many in flight.

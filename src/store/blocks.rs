@@ -138,17 +138,23 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn canonical_window(&self, tip: u64) -> Result<Canonical> {
-        let finalized = self.finalized()?;
+        // What is final elsewhere (a replayed range far above, say) says nothing of this run.
+        let mut finalized = None;
         let mut links: Vec<Link> = Vec::new();
         let mut statement = self.conn.prepare_cached(
-            "SELECT number, hash, parent_hash FROM blocks WHERE status <> 3 AND number <= ?1 ORDER BY number DESC LIMIT ?2",
+            "SELECT number, hash, parent_hash, status FROM blocks WHERE status <> 3 AND number <= ?1 ORDER BY number DESC LIMIT ?2",
         )?;
         let rows = statement.query_map([sql_int(tip), sql_int(4 * WINDOW + 1)], |row| {
-            Ok(Link { number: chain_int(row.get(0)?), hash: bytes(row, 1)?.into(), parent_hash: bytes(row, 2)?.into() })
+            let link = Link {
+                number: chain_int(row.get(0)?),
+                hash: bytes(row, 1)?.into(),
+                parent_hash: bytes(row, 2)?.into(),
+            };
+            Ok((link, row.get::<_, u8>(3)?))
         })?;
         let mut origin = true;
         for link in rows {
-            let link = link?;
+            let (link, status) = link?;
             let expected = links.last().map_or(tip, |newer| newer.number.saturating_sub(1));
             if link.number != expected {
                 break;
@@ -156,6 +162,9 @@ impl Store {
             if links.len() as u64 == 4 * WINDOW {
                 origin = false;
                 break;
+            }
+            if status == AlertStatus::Finalized.code() {
+                finalized = finalized.max(Some(link.number));
             }
             links.push(link);
         }
