@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
+    let as_json = cli.global.log_format == cli::LogFormat::Json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if failure.code != 0 {
-                cli::complain(&failure);
+                cli::complain(&failure, as_json);
             }
             ExitCode::from(failure.code)
         }
@@ -35,13 +36,19 @@ fn start_log(cli: &Cli) {
     let global = &cli.global;
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,bolo=info",
+        (false, 0) => "warn,bolo=info,alloy_pubsub=off,alloy_transport_ws=off",
         (false, 1) => "warn,bolo=debug",
         (false, _) => "info,bolo=trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // Its spans bear whole URLs, and with them keys: no setting may bring them into a log.
+    if let Ok(never) = "alloy_transport_http=off".parse() {
+        filter = filter.add_directive(never);
+    }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    // A reader of the log that went away must not stop the watch.
+    let log = log.log_internal_errors(false);
     match global.log_format {
         // What a command says once needs no clock.
         cli::LogFormat::Pretty if !cli.command.is_long() => log.with_target(false).without_time().init(),

@@ -207,7 +207,8 @@ fn nested(traces: Vec<NestedTrace>, transactions: &[VerifiedTransaction]) -> Res
             return Err(refused(Some(tx.index), "a trace of another transaction", tx.hash.to_string()));
         }
         let Some(top) = trace.result else {
-            return Err(refused(Some(tx.index), trace.error.unwrap_or_else(|| "no result".into()), "a trace"));
+            let said = trace.error.unwrap_or_else(|| "no result".to_owned());
+            return Err(refused(Some(tx.index), format!("that it could not be traced ({said})"), "a trace"));
         };
         let mut frames = Vec::new();
         // An explicit stack: depth is the sender's choice.

@@ -221,7 +221,7 @@ pub struct QueryArgs {
     /// erc721_transfer, erc1155_transfer, wrap, unwrap, withdrawal, fee_recipient
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Vec<String>,
-    /// What moved: a symbol (which any token may claim), a contract's address, or a CAIP-19 id
+    /// What moved: native, a symbol (which any token may claim), a contract's address, or a CAIP-19 id
     #[arg(long, value_name = "ASSET")]
     pub(super) asset: Vec<String>,
     /// Side of the watched address: in, out, self or party
@@ -240,7 +240,7 @@ pub struct QueryArgs {
     /// Blocks not before that time: RFC 3339, a date, or an age like 7d, 12h, 30m
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<String>,
-    /// Blocks not after that time
+    /// Blocks not after that time; a date is its first second, as everywhere
     #[arg(long, value_name = "TIME")]
     pub(super) until: Option<String>,
     /// pending, safe, finalized, orphaned, or all [default: all but orphaned]

@@ -49,7 +49,11 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-/// Says on stderr, in one line, why it failed.
-pub fn complain(failure: &Failure) {
+/// Says on stderr, in one line, why it failed; in the log's own form where that is JSON.
+pub fn complain(failure: &Failure, as_json: bool) {
+    if as_json {
+        tracing::error!(exit_code = failure.code, "{}", failure.message);
+        return;
+    }
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("error: {}\n", failure.message).as_bytes());
 }

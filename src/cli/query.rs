@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     let filter = filter(args, &store, &chain)?;
     let coverage = coverage(&filter, &store)?;
-    if args.require_complete && coverage.is_none() && !has_range(&filter) {
+    if args.require_complete && !has_range(&filter) {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
     let mut printer = AlertPrinter::new(args.format, chain)?;
@@ -105,7 +105,10 @@ fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
                 );
             }
             if c.traces < c.proven {
-                tracing::info!(without_traces = c.proven - c.traces, "internal transfers were not seen in some blocks");
+                tracing::warn!(
+                    blocks = c.proven - c.traces,
+                    "without traces: internal transfers were not seen in these"
+                );
             }
             0
         }
@@ -203,7 +206,7 @@ fn assets(text: &str, chain: &ChainWords) -> Vec<Result<AssetFilter, Failure>> {
         return vec![address(text).map(|contract| AssetFilter::Contract(contract, None))];
     }
     let mut found = vec![Ok(AssetFilter::Symbol(text.to_owned()))];
-    if text.eq_ignore_ascii_case(&chain.native_symbol) {
+    if text.eq_ignore_ascii_case(&chain.native_symbol) || text == "native" {
         found.push(Ok(AssetFilter::Native));
     }
     found

@@ -90,6 +90,7 @@ impl SourceSettings {
             tracing::warn!("--trust-rpc: nothing is proven; what comes of it is marked unproven");
         }
         Judge::new(chain_id, self.trust, DecodeOptions { wrapped_native })
+            .requiring_traces(self.traces == TraceMode::Require)
     }
 }
 

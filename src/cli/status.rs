@@ -40,6 +40,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "watch_tip": block(status.watch_tip),
         "head": status.head,
         "lag": lag(status),
+        "stopped": status.stopped,
         "finality_rule": status.finality_rule,
         "finalized": status.finalized,
         "blocks": status.blocks,
@@ -99,6 +100,9 @@ fn for_people(status: &Status, path: &str) -> String {
     );
     if let Some(head) = status.head {
         line("head", format!("{head} when last seen, lag {} blocks", lag(status).unwrap_or_default()));
+    }
+    if let Some(reason) = &status.stopped {
+        line("STOPPED", format!("the last watch ended by itself: {}", clean(reason, 300)));
     }
     line(
         "finality",

@@ -10,7 +10,7 @@ use super::{Context, Failure};
 use crate::chain::canonical::Link;
 use crate::config::{chain_facts, parse_seconds};
 use crate::ops::Shutdown;
-use crate::pipeline::{Engine, Observer, WatchOptions, watch};
+use crate::pipeline::{Engine, Observer, PipelineError, WatchOptions, watch};
 use crate::store::{Access, AlertFilter, Committed, Order, Store};
 
 /// Rounds over the endpoints for one thing before the head is looked at again.
@@ -41,7 +41,15 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let mut printer = CommitPrinter::new(args.json, chain_id);
     let mut engine = Engine::new(store, chain_id, true, &mut printer)?;
     announce(engine.watched(), &settings, chain_id);
-    watch(&mut engine, &pool, &judge, &options, &shutdown).await?;
+    engine.store.note_stop(None)?;
+    let outcome = watch(&mut engine, &pool, &judge, &options, &shutdown).await;
+    if let Err(error) = &outcome
+        && !matches!(error, PipelineError::Output(_))
+    {
+        // On a full disk even this fails, which is then said anyway.
+        let _ = engine.store.note_stop(Some(&error.to_string()));
+    }
+    outcome?;
     drop(lock);
     Ok(0)
 }

@@ -75,10 +75,13 @@ fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
             )));
         }
         let shown = file.display();
+        if name.trim().is_empty() {
+            return Err(Failure::input("a list needs a name: give one with --list"));
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             Failure::input(format!("{shown}: is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
         })?;
-        let format = format.unwrap_or_else(|| Format::recognise(&text));
+        let format = format.unwrap_or_else(|| Format::recognise(text.trim_start_matches('\u{feff}')));
         let list = parse(&text, format).map_err(|reason| Failure::input(format!("{shown}: {reason}")))?;
         parsed.push((file, name, format, list, <[u8; 32]>::from(Sha256::digest(text.as_bytes()))));
     }
@@ -121,6 +124,9 @@ fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
             )
         };
         super::present::print(line.as_bytes())?;
+        if let (Some(before), Some(now)) = (counts.kind_before, kind) {
+            tracing::warn!("{name}: the list was {} and is {} now", before.name(), now.name());
+        }
     }
     Ok(0)
 }

@@ -11,10 +11,14 @@ pub fn parse_date(text: &str) -> Result<i64, String> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment.as_second());
     }
-    let date = text
-        .parse::<civil::Date>()
-        .map_err(|_| format!("{text:?} is no date: write 2025-02-21 or 2025-02-21T14:00:00Z"))?;
-    date.to_zoned(TimeZone::UTC)
+    // A time without a zone is UTC; a bare date is its first second.
+    let date = if text.len() <= 10 {
+        text.parse::<civil::Date>().map(|date| date.at(0, 0, 0, 0))
+    } else {
+        text.parse::<civil::DateTime>()
+    };
+    date.map_err(|_| format!("{text:?} is no date: write 2025-02-21 or 2025-02-21T14:00:00Z"))?
+        .to_zoned(TimeZone::UTC)
         .map(|zoned| zoned.timestamp().as_second())
         .map_err(|_| format!("{text:?} is out of range"))
 }
@@ -38,6 +42,8 @@ mod tests {
             assert_eq!(show_date(parse_date(text).unwrap()), text);
         }
         assert_eq!(parse_date("2025-02-21T14:05:00+02:00"), parse_date("2025-02-21T12:05:00Z"));
-        assert!(parse_date("yesterday").is_err());
+        assert_eq!(parse_date("2025-02-21T14:03:00"), parse_date("2025-02-21T14:03:00Z"), "no zone is UTC");
+        assert_eq!(parse_date("2025-02-21 14:03:00"), parse_date("2025-02-21T14:03:00Z"));
+        assert!(parse_date("yesterday").is_err() && parse_date("2025-02-21T99:99:99").is_err());
     }
 }

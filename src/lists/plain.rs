@@ -33,10 +33,13 @@ impl Format {
         if text.trim_start().starts_with(['[', '{']) {
             return Self::Json;
         }
-        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let header =
-            first.split([',', ';', '\t']).any(|name| name.trim().trim_matches('"').eq_ignore_ascii_case("address"));
-        if header && parse_address(first.trim()).is_err() { Self::Csv } else { Self::Text }
+        let first =
+            text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+        // A header names columns: it has a separator, and no field of it is an address or tries to be one.
+        let mut fields = first.split([',', ';', '\t']).map(|field| field.trim().trim_matches('"'));
+        let names = fields.clone().any(|name| name.eq_ignore_ascii_case("address"))
+            || first.contains([',', ';']) && !fields.any(|field| field.len() >= 20 || field.starts_with("0x"));
+        if names { Self::Csv } else { Self::Text }
     }
 }
 
@@ -109,20 +112,12 @@ fn parse_text(text: &str, out: &mut Collector) {
             continue;
         }
         let (address, label) = content.split_once(|c: char| c.is_whitespace() || c == ',').unwrap_or((content, ""));
-        let entry = parse_address(address).map_err(|reason| hint(line, content, reason)).map(|address| ParsedEntry {
+        let entry = parse_address(address).map(|address| ParsedEntry {
             label: some(label.trim_start_matches([',', ' ', '\t']).trim_matches('"')),
             ..ParsedEntry::bare(address)
         });
         out.take(line, content, entry);
     }
-}
-
-/// A first line that looks like the header of a table.
-fn hint(line: u64, content: &str, reason: String) -> String {
-    if line == 1 && content.contains(',') {
-        return format!("{reason}; is this CSV? Its header needs a column named address");
-    }
-    reason
 }
 
 fn parse_csv(text: &str, out: &mut Collector) -> Result<(), String> {
@@ -260,6 +255,14 @@ mod tests {
         assert_eq!(entry.programs, ["DPRK3", "CYBER2"]);
         assert_eq!(entry.listed_from, parse_date("2022-04-14").ok());
         assert_eq!(list.rejected[0].line, 3);
+    }
+
+    #[test]
+    fn a_header_without_an_address_column_is_no_list_of_addresses() {
+        assert_eq!(Format::recognise(&format!("wallet,Name\n{A},x\n")), Format::Csv);
+        assert_eq!(Format::recognise(&format!("# note, with a comma\n{A},x\n")), Format::Text);
+        assert_eq!(Format::recognise(&format!("{A}\n")), Format::Text);
+        assert!(parse(&format!("wallet,Name\n{A},x\n"), Format::Csv).unwrap_err().contains("no column named address"));
     }
 
     #[test]

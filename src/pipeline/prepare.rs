@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::PipelineError;
 use crate::chain::canonical::Link;
 use crate::chain::verify::{trust, verify};
-use crate::chain::{BlockBundle, Expected, Proof, VerifiedBlock};
+use crate::chain::{BlockBundle, Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{DecodeOptions, Decoded, decode};
 use crate::screen::Alert;
 use crate::source::{Pool, ProofError, RawBundle};
@@ -58,13 +58,20 @@ impl Prepared {
 pub struct Judge {
     chain_id: u64,
     trust: bool,
+    require_traces: bool,
     options: Arc<DecodeOptions>,
 }
 
 impl Judge {
     /// `trust` takes answers without proof.
     pub fn new(chain_id: u64, trust: bool, options: DecodeOptions) -> Self {
-        Self { chain_id, trust, options: Arc::new(options) }
+        Self { chain_id, trust, require_traces: false, options: Arc::new(options) }
+    }
+
+    /// A block whose traces are missing, or are refused, is not taken.
+    #[must_use]
+    pub fn requiring_traces(self, require_traces: bool) -> Self {
+        Self { require_traces, ..self }
     }
 
     /// Which decoder this is: another version, or other wrapped-native contracts, finds other things in the same block.
@@ -92,6 +99,15 @@ impl Judge {
         };
         let expected = Expected { hash, chain_id: self.chain_id };
         let block = if self.trust { trust(bundle, expected) } else { verify(bundle, expected) }?;
+        if self.require_traces && block.frames().is_none() {
+            let missing = || VerifyError::Mismatch {
+                part: Part::Traces,
+                index: None,
+                found: "none".to_owned(),
+                expected: "a trace of each transaction (--traces require)".to_owned(),
+            };
+            return Err(block.traces_refused().cloned().unwrap_or_else(missing).into());
+        }
         if let Some(reason) = block.traces_refused() {
             tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
         }

@@ -181,9 +181,6 @@ pub async fn replay_archive(
             host,
             reason: Box::new(reason),
         })?;
-        if options.traces == TraceMode::Require && prepared.block.frames().is_none() {
-            return Err(SourceError::NoTraces.into());
-        }
         Ok::<_, PipelineError>(prepared)
     })
     .buffered(options.concurrency.max(1));

@@ -50,6 +50,8 @@ pub struct ImportCounts {
     pub unchanged: usize,
     /// The very same file was imported before: nothing was done.
     pub same_file: bool,
+    /// The list was of another kind before.
+    pub kind_before: Option<ListKind>,
 }
 
 /// A single entry added by hand.
@@ -84,6 +86,7 @@ impl Store {
     pub fn import_list(&mut self, file: &ListFile<'_>) -> Result<ImportCounts> {
         let published = file.published.unwrap_or(file.imported_at);
         self.write(|tx| {
+            let kind_before = kind_of(tx, file.list)?.filter(|old| file.kind.is_some_and(|new| new != *old));
             let list_id = put_list(tx, file.list, file.kind)?;
             let newest: Option<(i64, Option<Vec<u8>>, i64)> = tx
                 .prepare_cached(
@@ -95,7 +98,12 @@ impl Store {
             if let Some((newest, sha256, given)) = newest {
                 let same_date = file.published.is_none_or(|p| given != 0 && p == newest);
                 if sha256.as_deref() == Some(&file.sha256) && same_date && !changed_by_hand(tx, list_id)? {
-                    return Ok(ImportCounts { same_file: true, unchanged: file.entries.len(), ..Default::default() });
+                    return Ok(ImportCounts {
+                        same_file: true,
+                        unchanged: file.entries.len(),
+                        kind_before,
+                        ..Default::default()
+                    });
                 }
                 if published < newest {
                     return Err(StoreError::List(format!(
@@ -108,7 +116,7 @@ impl Store {
             let version = put_version(tx, list_id, file, published)?;
             let counts = replace_entries(tx, list_id, version, file.entries)?;
             bump_revision(tx, counts.added > 0)?;
-            Ok(counts)
+            Ok(ImportCounts { kind_before, ..counts })
         })
     }
 
@@ -118,6 +126,15 @@ impl Store {
     /// Of SQLite.
     pub fn add_entry(&mut self, manual: &ManualEntry<'_>) -> Result<EntryChange> {
         self.write(|tx| {
+            if let (Some(kind), Some(wanted)) = (kind_of(tx, manual.list)?, manual.kind)
+                && kind != wanted
+            {
+                return Err(StoreError::List(format!(
+                    "the list {} is {}, and one entry does not change that: import it with --kind, or name another --list",
+                    manual.list,
+                    kind.name()
+                )));
+            }
             let list_id = put_list(tx, manual.list, manual.kind)?;
             let address = address_id(tx, manual.entry.address)?;
             let old = active_entry(tx, list_id, address)?;
@@ -186,6 +203,14 @@ impl Facts {
 
 fn programs(entry: &ParsedEntry) -> String {
     serde_json::to_string(&entry.programs).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn kind_of(conn: &Connection, name: &str) -> Result<Option<ListKind>> {
+    let code: Option<u8> = conn
+        .prepare_cached("SELECT kind FROM lists WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    Ok(code.and_then(ListKind::from_code))
 }
 
 fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<i64> {

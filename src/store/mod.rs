@@ -146,6 +146,9 @@ impl Store {
             Access::Read => OpenFlags::SQLITE_OPEN_READ_WRITE,
             Access::Write { .. } => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
+        if path.is_dir() {
+            return Err(StoreError::Unusable { path: path.to_owned(), detail: "it is a folder".to_owned() });
+        }
         let open = |name: &std::ffi::OsStr, flags: OpenFlags| -> Result<Self> {
             let conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             conn.busy_timeout(Duration::from_secs(10))?;

@@ -3,7 +3,7 @@
 use alloy::eips::BlockNumHash;
 use rusqlite::params;
 
-use super::{ListRow, Result, Store, bytes, chain_int, meta, sql_int};
+use super::{ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
 use crate::screen::AlertStatus;
 
 /// Blocks next to each other that are covered in the same way.
@@ -83,6 +83,7 @@ pub struct Status {
     pub lists: Vec<ListRow>,
     pub unasked_tokens: u64,
     pub screened_before: u64,
+    pub stopped: Option<String>,
 }
 
 impl Store {
@@ -116,6 +117,7 @@ impl Store {
             undecoded: self.undecoded()?,
             endpoints: self.endpoints()?,
             lists: self.lists()?,
+            stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             screened_before: self.conn.query_row(
                 "SELECT count(*) FROM blocks WHERE status <> 3 AND watch_revision < ?1",
                 [self.last_addition()?],
@@ -126,6 +128,18 @@ impl Store {
                  AND token_address_id NOT IN (SELECT address_id FROM tokens)",
             )?,
         })
+    }
+
+    /// Keeps why the last watch ended by itself; none once one runs again.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn note_stop(&mut self, reason: Option<&str>) -> Result<()> {
+        let reason = reason.unwrap_or_default();
+        if meta(&self.conn, "stopped")?.unwrap_or_default() == reason {
+            return Ok(());
+        }
+        self.write(|tx| set_meta(tx, "stopped", reason))
     }
 
     /// The state of the lists as of which they gained their last entries.

@@ -30,19 +30,87 @@ fn an_unreachable_endpoint_is_temporary() {
 
 #[test]
 fn keys_in_a_url_are_never_shown() {
+    let node = Node::start(&[]);
     let place = Place::new();
-    let out = place.run(&[
-        "-vv",
-        "watch",
-        "-r",
-        "http://user:hunter22@127.0.0.1:9/v3/abcdef123456?token=zzzz",
-        "--timeout",
-        "2",
-    ]);
-    let text = stderr(&out);
-    for secret in ["hunter22", "abcdef123456", "zzzz"] {
-        assert!(!text.contains(secret), "{text}");
+    let port = node.url.rsplit(':').next().unwrap();
+    for url in [
+        "http://user:hunter22@127.0.0.1:9/v3/abcdef123456?token=zzzz".to_owned(),
+        format!("http://user:hunter22@127.0.0.1:{port}/v3/abcdef123456?token=zzzz"),
+        "127.0.0.1/v3/abcdef123456?token=zzzz".to_owned(),
+    ] {
+        let mut command =
+            place.command(&["-vv", "replay", "-r", &url, "--timeout", "2", "--from-block", "0", "--to-block", "0"]);
+        let text = stderr(&command.env("RUST_LOG", "trace").output().unwrap());
+        for secret in ["hunter22", "abcdef123456", "zzzz"] {
+            assert!(!text.contains(secret), "{secret} of {url}: {text}");
+        }
     }
+}
+
+#[test]
+fn a_reader_of_the_log_that_goes_away_does_not_stop_the_watch() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let place = Place::watching(&[(a, "a")]);
+    let mut child =
+        place.command(&["-v", "watch", "-r", &node.url, "--from-block", "0"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    for value in 1..=5 {
+        node.send(a, Some(b), value, "0x");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while place.run(&["-q", "status"]).status.code() != Some(0) || place.alerts(&[]).len() < 5 {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it goes on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_block_whose_traces_are_refused_is_not_taken_where_they_are_required() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    node.send(a, Some(b), 1, "0x");
+    let place = Place::watching(&[(a, "a")]);
+    let bad = proxy(&node, |request, mut answer| {
+        if request["method"] == "debug_traceBlockByHash" && answer["result"][0]["result"].is_object() {
+            answer["result"][0]["result"]["value"] = json!("0x7");
+        }
+        Some(answer)
+    });
+    let range = ["--from-block", "1", "--to-block", "1"];
+    let out = place.run(&[&["replay", "-r", &bad, "--traces", "require"][..], &range].concat());
+    assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
+    assert_eq!(place.status()["blocks"], 0);
+    // By default the block is taken and its traces are not, which is said.
+    let out = place.run(&[&["replay", "-r", &bad][..], &range].concat());
+    assert!(stderr(&out).contains("traces refused"), "{}", stderr(&out));
+    assert_eq!(place.status()["coverage"][0]["traces"], false);
+}
+
+#[test]
+fn why_a_watch_ended_by_itself_shows_in_status() {
+    let node = Node::start(&[]);
+    let place = Place::new();
+    node.mine(100);
+    let mut watcher = place.watch(&node.url, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    until(&place, &watcher, |status| status["finalized"] == 36);
+    // A reorg below what is final, as from a node of another chain.
+    node.rpc("anvil_reorg", json!([80, []]));
+    let deadline = Instant::now() + PATIENCE;
+    let code = loop {
+        if let Some(status) = watcher.child.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(Instant::now() < deadline, "{}", watcher.log());
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(code, Some(4), "{}", watcher.log());
+    let status = place.status();
+    assert!(status["stopped"].as_str().unwrap().contains("which is final"), "{status:#}");
+    assert_eq!((&status["blocks"], &status["orphaned_blocks"]), (&json!(101), &json!(0)), "nothing was changed");
 }
 
 #[test]

@@ -155,3 +155,26 @@ fn the_dated_versions_of_a_real_list_import_in_order() {
         assert_eq!(found, wanted, "as of {date}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_list() {
+    let place = Place::new();
+    write(&place, "excel.csv", &format!("\u{feff}address,label,entity\n{A},thief,Group\n"));
+    place.ok(&["watchlist", "import", "excel.csv"]);
+    assert_eq!(shown(&place, &[])[0]["entity"], "Group");
+    write(&place, "bom.json", &format!("\u{feff}[\"{B}\"]"));
+    place.ok(&["watchlist", "import", "bom.json"]);
+    assert_eq!(shown(&place, &["--list", "bom"]).len(), 1);
+}
+
+#[test]
+fn the_kind_of_a_list_changes_only_by_import_and_is_said() {
+    let place = Place::new();
+    write(&place, "l.txt", A);
+    place.ok(&["watchlist", "import", "l.txt", "--kind", "blocking"]);
+    let out = place.run(&["watchlist", "add", B, "--list", "l", "--kind", "own"]);
+    assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+    assert_eq!(shown(&place, &[]).len(), 1);
+    let out = place.run(&["watchlist", "import", "l.txt", "--kind", "advisory"]);
+    assert!(stderr(&out).contains("was blocking and is advisory now"), "{}", stderr(&out));
+}

@@ -126,6 +126,7 @@ fn a_range_is_complete_only_if_every_block_of_it_is_proven() {
     let code =
         |range: &[&str]| demo().run(&[&["-q", "query", "--require-complete"], range].concat()).status.code().unwrap();
     assert_eq!(code(&["--from-block", "1", "--to-block", "58"]), 0);
+    assert_eq!(code(&[]), 1, "complete from where to where?");
     assert_eq!(code(&["--from-block", "0", "--to-block", "58"]), 3, "block 0 was not recorded");
     assert_eq!(code(&["--from-block", "1", "--to-block", "59"]), 3);
     assert_eq!(code(&["--from-block", "100", "--to-block", "200"]), 3);
