@@ -36,13 +36,12 @@ fn start_log(cli: &Cli) {
     let global = &cli.global;
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,bolo=info,alloy_pubsub=off,alloy_transport_ws=off",
+        (false, 0) => cli::USUAL_LOG,
         (false, 1) => "warn,bolo=debug",
         (false, _) => "info,bolo=trace",
     };
     let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    // Its spans bear whole URLs, and with them keys: no setting may bring them into a log.
-    if let Ok(never) = "alloy_transport_http=off".parse() {
+    if let Ok(never) = bolo::source::NEVER_LOGGED.parse() {
         filter = filter.add_directive(never);
     }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

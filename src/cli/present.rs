@@ -79,12 +79,7 @@ impl AlertPrinter {
     }
 
     pub(super) fn finish(mut self) -> Result<u64, Failure> {
-        match self.format {
-            Format::Json => self.out.write_all(if self.count == 0 { b"]\n" } else { b"\n]\n" })?,
-            Format::Table if self.count > 0 => print_table(&mut self.out, &self.table)?,
-            _ => {}
-        }
-        self.out.flush()?;
+        end(&mut self.out, self.format, &self.table, self.count)?;
         Ok(self.count)
     }
 }
@@ -156,6 +151,16 @@ pub(super) fn plain_table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     table
+}
+
+/// Closes what was printed in that form.
+fn end(out: &mut impl Write, format: Format, table: &Table, count: u64) -> std::io::Result<()> {
+    match format {
+        Format::Json => out.write_all(if count == 0 { b"]\n" } else { b"\n]\n" })?,
+        Format::Table if count > 0 => print_table(out, table)?,
+        _ => {}
+    }
+    out.flush()
 }
 
 /// The table's lines, without the room that it leaves on both sides.
@@ -273,12 +278,7 @@ impl EntryPrinter {
     }
 
     pub(super) fn finish(mut self) -> Result<u64, Failure> {
-        match self.format {
-            Format::Json => self.out.write_all(if self.count == 0 { b"]\n" } else { b"\n]\n" })?,
-            Format::Table if self.count > 0 => print_table(&mut self.out, &self.table)?,
-            _ => {}
-        }
-        self.out.flush()?;
+        end(&mut self.out, self.format, &self.table, self.count)?;
         Ok(self.count)
     }
 }

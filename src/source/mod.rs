@@ -14,6 +14,9 @@ use crate::chain::VerifyError;
 pub use call::CallError;
 pub use pool::{Head, Pool, PoolOptions, Tags};
 
+/// What no setting may bring into a log: spans of the HTTP transport bear whole URLs, and with them keys.
+pub const NEVER_LOGGED: &str = "alloy_transport_http=off";
+
 /// A block as it was answered, with the name of who answered.
 #[derive(Debug, Clone)]
 pub struct RawBundle {
