@@ -190,6 +190,21 @@ fn a_websocket_is_enough_and_a_dead_first_endpoint_does_no_harm() {
 }
 
 #[test]
+fn an_ipc_socket_is_an_endpoint_too() {
+    let place = Place::new();
+    let socket = place.dir.path().join("node.ipc");
+    let socket = socket.to_str().unwrap();
+    let node = Node::start(&["--ipc", socket]);
+    node.mine(3);
+    let mut watcher = place.watch(socket, &["--from-block", "0", "--poll-interval", "30"]);
+    place.caught_up(&node, &mut watcher);
+    node.mine(2);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.status()["endpoints"][0]["host"], "node.ipc");
+    assert_eq!(watcher.stop(), 0);
+}
+
+#[test]
 fn downtime_skips_nothing() {
     let node = Node::start(&[]);
     let (a, b) = (node.accounts[1], node.accounts[2]);
