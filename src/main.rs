@@ -35,10 +35,10 @@ fn main() -> ExitCode {
 fn start_log(cli: &Cli) {
     let global = &cli.global;
     let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (false, 0) => cli::USUAL_LOG,
-        (false, 1) => "warn,bolo=debug",
-        (false, _) => "info,bolo=trace",
+        (true, _) => "error".to_owned(),
+        (false, 0) => format!("warn,bolo=info,{}", bolo::source::SELDOM_LOGGED),
+        (false, 1) => "warn,bolo=debug".to_owned(),
+        (false, _) => "info,bolo=trace".to_owned(),
     };
     let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     if let Ok(never) = bolo::source::NEVER_LOGGED.parse() {

@@ -19,10 +19,6 @@ pub use failure::Failure;
 
 use crate::config::ConfigFile;
 
-/// What is logged where nothing else is asked for. A library's word that a socket died and is not tried again is not ours: another
-/// connection is made.
-pub const USUAL_LOG: &str = "warn,bolo=info,alloy_pubsub=off,alloy_transport_ws=off";
-
 /// What every command needs.
 #[derive(Debug)]
 pub(crate) struct Context {

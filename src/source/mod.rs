@@ -17,6 +17,9 @@ pub use pool::{Head, Pool, PoolOptions, Tags};
 /// What no setting may bring into a log: spans of the HTTP transport bear whole URLs, and with them keys.
 pub const NEVER_LOGGED: &str = "alloy_transport_http=off";
 
+/// Left out of the usual log: a library's word that a socket died and is not tried again is not ours, another connection is made.
+pub const SELDOM_LOGGED: &str = "alloy_pubsub=off,alloy_transport_ws=off";
+
 /// A block as it was answered, with the name of who answered.
 #[derive(Debug, Clone)]
 pub struct RawBundle {
