@@ -1,11 +1,12 @@
 //! The proof of receipts: number, order, gas, blooms, root; then the senders, which cost the most, last.
 
-use alloy::consensus::proofs::calculate_receipt_root;
 use alloy::consensus::transaction::SignerRecoverable;
 use alloy::consensus::{
     Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxReceipt as _,
 };
+use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bloom, Log, LogData};
+use alloy::trie::root::ordered_trie_root_encoded;
 
 use super::bundle::{RpcBody, RpcLog, RpcReceipt, RpcTransaction};
 use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated, shown};
@@ -27,7 +28,7 @@ pub(super) fn verify_receipts(
     body: &RpcBody,
     envelopes: &[Envelope],
     receipts: &[RpcReceipt],
-) -> Result<Vec<VerifiedTransaction>, VerifyError> {
+) -> Result<(Vec<VerifiedTransaction>, Vec<Vec<u8>>), VerifyError> {
     same(Part::ReceiptCount, None, receipts.len(), envelopes.len())?;
     let mut consensus = Vec::with_capacity(receipts.len());
     let mut bloom = Bloom::ZERO;
@@ -76,7 +77,8 @@ pub(super) fn verify_receipts(
             Envelope::Eip7702(_) => ReceiptEnvelope::Eip7702(with_bloom),
         });
     }
-    let mut root = calculate_receipt_root(&consensus);
+    let mut encoded = encode(&consensus);
+    let mut root = ordered_trie_root_encoded(&encoded);
     if root != header.receipts_root
         && let Some(states) = post_states(receipts)
     {
@@ -86,7 +88,8 @@ pub(super) fn verify_receipts(
                 legacy.receipt.status = Eip658Value::PostState(state);
             }
         }
-        root = calculate_receipt_root(&consensus);
+        encoded = encode(&consensus);
+        root = ordered_trie_root_encoded(&encoded);
     }
     same(Part::ReceiptsRoot, None, root, header.receipts_root)?;
     same(Part::LogsBloom, None, header.logs_bloom, bloom)?;
@@ -131,7 +134,12 @@ pub(super) fn verify_receipts(
         first_log_index += count;
         gas_before = cumulative;
     }
-    Ok(verified)
+    Ok((verified, encoded))
+}
+
+/// The bytes that are hashed: [EIP-2718](https://eips.ethereum.org/EIPS/eip-2718).
+fn encode(receipts: &[ReceiptEnvelope]) -> Vec<Vec<u8>> {
+    receipts.iter().map(Encodable2718::encoded_2718).collect()
 }
 
 /// The blob price is not in any root and nothing here depends on it; what can be checked is: all of a block pay the same, none

@@ -6,6 +6,7 @@ use alloy::eips::eip7702::SignedAuthorization;
 use alloy::primitives::{Address, B256, Log, U256};
 
 use super::error::VerifyError;
+use super::proof::Encoded;
 use super::traces::Frame;
 
 /// Whether the data was proven or is the endpoint's word (`--trust-rpc`).
@@ -65,6 +66,9 @@ pub struct VerifiedBlock {
     pub(super) frames: Option<Vec<Vec<Frame>>>,
     pub(super) traces_refused: Option<VerifyError>,
     pub(super) proof: Proof,
+    /// What its transactions and receipts were hashed from; none where nothing was proven, or where only a part is at hand.
+    pub(super) encoded: Option<Encoded>,
+    pub(super) whole: bool,
 }
 
 impl VerifiedBlock {
@@ -79,6 +83,10 @@ impl VerifiedBlock {
     /// The whole header.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+    /// Whether all of its transactions are here; not so where it was opened from a proof of some of them.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
     /// Transactions in order.
     pub fn transactions(&self) -> &[VerifiedTransaction] {

@@ -6,15 +6,17 @@
 //! Cheap things first, signatures last. What no hash covers is listed in the README: `totalDifficulty`, the hashes of ommers,
 //! and traces.
 
-use alloy::consensus::proofs::{calculate_transaction_root, calculate_withdrawals_root};
+use alloy::consensus::proofs::calculate_withdrawals_root;
 use alloy::consensus::{EMPTY_OMMER_ROOT_HASH, Header, Transaction as _};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::eips::eip4895::Withdrawal;
 use alloy::primitives::B256;
 use alloy::rlp::{Encodable, Header as RlpHeader};
+use alloy::trie::root::ordered_trie_root_encoded;
 
 use super::bundle::{BlockBundle, RpcBody, RpcTransaction};
 use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated};
+use super::proof::Encoded;
 use super::receipts::{consensus_log, verify_receipts};
 use super::traces::{Frame, Traces};
 use super::transaction::{Envelope, effective_gas_price};
@@ -46,11 +48,22 @@ pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, 
         return Err(mismatch(Part::OmmersHash, None, listed, header.ommers_hash));
     }
     let withdrawals = verify_withdrawals(&header, &body)?;
-    let envelopes = verify_transactions(&header, &body, expected.chain_id)?;
+    let (envelopes, encoded_transactions) = verify_transactions(&header, &body, expected.chain_id)?;
     verify_size(&header, &body, &envelopes)?;
-    let transactions = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
+    let (transactions, encoded_receipts) = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
     let (frames, traces_refused) = accept_traces(traces, hash, &transactions);
-    Ok(VerifiedBlock { hash, header, transactions, withdrawals, frames, traces_refused, proof: Proof::Proven })
+    let encoded = Some(Encoded { transactions: encoded_transactions, receipts: encoded_receipts });
+    Ok(VerifiedBlock {
+        hash,
+        header,
+        transactions,
+        withdrawals,
+        frames,
+        traces_refused,
+        proof: Proof::Proven,
+        encoded,
+        whole: true,
+    })
 }
 
 fn verify_withdrawals(header: &Header, body: &RpcBody) -> Result<Vec<Withdrawal>, VerifyError> {
@@ -69,9 +82,14 @@ fn verify_withdrawals(header: &Header, body: &RpcBody) -> Result<Vec<Withdrawal>
     }
 }
 
-/// Roots, hashes and positions; senders come later.
-fn verify_transactions(header: &Header, body: &RpcBody, chain_id: u64) -> Result<Vec<Envelope>, VerifyError> {
+/// Roots, hashes and positions; senders come later. The transactions, and the bytes that were hashed.
+fn verify_transactions(
+    header: &Header,
+    body: &RpcBody,
+    chain_id: u64,
+) -> Result<(Vec<Envelope>, Vec<Vec<u8>>), VerifyError> {
     let mut envelopes = Vec::with_capacity(body.transactions.len());
+    let mut all_encoded = Vec::with_capacity(body.transactions.len());
     for (index, tx) in (0u64..).zip(&body.transactions) {
         let at = Some(index);
         let envelope = tx.to_envelope(index)?;
@@ -85,9 +103,10 @@ fn verify_transactions(header: &Header, body: &RpcBody, chain_id: u64) -> Result
         verify_chain_id(tx, &envelope, index, chain_id)?;
         verify_stated_price(tx, &envelope, header, index)?;
         envelopes.push(envelope);
+        all_encoded.push(encoded);
     }
-    same(Part::TransactionsRoot, None, calculate_transaction_root(&envelopes), header.transactions_root)?;
-    Ok(envelopes)
+    same(Part::TransactionsRoot, None, ordered_trie_root_encoded(&all_encoded), header.transactions_root)?;
+    Ok((envelopes, all_encoded))
 }
 
 fn verify_chain_id(tx: &RpcTransaction, envelope: &Envelope, index: u64, chain_id: u64) -> Result<(), VerifyError> {
@@ -210,5 +229,7 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
         frames,
         traces_refused,
         proof: Proof::Unproven,
+        encoded: None,
+        whole: true,
     })
 }

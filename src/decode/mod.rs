@@ -31,6 +31,11 @@ pub struct DecodeOptions {
 const DECODER_VERSION: u64 = 1;
 
 impl DecodeOptions {
+    /// The decoder's version.
+    pub fn version() -> u64 {
+        DECODER_VERSION
+    }
+
     /// A number that differs where another version or other options would find other things.
     pub fn fingerprint(&self) -> i64 {
         let mut wrapped = self.wrapped_native.clone();

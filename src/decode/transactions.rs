@@ -27,7 +27,7 @@ pub(super) fn decode(block: &VerifiedBlock, out: &mut Decoded) {
             token_id: None,
         });
     }
-    if !fees.is_zero() {
+    if block.is_whole() && !fees.is_zero() {
         out.activities.push(Activity {
             kind: ActivityKind::FeeRecipient,
             location: whole(None),
