@@ -37,6 +37,7 @@
 //! | [`lists`] | list files to entries | nothing: pure |
 //! | [`source`] | endpoints and archives; alone knows alloy's providers | chain |
 //! | [`store`] | the SQLite file; alone knows SQL | the pure rooms |
+//! | [`evidence`] | bundles that a third party can check offline; never decodes | store, the pure rooms |
 //! | [`pipeline`] | the order of the stages | all but cli |
 //! | [`ops`] | stopping | nothing |
 //! | [`config`], [`cli`] | flags, files, printing; never SQL, never RPC calls | all |
@@ -47,6 +48,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod decode;
+pub mod evidence;
 pub mod lists;
 mod named;
 pub mod ops;

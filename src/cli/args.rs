@@ -74,6 +74,12 @@ pub enum Command {
     Record(RecordArgs),
     /// Tip, lag, coverage, endpoints, ages of the lists, what could not be decoded
     Status(StatusArgs),
+    /// Write what proves an alert into a folder that anybody can check, without bolo and without a network
+    Evidence(super::evidence::EvidenceArgs),
+    /// Prove again what is stored, or a bundle of evidence, without a network; exit 4 where something does not fit
+    Verify(super::evidence::VerifyArgs),
+    /// State that no proven activity touched an address in a range of blocks; refused where the range has a hole
+    Attest(super::attest::AttestArgs),
     /// The main job in one go, with no network and no node: a recorded chain replayed into a database, then queried
     Demo(DemoArgs),
     /// Completions for a shell, on stdout
@@ -153,6 +159,9 @@ pub struct ReplayArgs {
     /// Last block, inclusive
     #[arg(long, value_name = "BLOCK")]
     pub(super) to_block: Option<String>,
+    /// Fill the holes of the ledger: all between the first and the last block held, or those of the given range
+    #[arg(long, conflicts_with = "archive")]
+    pub(super) holes: bool,
     /// Read recorded blocks (.jsonl, .jsonl.zst, or a folder of them) instead of asking an endpoint; the range is then all they hold
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) archive: Option<PathBuf>,
@@ -385,6 +394,12 @@ pub(super) struct CheckArgs {
 /// `bolo status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Print only the ledger: for each plane which blocks are proven, unproven or missing
+    #[arg(long, conflicts_with = "digest")]
+    pub(super) coverage: bool,
+    /// Print only the SHA-256 of the content (blocks, coverage, alerts): equal for the same chain and lists on any machine
+    #[arg(long)]
+    pub(super) digest: bool,
     /// Form of the answer
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     pub(super) format: StatusFormat,

@@ -2,7 +2,10 @@
 
 mod alert_json;
 mod args;
+mod attest;
+mod coverage;
 mod demo;
+mod evidence;
 mod failure;
 mod present;
 mod query;
@@ -43,6 +46,9 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Query(args) => query::run(&context, &args),
         Command::Watchlist(args) => watchlist::run(&context, args),
         Command::Status(args) => status::run(&context, &args),
+        Command::Evidence(args) => evidence::evidence(&context, &args),
+        Command::Verify(args) => evidence::verify(&context, &args),
+        Command::Attest(args) => attest::run(&context, &args),
         Command::Demo(args) => demo::run(&context, &args).await,
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man_pages(&args),

@@ -165,6 +165,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         severities: named(&args.severity, "--severity", Severity::ALL)?,
         triage,
         any_triage,
+        id: None,
         tx: args.tx.as_deref().map(hash).transpose()?,
         after_row: None,
         limit: (args.limit > 0).then_some(args.limit),

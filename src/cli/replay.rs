@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         });
         let mut printer = CommitPrinter::new(args.json, chain_id);
         printer.progress = Some(bar(None));
-        let mut engine = Engine::new(store, chain_id, false, &mut printer)?;
+        let mut engine = Engine::new(store, chain_id, &mut printer)?;
         announce(engine.watched(), &settings, chain_id);
         let judge = settings.judge(chain_id);
         let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
@@ -43,13 +43,22 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         drop(lock);
         return Ok(0);
     }
-    let (Some(from), Some(to)) = (from, to) else {
-        return Err(Failure::input("replay needs --from-block and --to-block, or --archive FILE"));
-    };
-    if let (BlockArg::Number(from), BlockArg::Number(to)) = (from, to) {
+    if !args.holes && (from.is_none() || to.is_none()) {
+        return Err(Failure::input("replay needs --from-block and --to-block, --holes, or --archive FILE"));
+    }
+    if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
     }
     let (lock, store, shutdown) = open(context)?;
+    let held = store.coverage()?;
+    let (Some(from), Some(to)) = (
+        from.or_else(|| held.first().map(|range| BlockArg::Number(range.from))),
+        to.or_else(|| held.last().map(|range| BlockArg::Number(range.to))),
+    ) else {
+        return Err(Failure::input(
+            "the database holds no block yet, so it has no holes: name --from-block and --to-block",
+        ));
+    };
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, store.chain_id()?) => pool?,
         () = shutdown.requested() => return Ok(0),
@@ -60,13 +69,26 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         return Err(Failure::input(format!("--to-block {} is not there yet: the chain is at block {head}", range.1)));
     }
     let chain_id = pool.chain_id();
+    let spans = if args.holes { store.holes(range.0, range.1)? } else { vec![range] };
     let mut printer = CommitPrinter::new(args.json, chain_id);
-    printer.progress = Some(bar(Some(range.1 - range.0 + 1)));
-    let mut engine = Engine::new(store, chain_id, false, &mut printer)?;
+    printer.progress = Some(bar(Some(spans.iter().map(|(from, to)| to - from + 1).sum())));
+    let mut engine = Engine::new(store, chain_id, &mut printer)?;
     announce(engine.watched(), &settings, chain_id);
     let judge = settings.judge(chain_id);
-    let outcome = replay_endpoints(&mut engine, &pool, &judge, range, options, &shutdown).await;
-    finish(&mut printer, outcome?);
+    if args.holes {
+        tracing::info!(holes = spans.len(), from = range.0, to = range.1, "filling the holes of the ledger");
+    }
+    let mut sum = ReplayOutcome::default();
+    for span in spans {
+        let outcome = replay_endpoints(&mut engine, &pool, &judge, span, options, &shutdown).await?;
+        sum.taken += outcome.taken;
+        sum.skipped += outcome.skipped;
+        if outcome.stopped {
+            sum.stopped = true;
+            break;
+        }
+    }
+    finish(&mut printer, sum);
     drop(lock);
     Ok(0)
 }

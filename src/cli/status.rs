@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{StatusArgs, StatusFormat};
+use super::coverage::{self, holes};
 use super::present::{clean, print};
 use super::{Context, Failure};
 use crate::lists::show_date;
@@ -16,6 +17,14 @@ const SHOWN: usize = 12;
 
 pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?;
+    if args.digest {
+        print(format!("{}\n", alloy::primitives::hex::encode(store.digest()?)).as_bytes())?;
+        return Ok(0);
+    }
+    if args.coverage {
+        print(coverage::text(&store.coverage()?, args.format).as_bytes())?;
+        return Ok(0);
+    }
     let status = store.status()?;
     let text = match args.format {
         StatusFormat::Table => for_people(&status, &context.db.display().to_string()),
@@ -49,6 +58,8 @@ fn as_json(status: &Status) -> serde_json::Value {
         "coverage": status.coverage.iter().map(|range| json!({
             "from": range.from, "to": range.to, "proof": proof(range), "traces": range.traces,
         })).collect::<Vec<_>>(),
+        "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
+        "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
         "holes": holes(&status.coverage).map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "undecoded": status.undecoded.iter().map(|(r, n)| (r.clone(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "endpoints": status.endpoints.iter().map(|e| json!({
@@ -67,11 +78,6 @@ fn as_json(status: &Status) -> serde_json::Value {
 
 fn proof(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
-}
-
-/// What lies between the ranges.
-fn holes(coverage: &[CoverageRange]) -> impl Iterator<Item = (u64, u64)> {
-    coverage.windows(2).filter(|pair| pair[0].to + 1 < pair[1].from).map(|pair| (pair[0].to + 1, pair[1].from - 1))
 }
 
 fn age(seconds: i64) -> String {
@@ -126,6 +132,16 @@ fn for_people(status: &Status, path: &str) -> String {
     let holes: Vec<_> = holes(&status.coverage).collect();
     let missing: u64 = holes.iter().map(|(from, to)| to - from + 1).sum();
     line("holes", if holes.is_empty() { "none".to_owned() } else { format!("{} ({missing} blocks)", holes.len()) });
+    if let (Some((from, _)), Some((_, to))) = (status.owed.first(), status.owed.last()) {
+        let blocks: u64 = status.owed.iter().map(|(from, to)| to - from + 1).sum();
+        line(
+            "catching up",
+            format!("{blocks} blocks of {from} to {to} are still to be taken, in order, beside the head"),
+        );
+    }
+    for checkpoint in &status.checkpoints {
+        line("checkpoint", format!("{} {}", checkpoint.number, checkpoint.hash));
+    }
     let undecoded: Vec<_> = status.undecoded.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
     line("undecoded", if undecoded.is_empty() { "none".to_owned() } else { undecoded.join(", ") });
     for (place, e) in status.endpoints.iter().enumerate() {

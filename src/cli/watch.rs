@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         concurrency: settings.concurrency,
     };
     let mut printer = CommitPrinter::new(args.json, chain_id);
-    let mut engine = Engine::new(store, chain_id, true, &mut printer)?;
+    let mut engine = Engine::new(store, chain_id, &mut printer)?;
     announce(engine.watched(), &settings, chain_id);
     engine.store.note_stop(None)?;
     let outcome = watch(&mut engine, &pool, &judge, &options, &shutdown).await;

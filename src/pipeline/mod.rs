@@ -4,6 +4,7 @@
 mod prepare;
 mod record;
 mod replay;
+mod reprove;
 mod watch;
 
 use std::collections::HashMap;
@@ -14,12 +15,13 @@ use alloy::primitives::Address;
 pub use prepare::{Judge, Prepared};
 pub use record::record;
 pub use replay::{ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
+pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use watch::{WatchOptions, watch};
 
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::screen::{Watchlist, screen};
 use crate::source::{Pool, SourceError, Tags};
-use crate::store::{BlockRecord, Committed, Settled, Store, StoreError, TokenFacts};
+use crate::store::{BlockRecord, Committed, Progress, Settled, Store, StoreError, TokenFacts};
 
 /// How often a token that gives no answer is asked in one run.
 const TOKEN_TRIES: u8 = 5;
@@ -86,7 +88,6 @@ pub struct Engine<'a> {
     pub observer: &'a mut dyn Observer,
     chain_id: u64,
     watchlist: Watchlist,
-    watching: bool,
     finality: Finality,
     /// How often tokens could not be asked: some never answer.
     token_failures: HashMap<Address, u8>,
@@ -157,17 +158,12 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// [`StoreError::OtherChain`], or of SQLite.
-    pub fn new(
-        store: Store,
-        chain_id: u64,
-        watching: bool,
-        observer: &'a mut dyn Observer,
-    ) -> Result<Self, StoreError> {
+    pub fn new(store: Store, chain_id: u64, observer: &'a mut dyn Observer) -> Result<Self, StoreError> {
         store.expect_chain(chain_id)?;
         let watchlist = store.watchlist()?;
         let has_tags = store.finality_rule()?.as_deref() == Some(RULE_TAGS);
         let finality = Finality { has_tags, ..Finality::default() };
-        Ok(Self { store, observer, chain_id, watchlist, watching, finality, token_failures: HashMap::new() })
+        Ok(Self { store, observer, chain_id, watchlist, finality, token_failures: HashMap::new() })
     }
 
     /// Number of entries that blocks are screened against.
@@ -176,7 +172,12 @@ impl<'a> Engine<'a> {
     }
 
     /// Screens a block and stores it with all that came of it.
-    async fn commit(&mut self, prepared: &Prepared, pool: Option<&Pool>) -> Result<Committed, PipelineError> {
+    async fn commit(
+        &mut self,
+        prepared: &Prepared,
+        pool: Option<&Pool>,
+        progress: Progress,
+    ) -> Result<Committed, PipelineError> {
         let committed = loop {
             let alerts = screen(self.chain_id, &prepared.block, &prepared.decoded.activities, &self.watchlist);
             if let Some(pool) = pool {
@@ -193,10 +194,11 @@ impl<'a> Engine<'a> {
                 endpoint: prepared.endpoint.clone(),
                 seen_at_ms: now_ms(),
                 transactions: prepared.facts_of(&alerts),
+                evidence: prepared.evidence_of(&alerts),
                 alerts,
                 undecoded: prepared.decoded.undecoded.clone(),
                 decoder: prepared.decoder,
-                watching: self.watching,
+                progress,
             };
             match self.store.append(&record) {
                 Err(StoreError::StaleWatchlist) => {
@@ -240,8 +242,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Orphans what a reorg replaced.
-    fn revert(&mut self, chain: &mut Canonical, above: u64) -> Result<(), PipelineError> {
-        let (blocks, alerts) = self.store.revert(above)?;
+    fn revert(&mut self, chain: &mut Canonical, above: u64, progress: Progress) -> Result<(), PipelineError> {
+        let (blocks, alerts) = self.store.revert(above, progress)?;
         chain.revert_to(above);
         tracing::warn!(above, blocks, alerts, "reorg: blocks orphaned");
         Ok(())
@@ -249,9 +251,9 @@ impl<'a> Engine<'a> {
 
     /// Orphans stored blocks that the block contradicts: another one of its number, or a child of another one. What is final does
     /// not give way.
-    fn give_way(&mut self, chain: &mut Canonical, link: &Link) -> Result<(), PipelineError> {
+    fn give_way(&mut self, chain: &mut Canonical, link: &Link, progress: Progress) -> Result<(), PipelineError> {
         while let Some(number) = self.store.conflicting(link)? {
-            self.revert(chain, number.saturating_sub(1))?;
+            self.revert(chain, number.saturating_sub(1), progress)?;
         }
         Ok(())
     }
@@ -275,6 +277,7 @@ impl<'a> Engine<'a> {
         chain: &mut Canonical,
         target: Link,
         mut ready: Option<Prepared>,
+        progress: Progress,
     ) -> Result<u64, PipelineError> {
         let mut todo = vec![target];
         let mut taken = 0;
@@ -286,8 +289,8 @@ impl<'a> Engine<'a> {
                         _ => judge.fetch(pool, &link).await?,
                     };
                     // What was stored of another fork by an earlier replay gives way, unless it is final.
-                    self.give_way(chain, &link)?;
-                    self.commit(&prepared, Some(pool)).await?;
+                    self.give_way(chain, &link, progress)?;
+                    self.commit(&prepared, Some(pool), progress).await?;
                     chain.push(link);
                     taken += 1;
                     todo.pop();
@@ -300,7 +303,7 @@ impl<'a> Engine<'a> {
                     if ready.as_ref().is_none_or(|prepared| prepared.link().hash != link.hash) {
                         ready = Some(judge.fetch(pool, &link).await?);
                     }
-                    self.revert(chain, above)?;
+                    self.revert(chain, above, progress)?;
                 }
                 Step::NeedParent(hash) => {
                     let parent = pool.link(hash).await?;

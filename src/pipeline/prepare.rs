@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::PipelineError;
 use crate::chain::canonical::Link;
+use crate::chain::proof::{BlockProof, Wanted};
 use crate::chain::verify::{trust, verify};
 use crate::chain::{BlockBundle, Expected, Part, Proof, VerifiedBlock, VerifyError};
-use crate::decode::{DecodeOptions, Decoded, decode};
+use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
 use crate::screen::Alert;
 use crate::source::{Pool, ProofError, RawBundle};
 use crate::store::TransactionFacts;
@@ -32,6 +33,14 @@ impl Prepared {
         Link { number: header.number, hash: self.block.hash(), parent_hash: header.parent_hash }
     }
 
+    /// What proves those alerts for ever; none where there are none, or the block was taken on trust.
+    pub(super) fn evidence_of(&self, alerts: &[Alert]) -> Option<BlockProof> {
+        if alerts.is_empty() {
+            return None;
+        }
+        self.block.prove(&wanted_by(alerts.iter().map(|alert| &alert.activity)))
+    }
+
     /// What the store keeps of the transactions that those alerts belong to.
     pub(super) fn facts_of(&self, alerts: &[Alert]) -> BTreeMap<u32, TransactionFacts> {
         let transactions = self.block.transactions();
@@ -50,6 +59,29 @@ impl Prepared {
                 Some((index, facts))
             })
             .collect()
+    }
+}
+
+/// What of a block proves those movements.
+fn wanted_by<'a>(activities: impl Iterator<Item = &'a Activity>) -> Wanted {
+    activities.map(|activity| wanted_by_kind(activity.kind, activity.location.tx_index)).fold(
+        Wanted::default(),
+        |mut sum, wanted| {
+            sum.whole |= wanted.whole;
+            sum.withdrawals |= wanted.withdrawals;
+            sum.transactions.extend(wanted.transactions);
+            sum
+        },
+    )
+}
+
+/// What of a block proves a movement of that kind.
+pub(super) fn wanted_by_kind(kind: ActivityKind, tx_index: Option<u32>) -> Wanted {
+    Wanted {
+        // Fees add up from all of the block's transactions and receipts.
+        whole: kind == ActivityKind::FeeRecipient,
+        withdrawals: kind == ActivityKind::Withdrawal,
+        transactions: tx_index.map(u64::from).into_iter().collect(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
 use crate::source::archive::Archive;
 use crate::source::{Pool, RawBundle, SourceError, TraceMode};
-use crate::store::{Access, Store};
+use crate::store::{Access, Progress, Store};
 
 /// How to replay.
 #[derive(Debug, Clone, Copy)]
@@ -92,12 +92,13 @@ pub async fn replay_endpoints(
                 }
                 // It is held and yet does not link: what is before it was replaced meanwhile.
                 Fetched::Held(link) => {
-                    outcome.taken += engine.follow(pool, judge, &mut chain, link, None).await?;
+                    outcome.taken += engine.follow(pool, judge, &mut chain, link, None, Progress::Replay).await?;
                     link.number
                 }
                 Fetched::New(link, prepared) => {
-                    engine.give_way(&mut chain, &link)?;
-                    outcome.taken += engine.follow(pool, judge, &mut chain, link, Some(*prepared)).await?;
+                    engine.give_way(&mut chain, &link, Progress::Replay)?;
+                    outcome.taken +=
+                        engine.follow(pool, judge, &mut chain, link, Some(*prepared), Progress::Replay).await?;
                     link.number
                 }
             };
@@ -247,17 +248,17 @@ async fn take_archived(
     loop {
         match chain.step(&link) {
             Step::Append => {
-                engine.give_way(chain, &link)?;
-                engine.commit(prepared, None).await?;
+                engine.give_way(chain, &link, Progress::Replay)?;
+                engine.commit(prepared, None, Progress::Replay).await?;
                 chain.push(link);
                 return Ok(true);
             }
             // Held, but lacking something: screened against an older list, unproven, or without traces.
             Step::Behind => {
-                engine.commit(prepared, None).await?;
+                engine.commit(prepared, None, Progress::Replay).await?;
                 return Ok(true);
             }
-            Step::Revert { above } => engine.revert(chain, above)?,
+            Step::Revert { above } => engine.revert(chain, above, Progress::Replay)?,
             Step::TooDeep { floor } => {
                 return Err(PipelineError::TooDeep { number: link.number, hash: link.hash, floor });
             }

@@ -9,6 +9,7 @@ use super::{Engine, Judge, PipelineError, now_ms};
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
 use crate::source::{Pool, SourceError};
+use crate::store::Progress;
 
 /// How to watch.
 #[derive(Debug, Clone)]
@@ -214,7 +215,7 @@ async fn catch_up(
             Step::Behind => return Ok(()),
             // Next in line, or the head of another fork.
             _ => {
-                return engine.follow(pool, judge, chain, head, None).await.map(|_| ());
+                return engine.follow(pool, judge, chain, head, None, Progress::Head).await.map(|_| ());
             }
         };
         // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
@@ -234,7 +235,7 @@ async fn catch_up(
                 None => break,
             };
             let expected = link.number;
-            engine.follow(pool, judge, chain, link, Some(prepared)).await?;
+            engine.follow(pool, judge, chain, link, Some(prepared), Progress::Head).await?;
             if chain.tip().map(|tip| tip.number) != Some(expected) {
                 // A reorg changed what comes next: what is in flight may be of the other fork.
                 break;

@@ -7,9 +7,12 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::alerts::put_alert;
+use super::coverage::{ALWAYS, TRACES, Taken, cover, proof_code, uncover};
+use super::proofs::put_proof;
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::Proof;
 use crate::chain::canonical::{Canonical, Link, WINDOW};
+use crate::chain::proof::BlockProof;
 use crate::decode::Undecoded;
 use crate::screen::{Alert, AlertStatus};
 
@@ -55,8 +58,21 @@ pub struct BlockRecord {
     pub transactions: BTreeMap<u32, TransactionFacts>,
     /// Undecodable logs by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
-    /// Whether this is `watch`'s own progress.
-    pub watching: bool,
+    /// What proves its alerts; none where there is nothing to prove, or it was taken on trust.
+    pub evidence: Option<BlockProof>,
+    /// Whose progress this is.
+    pub progress: Progress,
+}
+
+/// Whose progress a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// A replay's: the ledger alone tells.
+    Replay,
+    /// Of `watch` at the head: the next block it takes is the one after.
+    Head,
+    /// Of `watch`, catching up with what it jumped over.
+    Owed,
 }
 
 /// What became of a block.
@@ -94,23 +110,33 @@ impl Store {
             for alert in &record.alerts {
                 new_alerts += usize::from(put_alert(tx, record, block_id, alert)?);
             }
-            if record.watching {
-                set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?;
+            if let Some(evidence) = &record.evidence {
+                put_proof(tx, block_id, evidence)?;
+            }
+            match record.progress {
+                Progress::Replay => {}
+                Progress::Head => set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?,
+                Progress::Owed => super::owed::take(tx, record.link.number)?,
             }
             Ok(Committed { block_id, new_alerts, alerts_after })
         })
     }
 
-    /// Orphans the canonical blocks above that number, as far as they are linked to one another: what a reorg replaced.
+    /// Orphans the canonical blocks above that number, as far as they are linked to one another: what a reorg replaced. `watch`
+    /// takes them again: as what it owes where they lie below the head's run, else as its next ones.
     /// Returns how many blocks and alerts that are.
     ///
     /// # Errors
     /// [`StoreError::Contradiction`] where one of them is final.
-    pub fn revert(&mut self, above: u64) -> Result<(u64, u64)> {
+    pub fn revert(&mut self, above: u64, progress: Progress) -> Result<(u64, u64)> {
         self.write(|tx| {
             let mut orphaned = (0, 0);
             let mut number = above + 1;
-            while let Some((block_id, hash, status)) = canonical_at(tx, number)? {
+            // What is owed ends below the run that follows the head, which is not its to orphan.
+            let end = if progress == Progress::Owed { super::owed::end(tx, above)? } else { None };
+            while let Some((block_id, hash, status)) = canonical_at(tx, number)?
+                && end.is_none_or(|end| number <= end)
+            {
                 if status == AlertStatus::Finalized {
                     return Err(StoreError::Contradiction {
                         number,
@@ -125,9 +151,14 @@ impl Store {
                     .query_row(params![sql_int(number), block_id], |row| row.get::<_, i64>(0).map(chain_int))?;
                 number += 1;
             }
+            if number > above + 1 {
+                uncover(tx, sql_int(above + 1), sql_int(number - 1))?;
+            }
             let next: Option<u64> = meta(tx, "watch_next")?.and_then(|text| text.parse().ok());
-            if next.is_some_and(|next| next > above + 1) {
-                set_meta(tx, "watch_next", &(above + 1).to_string())?;
+            match (progress, next) {
+                (Progress::Owed, _) => super::owed::give_back(tx, above + 1)?,
+                (_, Some(next)) if next > above + 1 => set_meta(tx, "watch_next", &(above + 1).to_string())?,
+                _ => {}
             }
             Ok(orphaned)
         })
@@ -226,6 +257,22 @@ impl Store {
         Ok(canonical_at(&self.conn, number)?.map(|(_, hash, _)| BlockNumHash { number, hash }))
     }
 
+    /// Hash of the parent of the canonical block of that number.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn parent_of(&self, number: u64) -> Result<Option<B256>> {
+        parent_at(&self.conn, number)
+    }
+
+    /// Hash of the canonical block of that number.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn hash_of(&self, number: u64) -> Result<Option<B256>> {
+        Ok(canonical_at(&self.conn, number)?.map(|(_, hash, _)| hash))
+    }
+
     /// The block that `watch` takes next, once it has begun: kept even where it holds none, so that nothing is skipped.
     ///
     /// # Errors
@@ -252,7 +299,10 @@ impl Store {
         let found: Option<(i64, i64, i64, i64)> = self
             .conn
             .prepare_cached(
-                "SELECT proof, decoder, watch_revision, planes FROM blocks WHERE hash = ?1 AND status <> 3",
+                // What a bolo of before kept no proof of is taken again.
+                "SELECT proof, decoder, watch_revision, planes FROM blocks b WHERE hash = ?1 AND status <> 3 AND NOT ( \
+                   proof = 1 AND EXISTS (SELECT 1 FROM alerts a WHERE a.block_number = b.number AND a.block_id = b.id) \
+                   AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.block_id = b.id))",
             )?
             .query_row([block.hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
@@ -272,16 +322,6 @@ impl Store {
         let child = parent_at(&self.conn, link.number + 1)?;
         Ok(child.is_some_and(|parent| parent != link.hash).then_some(link.number + 1))
     }
-}
-
-/// The bit of the plane of traces.
-const TRACES: i64 = 1 << 2;
-/// The bits of the planes that come with every block: transactions, logs, withdrawals, authorizations are in its roots. What is
-/// not decoded yet (authorizations) is not claimed.
-const ALWAYS: i64 = 1 | 1 << 1 | 1 << 3;
-
-fn proof_code(proof: Proof) -> i64 {
-    i64::from(proof == Proof::Proven)
 }
 
 fn canonical_at(conn: &Connection, number: u64) -> Result<Option<(i64, B256, AlertStatus)>> {
@@ -378,6 +418,12 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
             conn.last_insert_rowid()
         }
     };
+    let taken: Taken = conn
+        .prepare_cached("SELECT proof, planes, watch_revision, decoder FROM blocks WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok(Taken { proof: row.get(0)?, planes: row.get(1)?, watch_revision: row.get(2)?, decoder: row.get(3)? })
+        })?;
+    cover(conn, link.number, taken)?;
     for (reason, count) in &record.undecoded {
         conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?
             .execute(params![id, reason.name(), sql_int(*count)])?;

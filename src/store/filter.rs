@@ -50,6 +50,8 @@ pub struct AlertFilter {
     pub any_triage: bool,
     /// Hash of the transaction.
     pub tx: Option<B256>,
+    /// The alert of that id.
+    pub id: Option<B256>,
     /// Rows of alerts above this one only: what a commit just added.
     pub after_row: Option<i64>,
     /// At most so many.
@@ -203,6 +205,10 @@ impl AlertFilter {
         if let Some(hash) = self.tx {
             let mark = c.bind(hash.to_vec());
             c.sql.push(format!("m.tx_id IN (SELECT id FROM transactions WHERE hash = {mark})"));
+        }
+        if let Some(id) = self.id {
+            let mark = c.bind(id.to_vec());
+            c.sql.push(format!("a.alert_id = {mark}"));
         }
         if let Some(row) = self.after_row {
             let mark = c.bind(row);

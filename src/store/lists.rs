@@ -115,7 +115,7 @@ impl Store {
             }
             let version = put_version(tx, list_id, file, published)?;
             let counts = replace_entries(tx, list_id, version, file.entries)?;
-            bump_revision(tx, counts.added > 0)?;
+            bump_revision(tx, counts.added > 0, &[version])?;
             Ok(ImportCounts { kind_before, ..counts })
         })
     }
@@ -146,7 +146,7 @@ impl Store {
                 end_entry(tx, *id, version, STATE_SUPERSEDED)?;
             }
             insert_entry(tx, list_id, address, version, manual.entry, old.as_ref().map(|(id, _)| *id))?;
-            bump_revision(tx, old.is_none())?;
+            bump_revision(tx, old.is_none(), &[version])?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
         })
     }
@@ -165,12 +165,14 @@ impl Store {
                 )?
                 .query_map(params![address, list], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
+            let mut versions = Vec::with_capacity(entries.len());
             for (entry, list_id) in &entries {
                 let version = put_manual_version(tx, *list_id, "removed by hand", now)?;
                 end_entry(tx, *entry, version, STATE_REMOVED)?;
+                versions.push(version);
             }
             if !entries.is_empty() {
-                bump_revision(tx, false)?;
+                bump_revision(tx, false, &versions)?;
             }
             Ok(entries.len())
         })
@@ -222,7 +224,7 @@ fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<i64
                 .prepare_cached("UPDATE lists SET kind = ?2 WHERE id = ?1 AND kind <> ?2")?
                 .execute(params![id, kind.code()])?;
             if changed > 0 {
-                bump_revision(conn, false)?;
+                bump_revision(conn, false, &[])?;
             }
             Ok(id)
         }
@@ -363,12 +365,17 @@ fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[Par
     Ok(counts)
 }
 
-/// Counts a change of the lists. One that adds something makes blocks screened before it worth screening again.
-fn bump_revision(conn: &Connection, adds: bool) -> Result<()> {
+/// Counts a change of the lists, and which versions made it. One that adds something makes blocks screened before it worth
+/// screening again.
+fn bump_revision(conn: &Connection, adds: bool, versions: &[i64]) -> Result<()> {
     let now: i64 = meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
     let next = (now + 1).to_string();
     if adds {
         set_meta(conn, "watch_added", &next)?;
+    }
+    for version in versions {
+        conn.prepare_cached("INSERT INTO revisions (revision, version_id) VALUES (?1, ?2)")?
+            .execute([now + 1, *version])?;
     }
     set_meta(conn, "watch_revision", &next)
 }

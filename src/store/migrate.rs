@@ -13,7 +13,7 @@ const SCHEMA: &str = include_str!("../../schema.sql");
 const APPLICATION_ID: i64 = 0x626f_6c6f;
 
 /// Each step brings a file from its place's version to the next: version 1 is schema.sql as first released.
-const STEPS: [&str; 0] = [];
+const STEPS: [&str; 1] = [include_str!("steps/2.sql")];
 
 /// The version of [`SCHEMA`].
 const VERSION: i64 = 1 + STEPS.len() as i64;
@@ -106,7 +106,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
         conn.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 2, known: 1, .. })));
+        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 3, known: 2, .. })));
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE t (a)").unwrap();
         assert!(matches!(check_kind(&foreign, Path::new("x")), Err(StoreError::Unusable { .. })));

@@ -4,15 +4,20 @@
 //! with the rows it stands for. Writing the chain is for one process at a time ([`WriterLock`]); lists may be changed meanwhile.
 
 mod alerts;
+mod anchors;
 mod blocks;
+mod coverage;
 mod entries;
 mod filter;
 mod finality;
 mod lists;
 mod migrate;
+mod owed;
+mod proofs;
 mod query;
 mod status;
 mod tokens;
+mod versions;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,14 +26,17 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-pub use blocks::{BlockRecord, Committed, TransactionFacts};
+pub use blocks::{BlockRecord, Committed, Progress, TransactionFacts};
+pub use coverage::{CoverageRange, LedgerRange, RangeCoverage};
 pub use entries::{EntryRow, ListRow};
 pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
 pub use finality::Settled;
 pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
+pub use proofs::ProvenRow;
 pub use query::{AlertRow, AssetRow, MatchedEntry, TxRow};
-pub use status::{CoverageRange, EndpointRow, RangeCoverage, Status};
+pub use status::{EndpointRow, Status};
 pub use tokens::TokenFacts;
+pub use versions::{EntryVersions, Screening, VersionRow};
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +89,9 @@ pub enum StoreError {
     /// A list file that is older than what the list has already.
     #[error("{0}")]
     List(String),
+    /// A stored proof is damaged, or cannot be kept.
+    #[error("the stored proof {0}")]
+    Proof(String),
     /// The disk is full: the block in hand was not stored, all before it was.
     #[error("the disk is full at {}: nothing is lost or half written; make room and start again", .0.display())]
     DiskFull(PathBuf),

@@ -2,53 +2,10 @@
 
 use alloy::eips::BlockNumHash;
 use rusqlite::params;
+use sha2::{Digest, Sha256};
 
-use super::{ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
+use super::{CoverageRange, ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
 use crate::screen::AlertStatus;
-
-/// Blocks next to each other that are covered in the same way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CoverageRange {
-    /// First block.
-    pub from: u64,
-    /// Last block.
-    pub to: u64,
-    /// All proven.
-    pub proven: bool,
-    /// All with the plane of traces.
-    pub traces: bool,
-}
-
-/// How much of a range is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RangeCoverage {
-    /// First block of the range.
-    pub from: u64,
-    /// Last block of the range.
-    pub to: u64,
-    /// Proven blocks in it.
-    pub proven: u64,
-    /// Unproven blocks in it.
-    pub unproven: u64,
-    /// Blocks with traces in it.
-    pub traces: u64,
-    /// Blocks screened before the watchlist gained its last entries: these may have a past there.
-    pub screened_before: u64,
-    /// Nothing is known to lie between the range's ends in time and the blocks that stand for them.
-    pub ends_known: bool,
-}
-
-impl RangeCoverage {
-    /// Blocks that were not seen.
-    pub fn missing(&self) -> u64 {
-        (self.to - self.from + 1).saturating_sub(self.proven + self.unproven)
-    }
-
-    /// Every block is proven.
-    pub fn is_complete(&self) -> bool {
-        self.ends_known && self.missing() == 0 && self.unproven == 0
-    }
-}
 
 /// An endpoint as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +40,8 @@ pub struct Status {
     pub lists: Vec<ListRow>,
     pub unasked_tokens: u64,
     pub screened_before: u64,
+    pub owed: Vec<(u64, u64)>,
+    pub checkpoints: Vec<BlockNumHash>,
     pub stopped: Option<String>,
 }
 
@@ -117,6 +76,8 @@ impl Store {
             undecoded: self.undecoded()?,
             endpoints: self.endpoints()?,
             lists: self.lists()?,
+            owed: self.owed()?,
+            checkpoints: self.checkpoints()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             screened_before: self.conn.query_row(
                 "SELECT count(*) FROM blocks WHERE status <> 3 AND watch_revision < ?1",
@@ -128,6 +89,23 @@ impl Store {
                  AND token_address_id NOT IN (SELECT address_id FROM tokens)",
             )?,
         })
+    }
+
+    /// SHA-256 of the database's content: of the lines of the view `digest_lines`, in order, each ended by a line feed. Equal for the
+    /// same chain and lists, however they came in.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        let mut statement =
+            self.conn.prepare("SELECT line FROM digest_lines ORDER BY part, number, place, side, line")?;
+        let mut rows = statement.query([])?;
+        let mut hasher = Sha256::new();
+        while let Some(row) = rows.next()? {
+            hasher.update(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?.as_bytes());
+            hasher.update(b"\n");
+        }
+        Ok(hasher.finalize().into())
     }
 
     /// Keeps why the last watch ended by itself; none once one runs again.
@@ -143,7 +121,7 @@ impl Store {
     }
 
     /// The state of the lists as of which they gained their last entries.
-    fn last_addition(&self) -> Result<i64> {
+    pub(super) fn last_addition(&self) -> Result<i64> {
         Ok(meta(&self.conn, "watch_added")?.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
@@ -156,26 +134,6 @@ impl Store {
             Ok((status, chain_int(row.get(1)?)))
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Canonical blocks as ranges.
-    fn coverage(&self) -> Result<Vec<CoverageRange>> {
-        let mut statement = self
-            .conn
-            .prepare_cached("SELECT number, proof, planes & 4 FROM blocks WHERE status <> 3 ORDER BY number")?;
-        let mut ranges: Vec<CoverageRange> = Vec::new();
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let number = chain_int(row.get(0)?);
-            let (proven, traces) = (row.get::<_, i64>(1)? == 1, row.get::<_, i64>(2)? != 0);
-            match ranges.last_mut() {
-                Some(last) if last.to + 1 == number && last.proven == proven && last.traces == traces => {
-                    last.to = number;
-                }
-                _ => ranges.push(CoverageRange { from: number, to: number, proven, traces }),
-            }
-        }
-        Ok(ranges)
     }
 
     fn undecoded(&self) -> Result<Vec<(String, u64)>> {
@@ -229,51 +187,5 @@ impl Store {
             .execute(params![id, head.map(sql_int), traces, error, now])?;
             Ok(())
         })
-    }
-
-    /// How much of a range of blocks is there.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn block_coverage(&self, from: u64, to: u64) -> Result<RangeCoverage> {
-        let counted = self.conn.query_row(
-            "SELECT coalesce(sum(proof), 0), count(*), coalesce(sum(planes & 4 <> 0), 0), \
-                    coalesce(sum(watch_revision < ?3), 0) \
-             FROM blocks WHERE status <> 3 AND number BETWEEN ?1 AND ?2",
-            [sql_int(from), sql_int(to), self.last_addition()?],
-            |row| Ok([0, 1, 2, 3].map(|column| row.get(column).map(chain_int))),
-        )?;
-        let [proven, blocks, traces, screened_before] = counted;
-        let (proven, blocks) = (proven?, blocks?);
-        Ok(RangeCoverage {
-            from,
-            to,
-            proven,
-            unproven: blocks - proven,
-            traces: traces?,
-            screened_before: screened_before?,
-            ends_known: true,
-        })
-    }
-
-    /// The blocks that lie in a span of time (unix seconds, ends included; none: open), as far as they are known: with how much of
-    /// them is there. None where no block of that time is held.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn time_coverage(&self, since: Option<i64>, until: Option<i64>) -> Result<Option<RangeCoverage>> {
-        let ends = self.conn.query_row(
-            "SELECT min(number), max(number) FROM blocks WHERE status <> 3 AND timestamp BETWEEN ?1 AND ?2",
-            [since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX)],
-            |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
-        )?;
-        let (Some(from), Some(to)) = ends else { return Ok(None) };
-        let holds = |number: i64| -> Result<bool> {
-            Ok(self.conn.prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status <> 3")?.exists([number])?)
-        };
-        // A block just outside either end shows that none is missing between it and the end.
-        let ends_known = (from == 0 || since.is_none() || holds(from - 1)?) && (until.is_none() || holds(to + 1)?);
-        let coverage = self.block_coverage(chain_int(from), chain_int(to))?;
-        Ok(Some(RangeCoverage { ends_known, ..coverage }))
     }
 }

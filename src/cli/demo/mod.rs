@@ -151,7 +151,7 @@ async fn replay(db: &Path) -> Result<u64, Failure> {
     }
     let mut printer = super::watch::CommitPrinter::new(false, CHAIN_ID);
     printer.quiet = true;
-    let mut engine = Engine::new(store, CHAIN_ID, false, &mut printer)?;
+    let mut engine = Engine::new(store, CHAIN_ID, &mut printer)?;
     let judge = Judge::new(CHAIN_ID, false, DecodeOptions { wrapped_native: vec![WRAPPED] });
     let options = ReplayOptions { concurrency: 4, traces: TraceMode::Auto };
     let archive = Archive::from_bytes(CHAIN)?;

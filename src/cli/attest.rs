@@ -1,0 +1,180 @@
+//! `bolo attest`: what the ledger lets one say of an address that did not alert. It refuses rather than say too much.
+
+use alloy::primitives::B256;
+use clap::Args;
+use serde_json::json;
+
+use super::alert_json::checksum;
+use super::present::print;
+use super::sources::{BlockArg, address, in_order};
+use super::{Context, Failure};
+use crate::decode::DecodeOptions;
+use crate::store::{Access, AlertFilter, LedgerRange, RangeCoverage, Store};
+
+/// `bolo attest`.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// The address
+    #[arg(long, value_name = "ADDRESS")]
+    address: String,
+    /// First block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    from_block: String,
+    /// Last block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    to_block: String,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    format: super::args::StatusFormat,
+}
+
+/// The ledger has a hole.
+const INCOMPLETE: u8 = 3;
+
+pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
+    let address = address(&args.address)?;
+    let store = Store::open(&context.db, Access::Read)?;
+    let from = BlockArg::parse(&args.from_block)?.stored(&store)?;
+    let to = BlockArg::parse(&args.to_block)?.stored(&store)?;
+    let (from, to) = in_order(from, to)?;
+    let refuse = |reason: String| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };
+    let coverage = store.block_coverage(from, to)?;
+    let again = |from: u64, to: u64| format!("`bolo replay --from-block {from} --to-block {to}`");
+    if let Some((first, last)) = store.holes(from, to)?.first() {
+        let missing = coverage.missing();
+        let fill = again(*first, *last);
+        return Err(refuse(format!(
+            "{missing} blocks of {from} to {to} were not seen, first {first} to {last}: {fill} fills that hole"
+        )));
+    }
+    if coverage.unproven > 0 {
+        return Err(refuse(format!(
+            "{} blocks of {from} to {to} were taken on trust (--trust-rpc)",
+            coverage.unproven
+        )));
+    }
+    let (Some(first_hash), Some(last_hash)) = (store.hash_of(from)?, store.hash_of(to)?) else {
+        return Err(refuse(format!("block {from} or {to} is not held")));
+    };
+    let ledger = store.ledger(from, to)?;
+    for LedgerRange { range, watch_revision, .. } in &ledger {
+        if !store.was_watched(address, *watch_revision, range.to)? {
+            let fill = again(range.from, range.to);
+            return Err(refuse(format!(
+                "blocks {} to {} were screened when {address} was on no list: `bolo watchlist add {address}`, then {fill}",
+                range.from, range.to
+            )));
+        }
+    }
+    let filter = AlertFilter {
+        addresses: vec![address],
+        from_block: Some(from),
+        to_block: Some(to),
+        any_triage: true,
+        ..AlertFilter::default()
+    };
+    let touched = store.each_alert::<Failure>(&filter, |_| Ok(()))?;
+    if touched > 0 {
+        return Err(Failure::input(format!(
+            "not attested: {touched} alerts touch {address} in blocks {from} to {to} (bolo query --address {address} --triage all)"
+        )));
+    }
+    let anchor = store.anchor_of(to)?;
+    let statement = Statement {
+        chain_id: store.chain_id()?,
+        address: checksum(address),
+        coverage,
+        ends: (first_hash, last_hash),
+        ledger,
+        anchor: anchor.map(|anchor| (anchor.number, anchor.hash)),
+        finalized: store.finalized()?.is_some_and(|height| height >= to),
+    };
+    let text = match args.format {
+        super::args::StatusFormat::Json => format!("{}\n", statement.as_json()),
+        super::args::StatusFormat::Table => statement.for_people(),
+    };
+    print(text.as_bytes())?;
+    Ok(0)
+}
+
+struct Statement {
+    chain_id: Option<u64>,
+    address: String,
+    coverage: RangeCoverage,
+    ends: (B256, B256),
+    ledger: Vec<LedgerRange>,
+    anchor: Option<(u64, B256)>,
+    finalized: bool,
+}
+
+/// Kinds that this bolo does not decode, so that nothing is said of them.
+const NOT_DECODED: [&str; 9] = [
+    "approval",
+    "approval_for_all",
+    "permit2",
+    "issuer_freeze",
+    "issuer_unfreeze",
+    "issuer_seizure",
+    "delegation",
+    "user_operation",
+    "unexplained_balance",
+];
+
+impl Statement {
+    fn traces(&self) -> String {
+        match (self.coverage.traces, self.coverage.proven) {
+            (0, _) => "missing".to_owned(),
+            (seen, all) if seen == all => "unproven".to_owned(),
+            (seen, all) => format!("unproven in {seen} of {all} blocks, missing in the others"),
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let RangeCoverage { from, to, .. } = self.coverage;
+        let mut revisions: Vec<_> = self.ledger.iter().map(|range| range.watch_revision).collect();
+        revisions.dedup();
+        let current = DecodeOptions::version();
+        json!({
+            "statement": "no activity of the proven planes touched the address",
+            "chain_id": self.chain_id,
+            "address": self.address,
+            "from": {"number": from, "hash": self.ends.0.to_string()},
+            "to": {"number": to, "hash": self.ends.1.to_string()},
+            "blocks": self.coverage.proven,
+            "planes": {"transactions": "proven", "logs": "proven", "withdrawals": "proven", "traces": self.traces()},
+            "not_decoded": NOT_DECODED,
+            "watch_revisions": revisions,
+            "decoder_version": current,
+            "finalized": self.finalized,
+            "anchor": self.anchor.map(|(number, hash)| json!({"number": number, "hash": hash.to_string()})),
+            "made_by": format!("bolo {}", env!("CARGO_PKG_VERSION")),
+        })
+    }
+
+    fn for_people(&self) -> String {
+        let RangeCoverage { from, to, proven, .. } = self.coverage;
+        let chain = self.chain_id.map_or_else(|| "?".to_owned(), |id| id.to_string());
+        let anchor = match self.anchor {
+            Some((number, hash)) => format!("anchored by the checkpoint at block {number} ({hash})"),
+            None => {
+                "anchored by no checkpoint: the headers are as true as the endpoints' word for the last hash".to_owned()
+            }
+        };
+        let traces = match self.coverage.traces {
+            0 => "not seen: internal transfers are not covered by this statement".to_owned(),
+            _ => format!("{}: nothing touched it there either, by the endpoints' word", self.traces()),
+        };
+        format!(
+            "No proven activity touched {address} on chain {chain}\n\
+             from block {from} {first}\n  to block {to} {last}\n\
+             {proven} blocks, none missing. Transactions, logs and withdrawals: proven. Traces: {traces}.\n\
+             The chain is {anchor}{final}.\n\
+             Not decoded, so nothing is said of: {not}.\n",
+            address = self.address,
+            first = self.ends.0,
+            last = self.ends.1,
+            final = if self.finalized { "; the last block is final" } else { "; the last block is not final yet" },
+            not = NOT_DECODED.join(", "),
+        )
+    }
+}

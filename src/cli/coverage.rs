@@ -1,0 +1,83 @@
+//! `bolo status --coverage`: the ledger, plane by plane.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::args::StatusFormat;
+use crate::store::CoverageRange;
+
+/// What a plane's state is in a range.
+type Span = (u64, u64, &'static str);
+type State = fn(&CoverageRange) -> &'static str;
+
+/// The planes, each with its state in a range of blocks that were taken.
+const PLANES: [(&str, State); 4] = [
+    ("transactions", rooted),
+    ("logs", rooted),
+    ("withdrawals", rooted),
+    // No root covers traces: seen is the most that they can be.
+    ("traces", |range| if range.traces { "unproven" } else { "missing" }),
+];
+
+fn rooted(range: &CoverageRange) -> &'static str {
+    if range.proven { "proven" } else { "unproven" }
+}
+
+/// What lies between the ranges.
+pub(super) fn holes(coverage: &[CoverageRange]) -> impl Iterator<Item = (u64, u64)> {
+    coverage.windows(2).filter(|pair| pair[0].to + 1 < pair[1].from).map(|pair| (pair[0].to + 1, pair[1].from - 1))
+}
+
+/// A plane's spans from the first block held to the last, without a gap: what was not taken is missing.
+fn spans(coverage: &[CoverageRange], state: State) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut add = |from: u64, to: u64, state: &'static str| match spans.last_mut() {
+        Some((_, end, held)) if *held == state && *end + 1 == from => *end = to,
+        _ => spans.push((from, to, state)),
+    };
+    let mut next = None;
+    for range in coverage {
+        if let Some(next) = next.filter(|next| *next < range.from) {
+            add(next, range.from - 1, "missing");
+        }
+        add(range.from, range.to, state(range));
+        next = Some(range.to + 1);
+    }
+    spans
+}
+
+pub(super) fn text(coverage: &[CoverageRange], format: StatusFormat) -> String {
+    let holes: Vec<_> = holes(coverage).collect();
+    if format == StatusFormat::Json {
+        let planes: serde_json::Map<_, _> = PLANES
+            .iter()
+            .map(|(name, state)| {
+                let spans = spans(coverage, *state);
+                let spans: Vec<_> =
+                    spans.iter().map(|(from, to, state)| json!({"from": from, "to": to, "state": state})).collect();
+                ((*name).to_owned(), json!(spans))
+            })
+            .collect();
+        let holes: Vec<_> = holes.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
+        return format!("{}\n", json!({"planes": planes, "holes": holes}));
+    }
+    let mut out = String::new();
+    for (name, state) in PLANES {
+        for (place, (from, to, state)) in spans(coverage, state).into_iter().enumerate() {
+            let name = if place == 0 { name } else { "" };
+            let _ = writeln!(out, "{name:<14}{from} to {to}: {state} ({} blocks)", to - from + 1);
+        }
+    }
+    if coverage.is_empty() {
+        out += "no block was taken yet\n";
+    }
+    for (place, (from, to)) in holes.iter().enumerate() {
+        let name = if place == 0 { "holes" } else { "" };
+        let _ = writeln!(out, "{name:<14}{from} to {to} ({} blocks): `bolo replay --holes` fills them", to - from + 1);
+    }
+    if holes.is_empty() && !coverage.is_empty() {
+        out += "holes         none\n";
+    }
+    out
+}

@@ -1,0 +1,225 @@
+//! What an alert claims, as far as it can be held against a proof: read out of the JSON of a bundle, or out of the store.
+
+use alloy::primitives::{Address, B256, U256};
+use serde::{Deserialize, Deserializer};
+
+use crate::decode::{ActivityKind, Location, Plane, Position};
+use crate::screen::Direction;
+use crate::store::AlertRow;
+
+/// The claims of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The alert's id.
+    pub id: B256,
+    /// The chain.
+    pub chain_id: u64,
+    /// Number of its block.
+    pub block_number: u64,
+    /// Hash of its block.
+    pub block_hash: B256,
+    /// Time of its block, unix seconds.
+    pub timestamp: i64,
+    /// The transaction.
+    pub tx: Option<TxClaim>,
+    /// Kind of movement.
+    pub kind: ActivityKind,
+    /// Where in the block.
+    pub location: Location,
+    /// The giving side.
+    pub from: Option<Address>,
+    /// The receiving side.
+    pub to: Option<Address>,
+    /// `slip44`, `erc20`, `erc721` or `erc1155`.
+    pub standard: String,
+    /// The token's contract.
+    pub contract: Option<Address>,
+    /// Base units.
+    pub amount: U256,
+    /// Id of the token.
+    pub token_id: Option<U256>,
+    /// The watched address.
+    pub watched: Address,
+    /// Its side.
+    pub direction: Direction,
+    /// Whether it says that it is proven.
+    pub proven: bool,
+}
+
+/// What an alert says of its transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TxClaim {
+    /// Its hash.
+    pub hash: B256,
+    /// Who signed it.
+    pub signer: Address,
+    /// Whom it called.
+    pub to: Option<Address>,
+    /// Whether it succeeded.
+    pub success: Option<bool>,
+}
+
+impl Claim {
+    /// Out of the store.
+    ///
+    /// # Errors
+    /// Where an amount is no number.
+    pub fn of_row(row: &AlertRow, chain_id: u64) -> Result<Self, String> {
+        Ok(Self {
+            id: row.id,
+            chain_id,
+            block_number: row.block_number,
+            block_hash: row.block_hash,
+            timestamp: row.timestamp,
+            tx: row.tx.as_ref().map(|tx| TxClaim { hash: tx.hash, signer: tx.signer, to: tx.to, success: tx.success }),
+            kind: row.kind,
+            location: row.location.clone(),
+            from: row.from,
+            to: row.to,
+            standard: row.asset.standard.to_owned(),
+            contract: row.asset.contract,
+            amount: decimal(&row.amount)?,
+            token_id: row.token_id.as_deref().map(decimal).transpose()?,
+            watched: row.watched,
+            direction: row.direction,
+            proven: row.proven,
+        })
+    }
+
+    /// Out of the JSON of an alert. What is said twice must agree.
+    ///
+    /// # Errors
+    /// One line: what is missing, of another shape, or contradicts itself.
+    pub fn of_json(alert: &serde_json::value::RawValue) -> Result<Self, String> {
+        let json: AlertIn = serde_json::from_str(alert.get()).map_err(|error| format!("the alert: {error}"))?;
+        let kind = ActivityKind::from_name(&json.kind).ok_or_else(|| format!("{:?} is no kind", json.kind))?;
+        let plane = Plane::ALL.iter().find(|(_, name)| *name == json.plane).map(|(plane, _)| *plane);
+        let plane = plane.ok_or_else(|| format!("{:?} is no plane", json.plane))?;
+        let position = match (plane, json.log_index, json.trace_address) {
+            (Plane::Logs, Some(index), None) => Position::Log(index),
+            (Plane::Traces, None, Some(path)) => Position::Trace(path),
+            (Plane::Transactions | Plane::Withdrawals, None, None) => Position::Whole,
+            _ => return Err("log_index and trace_address do not fit the plane".to_owned()),
+        };
+        let tx_index = json.tx.as_ref().map(|tx| tx.index);
+        let location = Location { tx_index, plane, position, sub_index: json.sub_index };
+        let direction = Direction::from_name(&json.watched.direction)
+            .ok_or_else(|| format!("{:?} is no direction", json.watched.direction))?;
+        let timestamp: jiff::Timestamp =
+            json.block.timestamp.parse().map_err(|_| "the block's timestamp is no time".to_owned())?;
+        if timestamp.to_string() != json.block.timestamp || timestamp.subsec_nanosecond() != 0 {
+            return Err("the block's timestamp is not in whole seconds of UTC".to_owned());
+        }
+        let (prefix, asset) = json.asset.id.split_once('/').ok_or("the asset's id is not CAIP-19")?;
+        let (standard, reference) = asset.split_once(':').ok_or("the asset's id is not CAIP-19")?;
+        let expected = json.asset.contract.map_or_else(|| "60".to_owned(), |contract| contract.to_checksum(None));
+        if prefix != format!("eip155:{}", json.chain_id) || reference != expected {
+            return Err("the asset's id does not fit the chain or the contract".to_owned());
+        }
+        let claim = Self {
+            id: json.id,
+            chain_id: json.chain_id,
+            block_number: json.block.number,
+            block_hash: json.block.hash,
+            timestamp: timestamp.as_second(),
+            tx: json.tx.map(|tx| TxClaim { hash: tx.hash, signer: tx.from, to: tx.to, success: tx.success }),
+            kind,
+            location,
+            from: json.from,
+            to: json.to,
+            standard: standard.to_owned(),
+            contract: json.asset.contract,
+            amount: decimal(&json.amount)?,
+            token_id: json.token_id.as_deref().map(decimal).transpose()?,
+            watched: json.watched.address,
+            direction,
+            proven: match json.proof.as_str() {
+                "proven" => true,
+                "unproven" => false,
+                other => return Err(format!("proof {other:?} is neither proven nor unproven")),
+            },
+        };
+        if json.counterparty != claim.counterparty() {
+            return Err("the counterparty is not the other side".to_owned());
+        }
+        Ok(claim)
+    }
+
+    fn counterparty(&self) -> Option<Address> {
+        match self.direction {
+            Direction::Out => self.to,
+            Direction::In => self.from,
+            Direction::Own | Direction::Party => None,
+        }
+    }
+}
+
+/// A number as the contract writes it: digits, no leading zero.
+fn decimal(text: &str) -> Result<U256, String> {
+    let number = U256::from_str_radix(text, 10).map_err(|_| format!("{text:?} is no amount"))?;
+    if number.to_string() == text { Ok(number) } else { Err(format!("{text:?} is no amount")) }
+}
+
+#[derive(Deserialize)]
+struct AlertIn {
+    id: B256,
+    chain_id: u64,
+    block: BlockIn,
+    #[serde(deserialize_with = "nullable")]
+    tx: Option<TxIn>,
+    kind: String,
+    plane: String,
+    #[serde(deserialize_with = "nullable")]
+    log_index: Option<u32>,
+    #[serde(deserialize_with = "nullable")]
+    trace_address: Option<Vec<u32>>,
+    sub_index: u32,
+    #[serde(deserialize_with = "nullable")]
+    from: Option<Address>,
+    #[serde(deserialize_with = "nullable")]
+    to: Option<Address>,
+    asset: AssetIn,
+    amount: String,
+    #[serde(deserialize_with = "nullable")]
+    token_id: Option<String>,
+    watched: WatchedIn,
+    #[serde(deserialize_with = "nullable")]
+    counterparty: Option<Address>,
+    proof: String,
+}
+
+#[derive(Deserialize)]
+struct BlockIn {
+    number: u64,
+    hash: B256,
+    timestamp: String,
+}
+
+#[derive(Deserialize)]
+struct TxIn {
+    hash: B256,
+    index: u32,
+    from: Address,
+    #[serde(deserialize_with = "nullable")]
+    to: Option<Address>,
+    #[serde(deserialize_with = "nullable")]
+    success: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct AssetIn {
+    id: String,
+    #[serde(deserialize_with = "nullable")]
+    contract: Option<Address>,
+}
+
+#[derive(Deserialize)]
+struct WatchedIn {
+    address: Address,
+    direction: String,
+}
+
+/// Null is a value, a missing field is not: a name that was changed must not pass for null.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}

@@ -1,0 +1,334 @@
+//! The ledger of coverage as ranges: which blocks were taken, how well proven, with which planes. Kept in the same transactions
+//! that take and orphan blocks, so that what it says is so.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Result, Store, chain_int, sql_int};
+use crate::chain::Proof;
+
+/// The bit of the plane of traces.
+pub(super) const TRACES: i64 = 1 << 2;
+/// The bits of the planes that come with every block: transactions, logs and withdrawals are in its roots. What is not decoded yet
+/// (authorizations) is not claimed.
+pub(super) const ALWAYS: i64 = 1 | 1 << 1 | 1 << 3;
+
+/// How a block was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) proof: i64,
+    pub(super) planes: i64,
+    pub(super) watch_revision: i64,
+    pub(super) decoder: i64,
+}
+
+/// Blocks next to each other that were taken in the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoverageRange {
+    /// First block.
+    pub from: u64,
+    /// Last block.
+    pub to: u64,
+    /// All proven: the planes of transactions, logs and withdrawals.
+    pub proven: bool,
+    /// All with the plane of traces, which no root covers.
+    pub traces: bool,
+}
+
+/// A range of the ledger with all it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerRange {
+    /// What is covered.
+    pub range: CoverageRange,
+    /// The state of the lists that its blocks were screened against.
+    pub watch_revision: i64,
+    /// The decoder that took them.
+    pub decoder: i64,
+}
+
+/// How much of a range is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeCoverage {
+    /// First block of the range.
+    pub from: u64,
+    /// Last block of the range.
+    pub to: u64,
+    /// Proven blocks in it.
+    pub proven: u64,
+    /// Unproven blocks in it.
+    pub unproven: u64,
+    /// Blocks with traces in it.
+    pub traces: u64,
+    /// Blocks screened before the watchlist gained its last entries: these may have a past there.
+    pub screened_before: u64,
+    /// Nothing is known to lie between the range's ends in time and the blocks that stand for them.
+    pub ends_known: bool,
+}
+
+impl RangeCoverage {
+    /// Blocks that were not seen.
+    pub fn missing(&self) -> u64 {
+        (self.to - self.from + 1).saturating_sub(self.proven + self.unproven)
+    }
+
+    /// Every block is proven.
+    pub fn is_complete(&self) -> bool {
+        self.ends_known && self.missing() == 0 && self.unproven == 0
+    }
+}
+
+type Row = (i64, i64, Taken);
+
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let taken = Taken { proof: row.get(2)?, planes: row.get(3)?, watch_revision: row.get(4)?, decoder: row.get(5)? };
+    Ok((row.get(0)?, row.get(1)?, taken))
+}
+
+/// The range that holds the block or ends nearest below it.
+fn at_or_below(conn: &Connection, number: i64) -> Result<Option<Row>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT first, last, proof, planes, watch_revision, decoder FROM coverage WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row([number], row)
+        .optional()?)
+}
+
+fn insert(conn: &Connection, (first, last, taken): Row) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO coverage (first, last, proof, planes, watch_revision, decoder) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![first, last, taken.proof, taken.planes, taken.watch_revision, taken.decoder])?;
+    Ok(())
+}
+
+fn delete(conn: &Connection, first: i64) -> Result<()> {
+    conn.prepare_cached("DELETE FROM coverage WHERE first = ?1")?.execute([first])?;
+    Ok(())
+}
+
+/// Enters a block, joined to its neighbours where they were taken in the same way.
+pub(super) fn cover(conn: &Connection, number: u64, taken: Taken) -> Result<()> {
+    let number = sql_int(number);
+    match at_or_below(conn, number)? {
+        Some((_, last, held)) if last >= number && held == taken => return Ok(()),
+        Some((_, last, _)) if last >= number => uncover(conn, number, number)?,
+        _ => {}
+    }
+    let (mut first, mut last) = (number, number);
+    if let Some((left, end, held)) = at_or_below(conn, number)?
+        && end == number - 1
+        && held == taken
+    {
+        delete(conn, left)?;
+        first = left;
+    }
+    if let Some((right, end, held)) = at_or_below(conn, number + 1)?
+        && right == number + 1
+        && held == taken
+    {
+        delete(conn, right)?;
+        last = end;
+    }
+    insert(conn, (first, last, taken))
+}
+
+/// Strikes out blocks, both ends included.
+pub(super) fn uncover(conn: &Connection, from: i64, to: i64) -> Result<()> {
+    let overlapping: Vec<Row> = conn
+        .prepare_cached(
+            "SELECT first, last, proof, planes, watch_revision, decoder FROM coverage \
+             WHERE first >= coalesce((SELECT max(first) FROM coverage WHERE first <= ?1), ?1) AND first <= ?2 AND last >= ?1",
+        )?
+        .query_map([from, to], row)?
+        .collect::<rusqlite::Result<_>>()?;
+    for (first, last, taken) in overlapping {
+        delete(conn, first)?;
+        if first < from {
+            insert(conn, (first, from - 1, taken))?;
+        }
+        if last > to {
+            insert(conn, (to + 1, last, taken))?;
+        }
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The ledger between two blocks, clipped to them, in order.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn ledger(&self, from: u64, to: u64) -> Result<Vec<LedgerRange>> {
+        let (from, to) = (sql_int(from), sql_int(to));
+        let mut statement = self.conn.prepare_cached(
+            "SELECT max(first, ?1), min(last, ?2), proof, planes, watch_revision, decoder FROM coverage \
+             WHERE first >= coalesce((SELECT max(first) FROM coverage WHERE first <= ?1), ?1) AND first <= ?2 AND last >= ?1 \
+             ORDER BY first",
+        )?;
+        let rows = statement.query_map([from, to], |found| {
+            let (first, last, taken) = row(found)?;
+            Ok(LedgerRange {
+                range: CoverageRange {
+                    from: chain_int(first),
+                    to: chain_int(last),
+                    proven: taken.proof == 1,
+                    traces: taken.planes & TRACES != 0,
+                },
+                watch_revision: taken.watch_revision,
+                decoder: taken.decoder,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Canonical blocks as ranges, whatever lists they were screened against.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn coverage(&self) -> Result<Vec<CoverageRange>> {
+        let mut ranges: Vec<CoverageRange> = Vec::new();
+        for LedgerRange { range, .. } in self.ledger(0, i64::MAX as u64)? {
+            match ranges.last_mut() {
+                Some(last)
+                    if last.to + 1 == range.from && last.proven == range.proven && last.traces == range.traces =>
+                {
+                    last.to = range.to;
+                }
+                _ => ranges.push(range),
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// What is missing between two blocks, in order.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn holes(&self, from: u64, to: u64) -> Result<Vec<(u64, u64)>> {
+        let mut holes = Vec::new();
+        let mut next = from;
+        for LedgerRange { range, .. } in self.ledger(from, to)? {
+            if range.from > next {
+                holes.push((next, range.from - 1));
+            }
+            next = range.to + 1;
+        }
+        if next <= to {
+            holes.push((next, to));
+        }
+        Ok(holes)
+    }
+
+    /// How much of a range of blocks is there.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn block_coverage(&self, from: u64, to: u64) -> Result<RangeCoverage> {
+        let last_addition = self.last_addition()?;
+        let none = RangeCoverage { from, to, proven: 0, unproven: 0, traces: 0, screened_before: 0, ends_known: true };
+        Ok(self.ledger(from, to)?.iter().fold(none, |sum, ledger| {
+            let CoverageRange { from, to, proven, traces } = ledger.range;
+            let count = |is: bool| if is { to - from + 1 } else { 0 };
+            RangeCoverage {
+                proven: sum.proven + count(proven),
+                unproven: sum.unproven + count(!proven),
+                traces: sum.traces + count(traces),
+                screened_before: sum.screened_before + count(ledger.watch_revision < last_addition),
+                ..sum
+            }
+        }))
+    }
+
+    /// The blocks that lie in a span of time (unix seconds, ends included; none: open), as far as they are known: with how much of
+    /// them is there. None where no block of that time is held.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn time_coverage(&self, since: Option<i64>, until: Option<i64>) -> Result<Option<RangeCoverage>> {
+        let ends = self.conn.query_row(
+            "SELECT min(number), max(number) FROM blocks WHERE status <> 3 AND timestamp BETWEEN ?1 AND ?2",
+            [since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX)],
+            |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
+        )?;
+        let (Some(from), Some(to)) = ends else { return Ok(None) };
+        let holds = |number: i64| -> Result<bool> {
+            Ok(self.conn.prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status <> 3")?.exists([number])?)
+        };
+        // A block just outside either end shows that none is missing between it and the end.
+        let ends_known = (from == 0 || since.is_none() || holds(from - 1)?) && (until.is_none() || holds(to + 1)?);
+        let coverage = self.block_coverage(chain_int(from), chain_int(to))?;
+        Ok(Some(RangeCoverage { ends_known, ..coverage }))
+    }
+
+    /// What the ledger says otherwise than the blocks themselves: empty where it is as it should be.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn ledger_differences(&self) -> Result<Vec<(u64, u64)>> {
+        let mut statement = self.conn.prepare_cached(
+            "WITH counted AS ( \
+               SELECT min(number) AS first, max(number) AS last, proof, planes, watch_revision, decoder FROM ( \
+                 SELECT *, number - row_number() OVER (PARTITION BY proof, planes, watch_revision, decoder ORDER BY number) AS run \
+                 FROM blocks WHERE status <> 3) GROUP BY proof, planes, watch_revision, decoder, run), \
+             kept AS (SELECT first, last, proof, planes, watch_revision, decoder FROM coverage) \
+             SELECT first, last FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept) \
+             UNION SELECT first, last FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted) ORDER BY 1",
+        )?;
+        let rows = statement.query_map([], |row| Ok((chain_int(row.get(0)?), chain_int(row.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// The code in the store of how well a block is proven.
+pub(super) fn proof_code(proof: Proof) -> i64 {
+    i64::from(proof == Proof::Proven)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn taken(which: u8) -> Taken {
+        Taken {
+            proof: i64::from(which & 1),
+            planes: i64::from(which >> 1 & 1) << 2 | ALWAYS,
+            watch_revision: 1,
+            decoder: 1,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// Whatever is entered and struck out, the ranges say of each block what was said last, and none could be joined.
+        #[test]
+        fn ranges_say_what_was_entered(steps in proptest::collection::vec((0u64..40, 0u64..12, 0u8..5), 1..60)) {
+            let conn = Connection::open_in_memory().unwrap();
+            let schema = include_str!("../../schema.sql");
+            conn.execute_batch(schema).unwrap();
+            let mut model: BTreeMap<u64, Taken> = BTreeMap::new();
+            for (number, width, what) in steps {
+                if what == 4 {
+                    uncover(&conn, sql_int(number), sql_int(number + width)).unwrap();
+                    model.retain(|held, _| *held < number || *held > number + width);
+                } else {
+                    for number in number..=number + width {
+                        cover(&conn, number, taken(what)).unwrap();
+                        model.insert(number, taken(what));
+                    }
+                }
+                let rows: Vec<Row> = conn
+                    .prepare("SELECT first, last, proof, planes, watch_revision, decoder FROM coverage ORDER BY first").unwrap()
+                    .query_map([], row).unwrap().map(|row| row.unwrap()).collect();
+                let said: BTreeMap<u64, Taken> =
+                    rows.iter().flat_map(|(first, last, taken)| (*first..=*last).map(|n| (chain_int(n), *taken))).collect();
+                prop_assert_eq!(&said, &model);
+                for pair in rows.windows(2) {
+                    prop_assert!(pair[0].1 < pair[1].0);
+                    prop_assert!(pair[0].1 + 1 < pair[1].0 || pair[0].2 != pair[1].2, "two ranges that are one");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What `watch` jumped over to follow the head at once, and still has to take: spans of blocks, worked off in order. What is owed
+//! is on the disk before the head goes on, so that no crash forgets it.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Result, Store, chain_int, set_meta, sql_int};
+
+/// A block of what is owed was taken.
+pub(super) fn take(conn: &Connection, number: u64) -> Result<()> {
+    let number = sql_int(number);
+    let span: Option<i64> = conn
+        .prepare_cached("SELECT last FROM owed WHERE first = ?1")?
+        .query_row([number], |row| row.get(0))
+        .optional()?;
+    let Some(last) = span else { return Ok(()) };
+    conn.prepare_cached("DELETE FROM owed WHERE first = ?1")?.execute([number])?;
+    if number < last {
+        put(conn, number + 1, last)?;
+    }
+    Ok(())
+}
+
+/// The last block of the span that is worked off above that number.
+pub(super) fn end(conn: &Connection, above: u64) -> Result<Option<u64>> {
+    Ok(conn
+        .prepare_cached("SELECT last FROM owed WHERE last > ?1 ORDER BY first LIMIT 1")?
+        .query_row([sql_int(above)], |row| row.get(0).map(chain_int))
+        .optional()?)
+}
+
+/// Blocks from `first` up to what is owed anyway were orphaned: they are owed again.
+pub(super) fn give_back(conn: &Connection, first: u64) -> Result<()> {
+    let first = sql_int(first);
+    let span: Option<(i64, i64)> = conn
+        .prepare_cached("SELECT first, last FROM owed WHERE first > ?1 ORDER BY first LIMIT 1")?
+        .query_row([first], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((old, last)) = span else { return Ok(()) };
+    conn.prepare_cached("DELETE FROM owed WHERE first = ?1")?.execute([old])?;
+    put(conn, first, last)
+}
+
+fn put(conn: &Connection, first: i64, last: i64) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO owed (first, last) VALUES (?1, ?2) ON CONFLICT (first) DO UPDATE SET last = max(last, excluded.last)",
+    )?
+    .execute(params![first, last])?;
+    Ok(())
+}
+
+impl Store {
+    /// Jumps to the head: everything from the block that `watch` would take next up to just below `head` is owed.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn jump(&mut self, next: u64, head: u64) -> Result<()> {
+        self.write(|tx| {
+            if next < head {
+                put(tx, sql_int(next), sql_int(head - 1))?;
+            }
+            set_meta(tx, "watch_next", &head.to_string())
+        })
+    }
+
+    /// The spans that are owed, lowest first, both ends included.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn owed(&self) -> Result<Vec<(u64, u64)>> {
+        let mut statement = self.conn.prepare_cached("SELECT first, last FROM owed ORDER BY first")?;
+        let rows = statement.query_map([], |row| Ok((chain_int(row.get(0)?), chain_int(row.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Nothing is owed of a span any more, however that came.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn forget_owed(&mut self, first: u64) -> Result<()> {
+        self.write(|tx| {
+            tx.prepare_cached("DELETE FROM owed WHERE first = ?1")?.execute([sql_int(first)])?;
+            Ok(())
+        })
+    }
+}

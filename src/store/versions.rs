@@ -1,0 +1,147 @@
+//! Which version of a list said what, and which was in force when a block was screened.
+
+use alloy::primitives::{Address, B256};
+use rusqlite::{OptionalExtension, params};
+
+use super::{Result, Store, maybe_bytes};
+use crate::screen::{Designation, ListKind};
+
+/// A version of a list: a file that was imported, or a change by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// When it was published, unix seconds; the time of import where nobody said.
+    pub published: i64,
+    /// Whether somebody said.
+    pub published_given: bool,
+    /// When it was imported, unix seconds.
+    pub imported_at: i64,
+    /// Name of the file, or what was done by hand.
+    pub source: String,
+    /// Its format; `manual` for a change by hand.
+    pub format: String,
+    /// SHA-256 of the file's bytes; none for a change by hand.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// A watch entry of an alert, with the versions that stand behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "schema.sql says what each field means")]
+pub struct EntryVersions {
+    pub list: String,
+    pub kind: ListKind,
+    pub label: Option<String>,
+    pub entity: Option<String>,
+    pub programs: Vec<String>,
+    pub designation: Designation,
+    /// The version that brought the entry.
+    pub brought_by: VersionRow,
+    /// The newest version of the list when the block was screened; none where an older bolo kept no record of it.
+    pub in_force: Option<VersionRow>,
+}
+
+/// How a block was screened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Screening {
+    /// The state of the lists.
+    pub watch_revision: i64,
+    /// The decoder.
+    pub decoder: i64,
+    /// Index in the block of the first log of the alert's transaction.
+    pub first_log_index: Option<u64>,
+}
+
+const VERSION: &str = "v.published, v.published_given, v.imported_at, v.source, v.format, v.sha256";
+
+fn version(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<VersionRow> {
+    Ok(VersionRow {
+        published: row.get(at)?,
+        published_given: row.get(at + 1)?,
+        imported_at: row.get(at + 2)?,
+        source: row.get(at + 3)?,
+        format: row.get(at + 4)?,
+        sha256: maybe_bytes(row, at + 5)?,
+    })
+}
+
+impl Store {
+    /// How the block of an alert was screened.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn screening(&self, alert: B256) -> Result<Option<Screening>> {
+        Ok(self
+            .conn
+            .prepare_cached(
+                "SELECT b.watch_revision, b.decoder, t.first_log_index FROM alerts a JOIN blocks b ON b.id = a.block_id \
+                 JOIN activities m ON m.id = a.activity_id LEFT JOIN transactions t ON t.id = m.tx_id WHERE a.alert_id = ?1",
+            )?
+            .query_row([alert.as_slice()], |row| {
+                Ok(Screening {
+                    watch_revision: row.get(0)?,
+                    decoder: row.get(1)?,
+                    first_log_index: row.get::<_, Option<i64>>(2)?.map(super::chain_int),
+                })
+            })
+            .optional()?)
+    }
+
+    /// Whether an address was on a list, so that it would have alerted, in the state of the lists of that revision, for a block that is
+    /// held: entries that a later version ended still match what was before their end.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn was_watched(&self, address: Address, revision: i64, block: u64) -> Result<bool> {
+        Ok(self
+            .conn
+            .prepare_cached(
+                "SELECT 1 FROM watch_entries e JOIN addresses x ON x.id = e.address_id AND x.address = ?1 \
+                 JOIN revisions began ON began.version_id = e.first_version AND began.revision <= ?2 \
+                 LEFT JOIN revisions ended ON ended.version_id = e.end_version AND ended.revision <= ?2 \
+                 LEFT JOIN list_versions v ON v.id = e.end_version \
+                 WHERE ended.revision IS NULL \
+                    OR (e.state = 1 AND v.published > (SELECT timestamp FROM blocks WHERE number = ?3 AND status <> 3)) LIMIT 1",
+            )?
+            .exists(params![address.as_slice(), revision, super::sql_int(block)])?)
+    }
+
+    /// The watch entries of an alert, strictest first, with their versions.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn entry_versions(&self, alert: B256) -> Result<Vec<EntryVersions>> {
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT l.name, l.kind, e.label, e.entity, e.programs, ae.designation, l.id, b.watch_revision, {VERSION} \
+             FROM alerts a JOIN blocks b ON b.id = a.block_id JOIN alert_entries ae ON ae.alert_id = a.id \
+             JOIN watch_entries e ON e.id = ae.entry_id JOIN lists l ON l.id = e.list_id \
+             JOIN list_versions v ON v.id = e.first_version WHERE a.alert_id = ?1 ORDER BY ae.rank"
+        ))?;
+        let rows = statement.query_map([alert.as_slice()], |row| {
+            let programs: String = row.get(4)?;
+            let entry = EntryVersions {
+                list: row.get(0)?,
+                kind: ListKind::from_code(row.get(1)?).unwrap_or(ListKind::Internal),
+                label: row.get(2)?,
+                entity: row.get(3)?,
+                programs: serde_json::from_str(&programs).unwrap_or_default(),
+                designation: Designation::from_code(row.get(5)?).unwrap_or(Designation::Unknown),
+                brought_by: version(row, 8)?,
+                in_force: None,
+            };
+            Ok((entry, row.get::<_, i64>(6)?, row.get::<_, i64>(7)?))
+        })?;
+        let mut entries = Vec::new();
+        for row in rows {
+            let (entry, list, revision) = row?;
+            let in_force = self
+                .conn
+                .prepare_cached(&format!(
+                    "SELECT {VERSION} FROM revisions r JOIN list_versions v ON v.id = r.version_id \
+                     WHERE v.list_id = ?1 AND r.revision <= ?2 ORDER BY r.revision DESC, v.id DESC LIMIT 1"
+                ))?
+                .query_row(params![list, revision], |row| version(row, 0))
+                .optional()?;
+            entries.push(EntryVersions { in_force, ..entry });
+        }
+        Ok(entries)
+    }
+}
