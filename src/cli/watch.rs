@@ -1,6 +1,7 @@
 //! `bolo watch`.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert_json::{AlertJson, ChainWords};
@@ -25,7 +26,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let store = Store::open(&context.db, Access::Write { durable: true })?;
     let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => pool?,
+        pool = settings.connect(ROUNDS, store.chain_id()?) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(0),
     };
     let chain_id = pool.chain_id();

@@ -1,6 +1,7 @@
 //! The only code that knows the order of the stages: fetch → prove → decode → screen → store. `watch` and `replay` drive the
 //! same stages; only where blocks come from and when it stops differ.
 
+mod backfill;
 mod prepare;
 mod record;
 mod replay;

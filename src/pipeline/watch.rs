@@ -1,11 +1,14 @@
 //! Following the head: catch up from the last block that was taken, then take each new one, until told to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::primitives::B256;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 
-use super::{Engine, Judge, PipelineError, now_ms};
+use super::backfill::{Backfill, JUMP, Progressed};
+use super::{Engine, Judge, PipelineError, Prepared, now_ms};
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
 use crate::source::{Pool, SourceError};
@@ -35,102 +38,192 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// [`PipelineError`]; an endpoint that fails is no error here: it is tried again, with the lag showing.
 pub async fn watch(
     engine: &mut Engine<'_>,
-    pool: &Pool,
+    pool: &Arc<Pool>,
     judge: &Judge,
     options: &WatchOptions,
     shutdown: &Shutdown,
 ) -> Result<(), PipelineError> {
     let wake = Notify::new();
+    let Some(chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
+    let backfill = Backfill::new(pool.clone(), judge.clone(), options.concurrency);
+    let mut follower = Follower { engine, pool, judge, options, shutdown, chain, backfill, followed: None };
     tokio::select! {
-        outcome = follow_head(engine, pool, judge, options, shutdown, &wake) => outcome,
+        outcome = follower.run(&wake) => outcome,
         () = pool.ring(&wake) => Ok(()),
     }
 }
 
-async fn follow_head(
-    engine: &mut Engine<'_>,
-    pool: &Pool,
-    judge: &Judge,
-    options: &WatchOptions,
-    shutdown: &Shutdown,
-    wake: &Notify,
-) -> Result<(), PipelineError> {
-    let Some(mut chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
-    let mut followed = None;
-    let mut noted = 0;
-    let mut asked_tokens = 0;
-    let mut failures = 0u32;
-    loop {
-        let open = engine.finality.is_open();
-        let round = async {
-            let head = pool.head().await?;
-            let news = followed != Some(head.link.hash);
-            let tags = if news || open { pool.tags(&head.host).await } else { None };
-            Ok::<_, SourceError>((head, news, tags))
-        };
-        let outcome = tokio::select! {
-            outcome = round => outcome.map_err(PipelineError::from),
-            () = shutdown.requested() => return Ok(()),
-        };
-        let outcome = match outcome {
-            Ok((head, news, tags)) => {
-                engine.finality.learn(head.link.number, tags);
-                engine.store.note_head(head.link.number)?;
-                let outcome = if news {
-                    catch_up(engine, pool, judge, options, shutdown, &mut chain, head.link).await
-                } else if now_ms() - asked_tokens > TOKENS_EVERY_MS {
-                    asked_tokens = now_ms();
-                    let tokens = engine.store.unasked_tokens(TOKENS_AT_ONCE)?;
-                    engine.ask_tokens(pool, tokens, None).await
-                } else {
-                    Ok(())
-                };
-                // Only a head that we hold vouches for what is below it; otherwise it is asked for again.
-                followed = (chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.hash);
-                if followed.is_some() {
-                    engine.settle(&mut chain, head.link.number)?;
+/// The loop at the head, with what is caught up beside it.
+struct Follower<'f, 'e> {
+    engine: &'f mut Engine<'e>,
+    pool: &'f Arc<Pool>,
+    judge: &'f Judge,
+    options: &'f WatchOptions,
+    shutdown: &'f Shutdown,
+    chain: Canonical,
+    backfill: Backfill,
+    /// The head that was followed to its end.
+    followed: Option<B256>,
+}
+
+impl Follower<'_, '_> {
+    async fn run(&mut self, wake: &Notify) -> Result<(), PipelineError> {
+        let mut noted = 0;
+        let mut asked_tokens = 0;
+        let mut failures = 0u32;
+        loop {
+            let open = self.engine.finality.is_open();
+            let (pool, followed) = (self.pool.clone(), self.followed);
+            let round = async move {
+                let head = pool.head().await?;
+                let news = followed != Some(head.link.hash);
+                let tags = if news || open { pool.tags(&head.host).await } else { None };
+                Ok::<_, SourceError>((head, news, tags))
+            };
+            let Some(outcome) = self.meanwhile(round).await? else { return Ok(()) };
+            let outcome = match outcome {
+                Ok((head, news, tags)) => {
+                    self.engine.finality.learn(head.link.number, tags);
+                    self.engine.store.note_head(head.link.number)?;
+                    let outcome = if news {
+                        self.catch_up(head.link).await
+                    } else if now_ms() - asked_tokens > TOKENS_EVERY_MS {
+                        asked_tokens = now_ms();
+                        let tokens = self.engine.store.unasked_tokens(TOKENS_AT_ONCE)?;
+                        self.engine.ask_tokens(self.pool, tokens, None).await
+                    } else {
+                        Ok(())
+                    };
+                    // Only a head that we hold vouches for what is below it; otherwise it is asked for again.
+                    self.followed =
+                        (self.chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.hash);
+                    if self.followed.is_some() {
+                        self.engine.settle(&mut self.chain, head.link.number)?;
+                    }
+                    if now_ms() - noted > 10_000 {
+                        noted = now_ms();
+                        note_endpoints(self.engine, self.pool, &head.host, head.link.number)?;
+                    }
+                    outcome
                 }
-                if now_ms() - noted > 10_000 {
-                    noted = now_ms();
-                    note_endpoints(engine, pool, &head.host, head.link.number)?;
+                Err(error) => Err(PipelineError::from(error)),
+            };
+            failures = match outcome {
+                Ok(()) => 0,
+                Err(PipelineError::Source(error)) => {
+                    wait_for_better(error, self.pool, self.engine)?;
+                    failures + 1
                 }
-                outcome
+                Err(other) => return Err(other),
+            };
+            // After failures the pauses grow, so that endpoints and the log are spared; a new head does not cut these short.
+            let pause = self.options.poll_interval.max(PAUSE_AFTER_FAILURE * failures.min(10));
+            let rest = async {
+                tokio::select! {
+                    () = wake.notified(), if failures == 0 => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            };
+            if self.meanwhile(rest).await?.is_none() {
+                return Ok(());
             }
-            Err(error) => Err(error),
-        };
-        failures = match outcome {
-            Ok(()) => 0,
-            Err(PipelineError::Source(error)) => {
-                wait_for_better(&error, pool, engine)?;
-                failures + 1
-            }
-            Err(other) => return Err(other),
-        };
-        // After failures the pauses grow, so that endpoints and the log are spared; a new head does not cut these short.
-        let pause = options.poll_interval.max(PAUSE_AFTER_FAILURE * failures.min(10));
-        tokio::select! {
-            () = shutdown.requested() => return Ok(()),
-            () = wake.notified(), if failures == 0 => {}
-            () = tokio::time::sleep(pause) => {}
         }
+    }
+
+    /// Takes what is owed while something else is waited for. None where it was told to stop.
+    async fn meanwhile<T>(&mut self, other: impl Future<Output = T>) -> Result<Option<T>, PipelineError> {
+        let mut other = std::pin::pin!(other);
+        loop {
+            let fetched = tokio::select! {
+                biased;
+                () = self.shutdown.requested() => return Ok(None),
+                // The head goes first.
+                outcome = &mut other => return Ok(Some(outcome)),
+                fetched = self.backfill.next(&self.engine.store) => fetched?,
+            };
+            if self.backfill.take(self.engine, fetched).await? == Progressed::SpanDone
+                && let Some(tip) = self.chain.tip()
+            {
+                // What is below the head's run is known now, and linked to it.
+                self.chain = self.engine.store.canonical_window(tip.number)?;
+                self.followed = None;
+            }
+        }
+    }
+
+    /// Takes every block up to the head, in order, many in flight; jumps where the head is far, and owes what is between.
+    async fn catch_up(&mut self, head: Link) -> Result<(), PipelineError> {
+        loop {
+            if self.shutdown.is_requested() {
+                return Ok(());
+            }
+            let next = match self.chain.step(&head) {
+                Step::Gap { next } if head.number - next >= JUMP => {
+                    self.jump(next, head)?;
+                    continue;
+                }
+                Step::Gap { next } => next,
+                Step::Behind => return Ok(()),
+                // Next in line, or the head of another fork.
+                _ => return self.follow(head, None).await,
+            };
+            // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
+            let (pool, judge, shutdown) = (self.pool, self.judge, self.shutdown);
+            let fetches = (next..head.number).map(|number| async move {
+                let link = pool.link_at(number).await?;
+                let prepared = judge.fetch(pool, &link).await?;
+                Ok::<_, PipelineError>((link, prepared))
+            });
+            let mut blocks = futures_util::stream::iter(fetches).buffered(self.options.concurrency.max(1));
+            loop {
+                let fetched = tokio::select! {
+                    fetched = blocks.next() => fetched,
+                    () = shutdown.requested() => return Ok(()),
+                };
+                let (link, prepared) = match fetched {
+                    Some(fetched) => fetched?,
+                    None => break,
+                };
+                let expected = link.number;
+                self.follow(link, Some(prepared)).await?;
+                if self.chain.tip().map(|tip| tip.number) != Some(expected) {
+                    // A reorg changed what comes next: what is in flight may be of the other fork.
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn follow(&mut self, link: Link, ready: Option<Prepared>) -> Result<(), PipelineError> {
+        self.engine.follow(self.pool, self.judge, &mut self.chain, link, ready, Progress::Head).await.map(|_| ())
+    }
+
+    /// Alerts at the head do not wait for the past: what is between is owed, and taken in order beside it.
+    fn jump(&mut self, next: u64, head: Link) -> Result<(), PipelineError> {
+        tracing::info!(
+            from = next,
+            to = head.number - 1,
+            "far behind the head: following it at once, catching up beside it"
+        );
+        self.engine.store.jump(next, head.number)?;
+        // Blocks that a replay left just below are linked to; otherwise nothing is held there yet.
+        let window = self.engine.store.canonical_window(head.number - 1)?;
+        self.chain = if window.tip().is_some() { window } else { Canonical::starting_at(head.number) };
+        self.backfill.wake();
+        Ok(())
     }
 }
 
 /// Endpoints that fail are tried again, and the failure is kept for `status`; an endpoint of another chain does not get better.
-fn wait_for_better(error: &SourceError, pool: &Pool, engine: &mut Engine<'_>) -> Result<(), PipelineError> {
-    match error {
-        SourceError::WrongChain { host, found, expected } => {
-            Err(SourceError::WrongChain { host: host.clone(), found: *found, expected: *expected }.into())
-        }
-        SourceError::NoTraces => Err(SourceError::NoTraces.into()),
-        waiting => {
-            tracing::warn!(error = %waiting, "waiting: nothing is skipped");
-            for (host, error, at) in pool.take_errors() {
-                engine.store.note_endpoint(host, None, None, Some(&error), at)?;
-            }
-            Ok(())
-        }
+fn wait_for_better(error: SourceError, pool: &Pool, engine: &mut Engine<'_>) -> Result<(), PipelineError> {
+    if !error.may_pass() {
+        return Err(error.into());
     }
+    tracing::warn!(%error, "waiting: nothing is skipped");
+    for (host, error, at) in pool.take_errors() {
+        engine.store.note_endpoint(host, None, None, Some(&error), at)?;
+    }
+    Ok(())
 }
 
 fn note_endpoints(engine: &mut Engine<'_>, pool: &Pool, host: &str, head: u64) -> Result<(), PipelineError> {
@@ -194,52 +287,4 @@ async fn begin(
         }
     }
     Ok(Some(Canonical::starting_at(first)))
-}
-
-/// Takes every block up to the head, in order, many in flight.
-async fn catch_up(
-    engine: &mut Engine<'_>,
-    pool: &Pool,
-    judge: &Judge,
-    options: &WatchOptions,
-    shutdown: &Shutdown,
-    chain: &mut Canonical,
-    head: Link,
-) -> Result<(), PipelineError> {
-    loop {
-        if shutdown.is_requested() {
-            return Ok(());
-        }
-        let next = match chain.step(&head) {
-            Step::Gap { next } => next,
-            Step::Behind => return Ok(()),
-            // Next in line, or the head of another fork.
-            _ => {
-                return engine.follow(pool, judge, chain, head, None, Progress::Head).await.map(|_| ());
-            }
-        };
-        // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
-        let fetches = (next..head.number).map(|number| async move {
-            let link = pool.link_at(number).await?;
-            let prepared = judge.fetch(pool, &link).await?;
-            Ok::<_, PipelineError>((link, prepared))
-        });
-        let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
-        loop {
-            let fetched = tokio::select! {
-                fetched = blocks.next() => fetched,
-                () = shutdown.requested() => return Ok(()),
-            };
-            let (link, prepared) = match fetched {
-                Some(fetched) => fetched?,
-                None => break,
-            };
-            let expected = link.number;
-            engine.follow(pool, judge, chain, link, Some(prepared), Progress::Head).await?;
-            if chain.tip().map(|tip| tip.number) != Some(expected) {
-                // A reorg changed what comes next: what is in flight may be of the other fork.
-                break;
-            }
-        }
-    }
 }

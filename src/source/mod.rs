@@ -85,6 +85,13 @@ pub enum SourceError {
     Archive(String),
 }
 
+impl SourceError {
+    /// Whether it may be another time: then what was asked for is asked for again.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::WrongChain { .. } | Self::NoTraces | Self::BadUrl(_) | Self::Archive(_))
+    }
+}
+
 /// Why an answer was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {

@@ -94,6 +94,8 @@ impl Store {
     /// [`StoreError::Contradiction`] where it does not fit to a stored neighbour or a stored block of its height;
     /// [`StoreError::StaleWatchlist`] where it was screened against an older state of the lists.
     pub fn append(&mut self, record: &BlockRecord) -> Result<Committed> {
+        // What is owed stays owed if the power takes its last commits; a commit at the head syncs them with it.
+        self.sync(self.durable && record.progress != Progress::Owed)?;
         self.write(|tx| {
             let alerts_after =
                 tx.query_row("SELECT coalesce(max(id), 0) FROM alerts", [], |row| row.get::<_, i64>(0))?;
@@ -129,6 +131,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Contradiction`] where one of them is final.
     pub fn revert(&mut self, above: u64, progress: Progress) -> Result<(u64, u64)> {
+        self.sync(self.durable)?;
         self.write(|tx| {
             let mut orphaned = (0, 0);
             let mut number = above + 1;

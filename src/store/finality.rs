@@ -51,7 +51,13 @@ impl Store {
             }
             let known: Option<u64> = meta(tx, "finalized")?.and_then(|text| text.parse().ok());
             match finalized {
-                Some(height) if known.is_none_or(|known| height > known) => {
+                // Where what is owed lies between, the block of that height may not be held yet, or not be linked.
+                Some(height)
+                    if known.is_none_or(|known| height > known)
+                        && tx
+                            .prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status = 2")?
+                            .exists([sql_int(height)])? =>
+                {
                     set_meta(tx, "finalized", &height.to_string())
                 }
                 _ => Ok(()),

@@ -143,6 +143,10 @@ pub struct WriterLock {
 pub struct Store {
     conn: Connection,
     path: PathBuf,
+    /// Commits are to be synced to the disk, but for those that are made again after a power cut.
+    durable: bool,
+    /// Whether the next commit is.
+    syncing: bool,
 }
 
 impl Store {
@@ -163,7 +167,7 @@ impl Store {
         let open = |name: &std::ffi::OsStr, flags: OpenFlags| -> Result<Self> {
             let conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             conn.busy_timeout(Duration::from_secs(10))?;
-            let mut store = Self { conn, path: path.to_owned() };
+            let mut store = Self { conn, path: path.to_owned(), durable: false, syncing: false };
             store.prepare(access)?;
             Ok(store)
         };
@@ -193,10 +197,21 @@ impl Store {
                 }
                 migrate::check_kind(&self.conn, &self.path)?;
                 self.conn.pragma_update(None, "journal_mode", "wal")?;
-                self.conn.pragma_update(None, "synchronous", if durable { "full" } else { "normal" })?;
+                self.conn.pragma_update(None, "synchronous", "normal")?;
+                self.durable = durable;
+                self.sync(durable)?;
                 migrate::migrate(&mut self.conn, &self.path)
             }
         }
+    }
+
+    /// Whether commits from now on are synced to the disk. What is not synced is lost with the power only in order, from the end.
+    fn sync(&mut self, wanted: bool) -> Result<()> {
+        if self.syncing != wanted {
+            self.conn.pragma_update(None, "synchronous", if wanted { "full" } else { "normal" })?;
+            self.syncing = wanted;
+        }
+        Ok(())
     }
 
     fn unusable(&self, detail: &str) -> StoreError {

@@ -54,6 +54,7 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn jump(&mut self, next: u64, head: u64) -> Result<()> {
+        self.sync(self.durable)?;
         self.write(|tx| {
             if next < head {
                 put(tx, sql_int(next), sql_int(head - 1))?;

@@ -248,7 +248,7 @@ impl Place {
         Watcher { child, log }
     }
 
-    /// Waits until the watcher holds the node's head and it is the node's block.
+    /// Waits until the watcher holds the node's head, it is the node's block, and nothing below it is owed.
     pub(crate) fn caught_up(&self, node: &Node, watcher: &mut Watcher) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -257,7 +257,8 @@ impl Place {
             if out.status.success() {
                 let status: Value = serde_json::from_slice(&out.stdout).unwrap();
                 let tip = &status["watch_tip"];
-                if tip["number"].as_u64() == Some(head) && tip["hash"] == node.hash_at(head).as_str() {
+                let at_head = tip["number"].as_u64() == Some(head) && tip["hash"] == node.hash_at(head).as_str();
+                if at_head && status["owed"] == json!([]) {
                     return;
                 }
             }

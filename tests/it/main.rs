@@ -12,6 +12,7 @@
 mod common;
 mod crash;
 mod demo;
+mod downtime;
 mod faults;
 mod flips;
 mod follow;
