@@ -3,6 +3,7 @@
 mod alert_json;
 mod args;
 mod demo;
+mod endpoints;
 mod failure;
 mod present;
 mod query;
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Watchlist(args) => watchlist::run(&context, args),
         Command::Status(args) => status::run(&context, &args),
         Command::Demo(args) => demo::run(&context, &args).await,
+        Command::Endpoints(args) => endpoints::run(&context, &args).await,
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man_pages(&args),
     }

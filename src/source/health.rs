@@ -1,0 +1,522 @@
+//! How an endpoint fares: latency, how many requests it stands at once, when to leave it alone. A pure state machine: time and
+//! chance are handed in.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Failures in a row that open the breaker.
+pub(super) const FAILURES_TO_OPEN: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const FIRST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// An endpoint may not put us off for longer than that.
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const FIRST_BENCH: Duration = Duration::from_secs(10);
+const LONGEST_BENCH: Duration = Duration::from_secs(3600);
+/// Proven answers in a row after which earlier wrong ones no longer lengthen the bench.
+const PROVEN_TO_FORGIVE: u32 = 200;
+/// Requests that may go at once after a pause, where a rate is set.
+const BURST: u32 = 2;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It answered, be it with an error of its own.
+    Answered,
+    /// The connection failed, or what came is no answer.
+    Failed,
+    /// No answer in time.
+    TimedOut,
+    /// Too many requests; come back after that long, where it says so.
+    Throttled(Option<Duration>),
+    /// Nobody waited for the answer any more.
+    Abandoned,
+}
+
+/// Whether a request may go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It goes; end it with [`Health::finish`].
+    Go(Ticket),
+    /// As many are in flight as it stands: wait until one ends.
+    Full,
+    /// The configured rate: wait that long.
+    After(Duration),
+}
+
+/// A request in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    id: u64,
+    started: Instant,
+}
+
+/// Whether an endpoint is to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Yes.
+    Good,
+    /// It failed, and one request may try whether it is back.
+    HalfOpen,
+    /// It failed too often: not before then.
+    Open(Instant),
+    /// It asked for a pause: not before then.
+    Resting(Instant),
+    /// It gave wrong answers: not before then.
+    Benched(Instant),
+}
+
+/// State of an endpoint.
+#[derive(Debug)]
+pub(super) struct Health {
+    limit: u32,
+    max: u32,
+    gained: u32,
+    last_cut: Option<Instant>,
+    latency_us: Option<u64>,
+    rate: Option<Rate>,
+    next_id: u64,
+    waiting: BTreeMap<u64, (Instant, Duration)>,
+    pub(super) failures_in_row: u32,
+    pub(super) timeouts_in_row: u32,
+    open: Option<(Instant, Duration)>,
+    probing: bool,
+    rest: Option<(Instant, Duration)>,
+    /// Since when it has been throttling without a good answer between.
+    pub(super) throttled_since: Option<Instant>,
+    bench: Option<(Instant, Instant)>,
+    bench_pause: Duration,
+    proven_in_row: u32,
+    pub(super) last_answer: Option<Instant>,
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+    pub(super) lies: u64,
+}
+
+/// A token bucket as one point in time: when the bucket will be full again.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    interval: Duration,
+    full_at: Option<Instant>,
+}
+
+impl Health {
+    /// `max` requests at once; `interval` between two on average, where a rate is set.
+    pub(super) fn new(max: u32, interval: Option<Duration>) -> Self {
+        let max = max.max(1);
+        Self {
+            limit: max,
+            max,
+            gained: 0,
+            last_cut: None,
+            latency_us: None,
+            rate: interval.map(|interval| Rate { interval, full_at: None }),
+            next_id: 0,
+            waiting: BTreeMap::new(),
+            failures_in_row: 0,
+            timeouts_in_row: 0,
+            open: None,
+            probing: false,
+            rest: None,
+            throttled_since: None,
+            bench: None,
+            bench_pause: FIRST_BENCH,
+            proven_in_row: 0,
+            last_answer: None,
+            requests: 0,
+            failures: 0,
+            lies: 0,
+        }
+    }
+
+    /// How many requests at once it stands, as far as is known.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Requests in flight.
+    pub(super) fn in_flight(&self) -> u32 {
+        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Usual time to an answer; longer while one is awaited longer than that.
+    pub(super) fn latency(&self, now: Instant) -> Option<Duration> {
+        let usual = self.latency_us.map(Duration::from_micros);
+        let awaited = self.waiting.values().map(|(started, _)| now.saturating_duration_since(*started)).max();
+        match (usual, awaited) {
+            (Some(usual), Some(awaited)) => Some(usual.max(awaited)),
+            (usual, _) => usual,
+        }
+    }
+
+    /// Usual time to an answer.
+    pub(super) fn usual_latency(&self) -> Option<Duration> {
+        self.latency_us.map(Duration::from_micros)
+    }
+
+    /// A request waits for longer than it was allowed.
+    pub(super) fn has_stuck(&self, now: Instant) -> bool {
+        let grace = Duration::from_secs(1);
+        self.waiting.values().any(|(started, allowed)| now.saturating_duration_since(*started) > *allowed + grace)
+    }
+
+    /// Lets a request through that may take so long, or says what to wait for.
+    pub(super) fn admit(&mut self, allowed: Duration, now: Instant) -> Admission {
+        if self.in_flight() >= self.limit {
+            return Admission::Full;
+        }
+        if let Some(rate) = &mut self.rate {
+            let full_at = rate.full_at.unwrap_or(now).max(now);
+            let ahead = full_at.saturating_duration_since(now);
+            let room = rate.interval * (BURST - 1);
+            if ahead > room {
+                return Admission::After(ahead - room);
+            }
+            rate.full_at = Some(full_at + rate.interval);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiting.insert(id, (now, allowed));
+        self.requests += 1;
+        Admission::Go(Ticket { id, started: now })
+    }
+
+    /// A request ended; `chance` (0..=1000) spreads the pause that may follow.
+    pub(super) fn finish(&mut self, ticket: Ticket, outcome: Outcome, now: Instant, chance: u32) {
+        self.waiting.remove(&ticket.id);
+        let took = now.saturating_duration_since(ticket.started);
+        match outcome {
+            Outcome::Answered => {
+                self.note_latency(took);
+                self.failures_in_row = 0;
+                self.timeouts_in_row = 0;
+                self.open = None;
+                self.probing = false;
+                self.rest = None;
+                self.throttled_since = None;
+                self.last_answer = Some(now);
+                self.gained += 1;
+                if self.gained >= self.limit {
+                    self.gained = 0;
+                    self.limit = (self.limit + 1).min(self.max);
+                }
+            }
+            Outcome::Failed => self.failed(now, chance),
+            Outcome::TimedOut => {
+                self.cut(ticket.started, now);
+                self.note_latency(took);
+                self.timeouts_in_row += 1;
+                self.failed(now, chance);
+            }
+            Outcome::Throttled(after) => {
+                self.cut(ticket.started, now);
+                // It lives: a probe is answered.
+                self.probing = false;
+                self.open = None;
+                self.failures_in_row = 0;
+                self.failures += 1;
+                self.throttled_since.get_or_insert(now);
+                let (until, pause) = match (after, self.rest) {
+                    (Some(after), _) => (now + after.min(LONGEST_RETRY_AFTER), FIRST_REST),
+                    // Those in flight with the first say nothing new.
+                    (None, Some((until, pause))) if ticket.started < until => (until.max(now), pause),
+                    (None, Some((_, pause))) => {
+                        let pause = (pause * 2).min(LONGEST_REST);
+                        (now + spread(pause, chance), pause)
+                    }
+                    (None, None) => (now + spread(FIRST_REST, chance), FIRST_REST),
+                };
+                self.rest = Some((self.rest.map_or(until, |(before, _)| before.max(until)), pause));
+            }
+            // What was waited for longer than usual counts: otherwise a hung endpoint would go on looking fast.
+            Outcome::Abandoned => {
+                if self.usual_latency().is_none_or(|usual| took > usual) {
+                    self.note_latency(took);
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Instant, chance: u32) {
+        self.failures += 1;
+        self.failures_in_row += 1;
+        let was_probe = std::mem::take(&mut self.probing);
+        if self.failures_in_row < FAILURES_TO_OPEN {
+            return;
+        }
+        self.open = Some(match self.open {
+            // Those in flight with the one that opened it say nothing new.
+            Some((until, pause)) if now < until && !was_probe => (until, pause),
+            Some((_, pause)) => {
+                let pause = (pause * 2).min(LONGEST_PAUSE);
+                (now + spread(pause, chance), pause)
+            }
+            None => (now + spread(FIRST_PAUSE, chance), FIRST_PAUSE),
+        });
+    }
+
+    /// Half as many at once, but once for all that were in flight together.
+    fn cut(&mut self, started: Instant, now: Instant) {
+        if self.last_cut.is_none_or(|last| started >= last) {
+            self.limit = (self.limit / 2).max(1);
+            self.gained = 0;
+            self.last_cut = Some(now);
+        }
+    }
+
+    fn note_latency(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
+        self.latency_us = Some(match self.latency_us {
+            Some(usual) => (usual * 7 + took) / 8,
+            None => took,
+        });
+    }
+
+    /// Whether to ask it.
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        if let Some((_, until)) = self.bench.filter(|(_, until)| *until > now) {
+            return Standing::Benched(until);
+        }
+        if let Some((until, _)) = self.rest.filter(|(until, _)| *until > now) {
+            return Standing::Resting(until);
+        }
+        match self.open {
+            Some((until, _)) if until > now => Standing::Open(until),
+            Some((_, pause)) if self.probing => Standing::Open(now + pause),
+            Some(_) => Standing::HalfOpen,
+            None => Standing::Good,
+        }
+    }
+
+    /// Takes the one try that a half-open breaker allows; false where there is none.
+    pub(super) fn begin_probe(&mut self, now: Instant) -> bool {
+        let free = self.standing(now) == Standing::HalfOpen;
+        self.probing |= free;
+        free
+    }
+
+    /// The try was given up before it brought anything.
+    pub(super) fn release_probe(&mut self) {
+        self.probing = false;
+    }
+
+    /// It gave what cannot be proven, asked at `asked`: it is left alone for a time that doubles with every such answer that was
+    /// asked for after the last bench began.
+    pub(super) fn lied(&mut self, asked: Instant, now: Instant) {
+        self.lies += 1;
+        self.proven_in_row = 0;
+        if self.bench.is_some_and(|(begun, _)| asked < begun) {
+            return;
+        }
+        self.bench = Some((now, now + self.bench_pause));
+        self.bench_pause = (self.bench_pause * 2).min(LONGEST_BENCH);
+    }
+
+    /// It gave what was proven.
+    pub(super) fn proved(&mut self) {
+        self.proven_in_row += 1;
+        if self.proven_in_row >= PROVEN_TO_FORGIVE {
+            self.bench_pause = FIRST_BENCH;
+        }
+    }
+
+    /// Until when it is benched.
+    pub(super) fn benched_until(&self, now: Instant) -> Option<Instant> {
+        self.bench.map(|(_, until)| until).filter(|until| *until > now)
+    }
+}
+
+/// Between half and all of a pause; `chance` is 0..=1000.
+pub(super) fn spread(pause: Duration, chance: u32) -> Duration {
+    pause / 2 + pause / 2 * chance.min(1000) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn go(health: &mut Health, now: Instant) -> Ticket {
+        match health.admit(SECOND, now) {
+            Admission::Go(ticket) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn end(health: &mut Health, outcome: Outcome, now: Instant) {
+        let ticket = go(health, now);
+        health.finish(ticket, outcome, now, 1000);
+    }
+
+    #[test]
+    fn the_limit_halves_once_for_a_burst_and_grows_back_slowly() {
+        let now = Instant::now();
+        let mut health = Health::new(8, None);
+        let tickets: Vec<_> = (0..8).map(|_| go(&mut health, now)).collect();
+        assert_eq!(health.admit(SECOND, now), Admission::Full);
+        for ticket in tickets {
+            health.finish(ticket, Outcome::Throttled(None), now + SECOND, 0);
+        }
+        assert_eq!((health.limit(), health.in_flight()), (4, 0), "one burst, one cut");
+        for _ in 0..4 {
+            end(&mut health, Outcome::Answered, now + SECOND * 2);
+        }
+        assert_eq!(health.limit(), 5);
+        for _ in 0..100 {
+            end(&mut health, Outcome::Answered, now + SECOND * 2);
+        }
+        assert_eq!(health.limit(), 8, "never more than configured");
+        for step in 3..20 {
+            end(&mut health, Outcome::TimedOut, now + SECOND * step);
+        }
+        assert_eq!(health.limit(), 1, "never less than one");
+    }
+
+    #[test]
+    fn the_breaker_opens_grows_and_lets_one_try_through() {
+        let mut now = Instant::now();
+        let mut health = Health::new(8, None);
+        for _ in 0..FAILURES_TO_OPEN - 1 {
+            end(&mut health, Outcome::Failed, now);
+        }
+        assert_eq!(health.standing(now), Standing::Good);
+        end(&mut health, Outcome::Failed, now);
+        let mut last = Duration::ZERO;
+        for _ in 0..5 {
+            let Standing::Open(until) = health.standing(now) else { panic!("{:?}", health.standing(now)) };
+            assert!(until - now > last, "pauses grow");
+            last = until - now;
+            now = until;
+            assert_eq!(health.standing(now), Standing::HalfOpen);
+            assert!(health.begin_probe(now) && !health.begin_probe(now), "one only");
+            end(&mut health, Outcome::Failed, now);
+        }
+        let Standing::Open(until) = health.standing(now) else { panic!() };
+        now = until;
+        assert!(health.begin_probe(now));
+        health.release_probe();
+        assert!(health.begin_probe(now), "a try that was given up is free again");
+        end(&mut health, Outcome::Answered, now);
+        assert_eq!(health.standing(now), Standing::Good);
+    }
+
+    #[test]
+    fn the_bench_doubles_with_each_lie_and_is_forgiven_after_a_run_of_proofs() {
+        let mut now = Instant::now();
+        let mut health = Health::new(8, None);
+        let mut expected = FIRST_BENCH;
+        for _ in 0..12 {
+            let asked = now;
+            health.lied(asked, now);
+            // What was asked before the bench began does not lengthen it.
+            health.lied(asked - SECOND, now);
+            assert_eq!(health.standing(now), Standing::Benched(now + expected));
+            assert_eq!(health.standing(now + expected), Standing::Good, "a benched endpoint comes back");
+            now += expected;
+            expected = (expected * 2).min(LONGEST_BENCH);
+        }
+        assert_eq!((expected, health.lies), (LONGEST_BENCH, 24));
+        for _ in 0..PROVEN_TO_FORGIVE {
+            health.proved();
+        }
+        health.lied(now, now);
+        assert_eq!(health.benched_until(now), Some(now + FIRST_BENCH));
+    }
+
+    #[test]
+    fn a_pause_that_was_asked_for_is_kept_and_others_grow() {
+        let now = Instant::now();
+        let mut health = Health::new(8, None);
+        end(&mut health, Outcome::Throttled(Some(SECOND * 7)), now);
+        assert_eq!(health.standing(now), Standing::Resting(now + SECOND * 7));
+        end(&mut health, Outcome::Throttled(Some(SECOND * 9000)), now);
+        assert_eq!(health.standing(now), Standing::Resting(now + LONGEST_RETRY_AFTER), "not for hours");
+        let mut health = Health::new(8, None);
+        let mut at = now;
+        let mut last = Duration::ZERO;
+        for _ in 0..5 {
+            end(&mut health, Outcome::Throttled(None), at);
+            let Standing::Resting(until) = health.standing(at) else { panic!() };
+            assert!(until - at > last);
+            (last, at) = (until - at, until);
+        }
+        assert_eq!(health.throttled_since, Some(now));
+        end(&mut health, Outcome::Answered, at);
+        assert_eq!((health.standing(at), health.throttled_since), (Standing::Good, None));
+    }
+
+    #[test]
+    fn a_configured_rate_is_kept() {
+        let begin = Instant::now();
+        let mut health = Health::new(100, Some(Duration::from_millis(100)));
+        let mut now = begin;
+        let mut gone = 0u32;
+        while now < begin + SECOND * 10 {
+            match health.admit(SECOND, now) {
+                Admission::Go(ticket) => {
+                    gone += 1;
+                    health.finish(ticket, Outcome::Answered, now, 0);
+                }
+                Admission::After(pause) => now += pause,
+                Admission::Full => panic!("not full"),
+            }
+        }
+        assert!((100..=100 + BURST).contains(&gone), "{gone}");
+    }
+
+    #[test]
+    fn a_request_that_hangs_shows() {
+        let now = Instant::now();
+        let mut health = Health::new(8, None);
+        end(&mut health, Outcome::Answered, now);
+        let ticket = go(&mut health, now);
+        assert!(!health.has_stuck(now + SECOND) && health.has_stuck(now + SECOND * 3));
+        assert_eq!(health.latency(now + SECOND * 3), Some(SECOND * 3));
+        health.finish(ticket, Outcome::Abandoned, now + SECOND * 8, 0);
+        assert_eq!(health.latency(now + SECOND * 8), Some(SECOND));
+    }
+
+    proptest! {
+        /// Whatever happens: never more in flight than allowed, a limit in its bounds, one probe at most, and every endpoint is
+        /// asked again in the end.
+        #[test]
+        fn nothing_breaks_the_limits(max in 1u32..20, steps in proptest::collection::vec((0u8..8, 0u64..5000, 0u32..=1000), 1..300)) {
+            let mut now = Instant::now();
+            let mut health = Health::new(max, None);
+            let mut open: Vec<Ticket> = Vec::new();
+            for (what, wait, chance) in steps {
+                now += Duration::from_millis(wait);
+                let outcome = match what {
+                    0..=2 => {
+                        match health.admit(SECOND, now) {
+                            Admission::Go(ticket) => open.push(ticket),
+                            Admission::Full => prop_assert!(health.in_flight() >= health.limit()),
+                            Admission::After(_) => prop_assert!(false, "no rate is set"),
+                        }
+                        prop_assert!(health.in_flight() <= max);
+                        None
+                    }
+                    3 => Some(Outcome::Answered),
+                    4 => Some(Outcome::Failed),
+                    5 => Some(Outcome::TimedOut),
+                    6 => Some(Outcome::Throttled((chance > 500).then_some(SECOND))),
+                    _ => { health.lied(now, now); None }
+                };
+                if let Some(outcome) = outcome && let Some(ticket) = open.pop() {
+                    health.finish(ticket, outcome, now, chance);
+                }
+                prop_assert_eq!(health.in_flight() as usize, open.len());
+                prop_assert!((1..=max).contains(&health.limit()));
+                let half_open = health.standing(now) == Standing::HalfOpen;
+                prop_assert_eq!(health.begin_probe(now), half_open);
+                prop_assert!(!health.begin_probe(now), "one probe");
+                health.release_probe();
+            }
+            let later = now + LONGEST_BENCH + LONGEST_PAUSE;
+            prop_assert!(matches!(health.standing(later), Standing::Good | Standing::HalfOpen), "it comes back");
+        }
+    }
+}
