@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::health::Standing;
 
 /// Differences of latency below that are noise: then the order of the configuration counts.
-const GRAIN: Duration = Duration::from_millis(25);
+const GRAIN: Duration = Duration::from_millis(100);
 
 /// What counts of an endpoint.
 #[derive(Debug, Clone, Copy)]

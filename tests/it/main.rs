@@ -17,6 +17,7 @@ mod flips;
 mod follow;
 mod lists;
 mod mainnet;
+mod pool;
 mod query;
 mod reorg;
 mod replay;
