@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::call::CallError;
 use super::endpoint::Endpoint;
-use super::health::spread;
+use super::pauses::spread;
 use super::pool::Pool;
 use super::{TraceMode, chance, lock};
 

@@ -21,10 +21,9 @@ use super::call::{CallError, host_of};
 use super::capability::Capability;
 use super::health::{Admission, Health, Outcome, Ticket};
 use super::http::BoundedHttp;
-use super::lies::{Asked, Lie, Lies, Miss, read_link};
+use super::lies::{Asked, Lies, Miss, read_link};
 use super::pulse::Pulse;
-use super::{EndpointOptions, SourceError, chance, lock, unix_now};
-use crate::chain::VerifyError;
+use super::{EndpointOptions, SourceError, chance, lock};
 use crate::chain::canonical::Link;
 
 /// What all endpoints of a pool have in common.
@@ -72,7 +71,7 @@ pub(super) struct Endpoint {
     /// A head is being asked for in the background.
     pub(super) asking_head: AtomicBool,
     /// The last failure, when (unix seconds), and whether it was taken to be kept.
-    last_error: Mutex<Option<(String, i64, bool)>>,
+    pub(super) last_error: Mutex<Option<(String, i64, bool)>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -327,58 +326,6 @@ impl Endpoint {
         let call = json!({"to": to, "data": Bytes::copy_from_slice(data)});
         let raw = self.call("eth_call", (call, block)).await?;
         serde_json::from_str(raw.get()).map_err(|error| CallError::BadAnswer(error.to_string()))
-    }
-
-    /// Keeps and says what went wrong with `what`, asked for at `asked`; a lie is kept as such, and benches.
-    pub(super) fn note_miss(&self, miss: &Miss, what: &str, asked: Instant) {
-        let host = &self.host;
-        match miss {
-            Miss::Call(CallError::NotFound) => tracing::debug!(%host, what, "endpoint does not have it (yet)"),
-            // Said where it was found.
-            Miss::Call(CallError::WrongCheckpoint { .. }) => {}
-            Miss::Call(error) => {
-                tracing::warn!(%host, what, %error, "endpoint failed");
-                self.note_error(error.to_string());
-            }
-            Miss::Proof(reason, evidence) => {
-                tracing::warn!(%host, what, %reason, "endpoint gave what cannot be proven: asking another");
-                self.note_error(format!("block {what}: {reason}"));
-                // What this build cannot prove is nobody's lie.
-                if matches!(reason, super::ProofError::Refused(VerifyError::UnknownTransactionType { .. })) {
-                    return;
-                }
-                self.shared.lies.push(Lie {
-                    host: evidence.traces_from.clone().unwrap_or_else(|| host.clone()),
-                    at: unix_now(),
-                    number: evidence.number,
-                    hash: evidence.hash,
-                    request: evidence.request.clone(),
-                    answer_keccak: evidence.keccak,
-                    answer_bytes: evidence.bytes,
-                    reason: reason.to_string(),
-                });
-                if evidence.traces_from.is_none() {
-                    lock(&self.health).lied(asked, Instant::now());
-                }
-            }
-        }
-    }
-
-    /// Keeps a failure for `status`.
-    pub(super) fn note_error(&self, error: String) {
-        *lock(&self.last_error) = Some((error, unix_now(), false));
-    }
-
-    /// The last failure since this was last asked.
-    pub(super) fn take_error(&self) -> Option<(String, i64)> {
-        let mut slot = lock(&self.last_error);
-        let (error, at, taken) = slot.as_mut()?;
-        (!std::mem::replace(taken, true)).then(|| (error.clone(), *at))
-    }
-
-    /// The last failure ever.
-    pub(super) fn last_error(&self) -> Option<(String, i64)> {
-        lock(&self.last_error).as_ref().map(|(error, at, _)| (error.clone(), *at))
     }
 }
 

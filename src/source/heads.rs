@@ -54,7 +54,7 @@ impl Pool {
     /// The highest head that was told of lately by an endpoint that is not benched.
     pub(super) fn highest(&self, now: Instant) -> Option<u64> {
         let age = self.slot() * 2;
-        let heads = self.endpoints.iter().filter(|endpoint| lock(&endpoint.health).benched_until(now).is_none());
+        let heads = self.endpoints.iter().filter(|endpoint| lock(&endpoint.health).bench.until(now).is_none());
         heads.filter_map(|endpoint| lock(&endpoint.pulse).fresh(age, now)).map(|link| link.number).max()
     }
 
@@ -98,7 +98,7 @@ impl Pool {
         for endpoint in &self.endpoints {
             let (standing, failing) = {
                 let health = lock(&endpoint.health);
-                (health.standing(now), health.failures_in_row > 0)
+                (health.standing(now), health.breaker.failures_in_row > 0)
             };
             let told: Option<Instant> = lock(&endpoint.pulse).told;
             let rhythm = if failing { RETRY } else { (self.slot() / 2).max(RETRY) };
@@ -107,12 +107,12 @@ impl Pool {
             if !due || !may || endpoint.asking_head.swap(true, Ordering::AcqRel) {
                 continue;
             }
-            let probes = standing == Standing::HalfOpen && lock(&endpoint.health).begin_probe(now);
+            let probes = standing == Standing::HalfOpen && lock(&endpoint.health).breaker.begin_probe(now);
             let (endpoint, allowed) = (endpoint.clone(), self.head_timeout());
             tokio::spawn(async move {
                 look_at(&endpoint, allowed).await;
                 if probes {
-                    lock(&endpoint.health).release_probe();
+                    lock(&endpoint.health).breaker.release_probe();
                 }
                 endpoint.asking_head.store(false, Ordering::Release);
             });

@@ -4,18 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open the breaker.
-pub(super) const FAILURES_TO_OPEN: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+use super::pauses::{Bench, Breaker, Gate, spread};
+
 const FIRST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// An endpoint may not put us off for longer than that.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-const FIRST_BENCH: Duration = Duration::from_secs(10);
-const LONGEST_BENCH: Duration = Duration::from_secs(3600);
-/// Proven answers in a row after which earlier wrong ones no longer lengthen the bench.
-const PROVEN_TO_FORGIVE: u32 = 200;
 /// Requests that may go at once after a pause, where a rate is set.
 const BURST: u32 = 2;
 
@@ -78,16 +72,12 @@ pub(super) struct Health {
     rate: Option<Rate>,
     next_id: u64,
     waiting: BTreeMap<u64, (Instant, Duration)>,
-    pub(super) failures_in_row: u32,
+    pub(super) breaker: Breaker,
     pub(super) timeouts_in_row: u32,
-    open: Option<(Instant, Duration)>,
-    probing: bool,
     rest: Option<(Instant, Duration)>,
     /// Since when it has been throttling without a good answer between.
     pub(super) throttled_since: Option<Instant>,
-    bench: Option<(Instant, Instant)>,
-    bench_pause: Duration,
-    proven_in_row: u32,
+    pub(super) bench: Bench,
     pub(super) last_answer: Option<Instant>,
     pub(super) requests: u64,
     pub(super) failures: u64,
@@ -114,15 +104,11 @@ impl Health {
             rate: interval.map(|interval| Rate { interval, full_at: None }),
             next_id: 0,
             waiting: BTreeMap::new(),
-            failures_in_row: 0,
+            breaker: Breaker::default(),
             timeouts_in_row: 0,
-            open: None,
-            probing: false,
             rest: None,
             throttled_since: None,
-            bench: None,
-            bench_pause: FIRST_BENCH,
-            proven_in_row: 0,
+            bench: Bench::default(),
             last_answer: None,
             requests: 0,
             failures: 0,
@@ -189,10 +175,8 @@ impl Health {
         match outcome {
             Outcome::Answered => {
                 self.note_latency(took);
-                self.failures_in_row = 0;
+                self.breaker.close();
                 self.timeouts_in_row = 0;
-                self.open = None;
-                self.probing = false;
                 self.rest = None;
                 self.throttled_since = None;
                 self.last_answer = Some(now);
@@ -202,19 +186,23 @@ impl Health {
                     self.limit = (self.limit + 1).min(self.max);
                 }
             }
-            Outcome::Failed => self.failed(now, chance),
+            Outcome::Failed => {
+                self.failures += 1;
+                self.timeouts_in_row = 0;
+                self.breaker.fail(now, chance);
+            }
             Outcome::TimedOut => {
                 self.cut(ticket.started, now);
                 self.note_latency(took);
                 self.timeouts_in_row += 1;
-                self.failed(now, chance);
+                self.failures += 1;
+                self.breaker.fail(now, chance);
             }
             Outcome::Throttled(after) => {
                 self.cut(ticket.started, now);
                 // It lives: a probe is answered.
-                self.probing = false;
-                self.open = None;
-                self.failures_in_row = 0;
+                self.breaker.close();
+                self.timeouts_in_row = 0;
                 self.failures += 1;
                 self.throttled_since.get_or_insert(now);
                 let (until, pause) = match (after, self.rest) {
@@ -238,24 +226,6 @@ impl Health {
         }
     }
 
-    fn failed(&mut self, now: Instant, chance: u32) {
-        self.failures += 1;
-        self.failures_in_row += 1;
-        let was_probe = std::mem::take(&mut self.probing);
-        if self.failures_in_row < FAILURES_TO_OPEN {
-            return;
-        }
-        self.open = Some(match self.open {
-            // Those in flight with the one that opened it say nothing new.
-            Some((until, pause)) if now < until && !was_probe => (until, pause),
-            Some((_, pause)) => {
-                let pause = (pause * 2).min(LONGEST_PAUSE);
-                (now + spread(pause, chance), pause)
-            }
-            None => (now + spread(FIRST_PAUSE, chance), FIRST_PAUSE),
-        });
-    }
-
     /// Half as many at once, but once for all that were in flight together.
     fn cut(&mut self, started: Instant, now: Instant) {
         if self.last_cut.is_none_or(|last| started >= last) {
@@ -275,61 +245,24 @@ impl Health {
 
     /// Whether to ask it.
     pub(super) fn standing(&self, now: Instant) -> Standing {
-        if let Some((_, until)) = self.bench.filter(|(_, until)| *until > now) {
+        if let Some(until) = self.bench.until(now) {
             return Standing::Benched(until);
         }
         if let Some((until, _)) = self.rest.filter(|(until, _)| *until > now) {
             return Standing::Resting(until);
         }
-        match self.open {
-            Some((until, _)) if until > now => Standing::Open(until),
-            Some((_, pause)) if self.probing => Standing::Open(now + pause),
-            Some(_) => Standing::HalfOpen,
-            None => Standing::Good,
+        match self.breaker.gate(now) {
+            Gate::Closed => Standing::Good,
+            Gate::HalfOpen => Standing::HalfOpen,
+            Gate::Open(until) => Standing::Open(until),
         }
     }
 
-    /// Takes the one try that a half-open breaker allows; false where there is none.
-    pub(super) fn begin_probe(&mut self, now: Instant) -> bool {
-        let free = self.standing(now) == Standing::HalfOpen;
-        self.probing |= free;
-        free
-    }
-
-    /// The try was given up before it brought anything.
-    pub(super) fn release_probe(&mut self) {
-        self.probing = false;
-    }
-
-    /// It gave what cannot be proven, asked at `asked`: it is left alone for a time that doubles with every such answer that was
-    /// asked for after the last bench began.
+    /// It gave what cannot be proven, asked at `asked`.
     pub(super) fn lied(&mut self, asked: Instant, now: Instant) {
         self.lies += 1;
-        self.proven_in_row = 0;
-        if self.bench.is_some_and(|(begun, _)| asked < begun) {
-            return;
-        }
-        self.bench = Some((now, now + self.bench_pause));
-        self.bench_pause = (self.bench_pause * 2).min(LONGEST_BENCH);
+        self.bench.lied(asked, now);
     }
-
-    /// It gave what was proven.
-    pub(super) fn proved(&mut self) {
-        self.proven_in_row += 1;
-        if self.proven_in_row >= PROVEN_TO_FORGIVE {
-            self.bench_pause = FIRST_BENCH;
-        }
-    }
-
-    /// Until when it is benched.
-    pub(super) fn benched_until(&self, now: Instant) -> Option<Instant> {
-        self.bench.map(|(_, until)| until).filter(|until| *until > now)
-    }
-}
-
-/// Between half and all of a pause; `chance` is 0..=1000.
-pub(super) fn spread(pause: Duration, chance: u32) -> Duration {
-    pause / 2 + pause / 2 * chance.min(1000) / 1000
 }
 
 #[cfg(test)]
@@ -373,57 +306,6 @@ mod tests {
             end(&mut health, Outcome::TimedOut, now + SECOND * step);
         }
         assert_eq!(health.limit(), 1, "never less than one");
-    }
-
-    #[test]
-    fn the_breaker_opens_grows_and_lets_one_try_through() {
-        let mut now = Instant::now();
-        let mut health = Health::new(8, None);
-        for _ in 0..FAILURES_TO_OPEN - 1 {
-            end(&mut health, Outcome::Failed, now);
-        }
-        assert_eq!(health.standing(now), Standing::Good);
-        end(&mut health, Outcome::Failed, now);
-        let mut last = Duration::ZERO;
-        for _ in 0..5 {
-            let Standing::Open(until) = health.standing(now) else { panic!("{:?}", health.standing(now)) };
-            assert!(until - now > last, "pauses grow");
-            last = until - now;
-            now = until;
-            assert_eq!(health.standing(now), Standing::HalfOpen);
-            assert!(health.begin_probe(now) && !health.begin_probe(now), "one only");
-            end(&mut health, Outcome::Failed, now);
-        }
-        let Standing::Open(until) = health.standing(now) else { panic!() };
-        now = until;
-        assert!(health.begin_probe(now));
-        health.release_probe();
-        assert!(health.begin_probe(now), "a try that was given up is free again");
-        end(&mut health, Outcome::Answered, now);
-        assert_eq!(health.standing(now), Standing::Good);
-    }
-
-    #[test]
-    fn the_bench_doubles_with_each_lie_and_is_forgiven_after_a_run_of_proofs() {
-        let mut now = Instant::now();
-        let mut health = Health::new(8, None);
-        let mut expected = FIRST_BENCH;
-        for _ in 0..12 {
-            let asked = now;
-            health.lied(asked, now);
-            // What was asked before the bench began does not lengthen it.
-            health.lied(asked - SECOND, now);
-            assert_eq!(health.standing(now), Standing::Benched(now + expected));
-            assert_eq!(health.standing(now + expected), Standing::Good, "a benched endpoint comes back");
-            now += expected;
-            expected = (expected * 2).min(LONGEST_BENCH);
-        }
-        assert_eq!((expected, health.lies), (LONGEST_BENCH, 24));
-        for _ in 0..PROVEN_TO_FORGIVE {
-            health.proved();
-        }
-        health.lied(now, now);
-        assert_eq!(health.benched_until(now), Some(now + FIRST_BENCH));
     }
 
     #[test]
@@ -510,12 +392,12 @@ mod tests {
                 }
                 prop_assert_eq!(health.in_flight() as usize, open.len());
                 prop_assert!((1..=max).contains(&health.limit()));
-                let half_open = health.standing(now) == Standing::HalfOpen;
-                prop_assert_eq!(health.begin_probe(now), half_open);
-                prop_assert!(!health.begin_probe(now), "one probe");
-                health.release_probe();
+                let half_open = health.breaker.gate(now) == Gate::HalfOpen;
+                prop_assert_eq!(health.breaker.begin_probe(now), half_open);
+                prop_assert!(!health.breaker.begin_probe(now), "one probe");
+                health.breaker.release_probe();
             }
-            let later = now + LONGEST_BENCH + LONGEST_PAUSE;
+            let later = now + super::super::pauses::LONGEST_BENCH + super::super::pauses::LONGEST_PAUSE;
             prop_assert!(matches!(health.standing(later), Standing::Good | Standing::HalfOpen), "it comes back");
         }
     }

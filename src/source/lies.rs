@@ -1,6 +1,7 @@
 //! Answers that cannot be true, kept with enough to hold them against whoever gave them.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use alloy::consensus::Header;
 use alloy::primitives::{B256, Keccak256, U64};
@@ -8,7 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::call::CallError;
-use super::{ProofError, RawBundle, lock};
+use super::endpoint::Endpoint;
+use super::{ProofError, RawBundle, lock, unix_now};
 use crate::chain::canonical::Link;
 use crate::chain::{BundleError, Part, VerifyError};
 
@@ -195,6 +197,60 @@ fn same<T: PartialEq + Copy + std::fmt::Display>(part: Part, found: T, expected:
         return Ok(());
     }
     Err(VerifyError::Mismatch { part, index: None, found: found.to_string(), expected: expected.to_string() }.into())
+}
+
+impl Endpoint {
+    /// Keeps and says what went wrong with `what`, asked for at `asked`; a lie is kept as such, and benches.
+    pub(super) fn note_miss(&self, miss: &Miss, what: &str, asked: Instant) {
+        let host = &self.host;
+        match miss {
+            Miss::Call(CallError::NotFound) => tracing::debug!(%host, what, "endpoint does not have it (yet)"),
+            // Said where it was found.
+            Miss::Call(CallError::WrongCheckpoint { .. }) => {}
+            Miss::Call(error) => {
+                tracing::warn!(%host, what, %error, "endpoint failed");
+                self.note_error(error.to_string());
+            }
+            Miss::Proof(reason, evidence) => {
+                tracing::warn!(%host, what, %reason, "endpoint gave what cannot be proven: asking another");
+                self.note_error(format!("block {what}: {reason}"));
+                // What this build cannot prove is nobody's lie.
+                if matches!(reason, ProofError::Refused(VerifyError::UnknownTransactionType { .. })) {
+                    return;
+                }
+                self.shared.lies.push(Lie {
+                    host: evidence.traces_from.clone().unwrap_or_else(|| host.clone()),
+                    at: unix_now(),
+                    number: evidence.number,
+                    hash: evidence.hash,
+                    request: evidence.request.clone(),
+                    answer_keccak: evidence.keccak,
+                    answer_bytes: evidence.bytes,
+                    reason: reason.to_string(),
+                });
+                if evidence.traces_from.is_none() {
+                    lock(&self.health).lied(asked, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Keeps a failure for `status`.
+    pub(super) fn note_error(&self, error: String) {
+        *lock(&self.last_error) = Some((error, unix_now(), false));
+    }
+
+    /// The last failure since this was last asked.
+    pub(super) fn take_error(&self) -> Option<(String, i64)> {
+        let mut slot = lock(&self.last_error);
+        let (error, at, taken) = slot.as_mut()?;
+        (!std::mem::replace(taken, true)).then(|| (error.clone(), *at))
+    }
+
+    /// The last failure ever.
+    pub(super) fn last_error(&self) -> Option<(String, i64)> {
+        lock(&self.last_error).as_ref().map(|(error, at, _)| (error.clone(), *at))
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod heads;
 mod health;
 mod http;
 mod lies;
+mod pauses;
 mod pool;
 mod pulse;
 mod quorum;

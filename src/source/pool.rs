@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alloy::eips::BlockNumHash;
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use serde_json::value::RawValue;
 
 use super::call::CallError;
-use super::choice::{Candidate, Pick, choose};
 use super::endpoint::{Endpoint, Shared};
 use super::lies::{Asked, Lie, Lies, Miss, anchored, refused_bundle};
 use super::race::Work;
 use super::state::Known;
-use super::{ProofError, RawBundle, SourceError, TraceMode, lock, token};
+use super::{ProofError, RawBundle, SourceError, TraceMode, lock};
 use crate::chain::canonical::Link;
 
 /// One endpoint and how much may be asked of it.
@@ -86,8 +85,6 @@ pub struct Pool {
 const ROUNDS_AT_START: u32 = 4;
 /// For the others at start, once one has answered: what is slow is checked when it is first used.
 const GRACE_AT_START: Duration = Duration::from_secs(3);
-/// For all that is asked of the tokens of a block.
-const TOKEN_BUDGET: Duration = Duration::from_secs(2);
 /// Shortest wait before a block at the head is asked of another endpoint too.
 const HEDGE: Duration = Duration::from_millis(250);
 
@@ -371,66 +368,4 @@ impl Pool {
         lock(&endpoint.capability).tags = Some(tags.finalized.is_some());
         Some(tags)
     }
-
-    /// The endpoint that is expected to answer best just now.
-    fn preferred(&self) -> Option<&Arc<Endpoint>> {
-        let now = Instant::now();
-        let candidates: Vec<Candidate> = self.candidates(&Work::plain(""), &vec![false; self.endpoints.len()], now);
-        match choose(&candidates, true, now) {
-            Pick::Ask(place) => self.endpoints.get(place),
-            Pick::Wait | Pick::Nobody(_) => self.endpoints.first(),
-        }
-    }
-
-    /// What tokens say of themselves at a block: those that could be asked. A token without such methods answers with nothing; an
-    /// endpoint that cannot say (no state for that block) is asked for the latest state, and left out if that fails too.
-    pub async fn tokens(&self, tokens: &[Address], block: Option<B256>) -> Vec<(Address, Option<String>, Option<u8>)> {
-        let Some(endpoint) = self.preferred() else { return Vec::new() };
-        let ask = async |token: Address| {
-            let both = async {
-                tokio::join!(
-                    asked(endpoint, token, token::symbol_call(), block),
-                    asked(endpoint, token, token::decimals_call(), block)
-                )
-            };
-            let (symbol, decimals) = tokio::time::timeout(TOKEN_BUDGET, both).await.ok()?;
-            Some((token, token::read_symbol(&symbol?), token::read_decimals(&decimals?)))
-        };
-        let answers = futures_util::future::join_all(tokens.iter().map(|token| ask(*token))).await;
-        answers.into_iter().flatten().collect()
-    }
-}
-
-/// The bytes that a token's method returns; empty where it has none or fails. None where the endpoint could not say.
-async fn asked(endpoint: &Endpoint, token: Address, call: Vec<u8>, block: Option<B256>) -> Option<Vec<u8>> {
-    // The token ran and failed, in the words of one client or another: it has no such method.
-    let failed = |error: &CallError| match error {
-        CallError::Rpc { code, message } => {
-            let lower = message.to_lowercase();
-            let words = [
-                "revert",
-                "invalid opcode",
-                "invalid jump",
-                "out of gas",
-                "stack",
-                "write protection",
-                "evm error",
-                "vm execution",
-                "bad instruction",
-            ];
-            *code == 3 || words.iter().any(|word| lower.contains(word))
-        }
-        _ => false,
-    };
-    let mut error = match endpoint.eth_call(token, &call, block).await {
-        Ok(bytes) => return Some(bytes.to_vec()),
-        Err(error) => error,
-    };
-    if block.is_some() && !failed(&error) {
-        match endpoint.eth_call(token, &call, None).await {
-            Ok(bytes) => return Some(bytes.to_vec()),
-            Err(again) => error = again,
-        }
-    }
-    failed(&error).then(Vec::new)
 }

@@ -9,8 +9,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::endpoint::Endpoint;
-use super::health::{Standing, spread};
+use super::health::Standing;
 use super::lies::{Asked, Miss};
+use super::pauses::spread;
 use super::pool::{Head, Pool};
 use super::{CallError, SourceError, chance, lock};
 use crate::chain::canonical::Link;
@@ -34,23 +35,29 @@ impl Pool {
         if self.quorum <= 1 {
             return Ok(());
         }
-        let agreed = self.link_by_quorum(link.number).await?;
+        let (agreed, votes) = self.vote(link.number).await?;
         if agreed.hash == link.hash {
             return Ok(());
         }
-        let hosts = vec![format!("{} of {} endpoints", self.quorum, self.endpoints.len())];
-        Err(SourceError::NoQuorum { number: link.number, wanted: self.quorum, votes: vec![(agreed.hash, hosts)] })
+        Err(self.no_quorum(link.number, votes))
     }
 
     /// The block of that number that enough endpoints have.
     pub(super) async fn link_by_quorum(&self, number: u64) -> Result<Link, SourceError> {
+        Ok(self.vote(number).await?.0)
+    }
+
+    async fn vote(&self, number: u64) -> Result<(Link, Vec<Vote>), SourceError> {
         self.in_rounds(async || {
             let timeout = self.shared.timeout;
             let voters = self.voters();
             let votes =
                 self.gather(&voters, number, async |endpoint| endpoint.link(Asked::Number(number), timeout).await);
             let votes = votes.await?;
-            agreed(&links(&votes), self.quorum).ok_or_else(|| self.no_quorum(number, votes))
+            match agreed(&links(&votes), self.quorum) {
+                Some(link) => Ok((link, votes)),
+                None => Err(self.no_quorum(number, votes)),
+            }
         })
         .await
     }
@@ -124,7 +131,7 @@ impl Pool {
             let Some((place, begun, vote)) = next else { return Ok(votes) };
             let endpoint = &self.endpoints[place];
             match &vote {
-                Ok(_) => lock(&endpoint.health).proved(),
+                Ok(_) => lock(&endpoint.health).bench.proved(),
                 Err(Miss::Call(CallError::WrongChain(found))) => {
                     let host = endpoint.host.clone();
                     return Err(SourceError::WrongChain { host, found: *found, expected: self.chain_id });

@@ -10,8 +10,9 @@ use futures_util::stream::FuturesUnordered;
 use super::call::CallError;
 use super::choice::{Candidate, Pick, choose};
 use super::endpoint::Endpoint;
-use super::health::{FAILURES_TO_OPEN, LONGEST_RETRY_AFTER, Standing, spread};
+use super::health::{LONGEST_RETRY_AFTER, Standing};
 use super::lies::Miss;
+use super::pauses::{FAILURES_TO_OPEN, spread};
 use super::pool::Pool;
 use super::{ProofError, SourceError, TraceMode, chance, lock};
 use crate::chain::{Part, VerifyError};
@@ -58,7 +59,7 @@ struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if self.probes {
-            lock(&self.endpoint.health).release_probe();
+            lock(&self.endpoint.health).breaker.release_probe();
         }
     }
 }
@@ -93,7 +94,7 @@ impl Misses {
                 if matches!(error, CallError::Unsupported(_)) {
                     self.unsupported += 1;
                 }
-                let dead = lock(&endpoint.health).failures_in_row >= FAILURES_TO_OPEN;
+                let dead = lock(&endpoint.health).breaker.failures_in_row >= FAILURES_TO_OPEN;
                 self.may_come |= !dead && !matches!(error, CallError::Unsupported(_) | CallError::TooLarge(_));
                 self.unreachable = format!("{host}: {error}");
             }
@@ -135,8 +136,12 @@ impl Pool {
                     SourceError::Unreachable(misses.unreachable)
                 });
             }
-            let now = Instant::now();
-            let rest = self.rest(now);
+            let rest = self.rest(Instant::now());
+            if misses.unreachable.is_empty()
+                && let Some((error, endpoint)) = self.endpoints.iter().find_map(|e| Some((e.last_error()?.0, e)))
+            {
+                misses.unreachable = format!("{}: {error}", endpoint.host);
+            }
             if misses.unproven.is_some() && !misses.unknown && !misses.may_come && rest.is_none() {
                 lied += 1;
             }
@@ -198,7 +203,7 @@ impl Pool {
             tokio::select! {
                 Some((turn, begun, outcome)) = running.next() => match outcome {
                     Ok(value) => {
-                        lock(&turn.endpoint.health).proved();
+                        lock(&turn.endpoint.health).bench.proved();
                         return Ok(Some(value));
                     }
                     Err(Miss::Call(CallError::WrongChain(found))) => {
@@ -226,7 +231,7 @@ impl Pool {
                 Pick::Ask(place) => {
                     let endpoint = self.endpoints[place].clone();
                     let half_open = candidates[place].standing == Standing::HalfOpen;
-                    let probes = half_open && lock(&endpoint.health).begin_probe(now);
+                    let probes = half_open && lock(&endpoint.health).breaker.begin_probe(now);
                     if half_open && !probes {
                         continue;
                     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
-use super::health::{FAILURES_TO_OPEN, Standing};
+use super::health::Standing;
+use super::pauses::FAILURES_TO_OPEN;
 use super::pool::Pool;
 use super::{lock, unix_now};
 
@@ -124,7 +125,7 @@ impl Pool {
             _ if endpoint.is_of_another_chain() => "wrong_chain",
             Standing::Benched(_) => "benched",
             Standing::Open(_) | Standing::HalfOpen => "unreachable",
-            _ if health.failures_in_row > 0 && health.last_answer.is_none() => "unreachable",
+            _ if health.breaker.failures_in_row > 0 && health.last_answer.is_none() => "unreachable",
             Standing::Resting(_) => "throttled",
             Standing::Good if health.last_answer.is_none() => "unknown",
             Standing::Good if stalled || pulse.is_backwards() => "stalled",
@@ -147,7 +148,7 @@ impl Pool {
             tags: known.tags,
             batch: known.batch,
             max_answer: known.max_answer,
-            benched_for: health.benched_until(now).map(|until| until.saturating_duration_since(now).as_secs()),
+            benched_for: health.bench.until(now).map(|until| until.saturating_duration_since(now).as_secs()),
             lies: health.lies,
             requests: health.requests,
             failures: health.failures,
@@ -205,13 +206,13 @@ impl Pool {
         let health = lock(&endpoint.health);
         if health.timeouts_in_row >= TIMEOUTS_ENOUGH || health.has_stuck(now) {
             wrong.push(("no_answer", "requests get no answer in time".to_owned()));
-        } else if endpoint.is_of_another_chain() || health.failures_in_row >= FAILURES_TO_OPEN {
+        } else if endpoint.is_of_another_chain() || health.breaker.failures_in_row >= FAILURES_TO_OPEN {
             wrong.push(("unreachable", last));
         }
         if health.throttled_since.is_some_and(|since| now.saturating_duration_since(since) >= THROTTLED_LONG) {
             wrong.push(("throttled", "answers nothing but that there are too many requests".to_owned()));
         }
-        if health.benched_until(now).is_some() {
+        if health.bench.until(now).is_some() {
             let reason = format!("gave what cannot be proven ({} times so far)", health.lies);
             wrong.push(("benched", reason));
         }

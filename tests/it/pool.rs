@@ -209,6 +209,10 @@ async fn a_quorum_takes_what_enough_endpoints_have() {
     assert_eq!((head.link.number, head.link.hash), (6, hash(&node, 6)));
     assert_eq!(two.link_at(4).await.unwrap().hash, hash(&node, 4));
     two.confirm(head.link).await.unwrap();
+    let minority = bolo::chain::canonical::Link { hash: hash(&other, 6), ..head.link };
+    let error = two.confirm(minority).await.unwrap_err();
+    assert!(matches!(&error, SourceError::NoQuorum { number: 6, wanted: 2, .. }), "{error}");
+    assert!(error.to_string().contains(&head.link.hash.to_string()), "{error}");
     let three = connect(&[&a, &other.url, &b], 3).await.unwrap();
     for error in [three.head().await.unwrap_err(), three.link_at(6).await.unwrap_err()] {
         let SourceError::NoQuorum { number: 6, wanted: 3, mut votes } = error else { panic!("{error}") };
@@ -342,7 +346,8 @@ async fn a_throttling_endpoint_is_left_alone_for_as_long_as_it_asks() {
 async fn answers_that_are_none_are_asked_of_another() {
     let node = Node::start(&[]);
     node.mine(2);
-    let cases: [(&str, fn(&Value) -> Reply); 7] = [
+    type Answer = fn(&Value) -> Reply;
+    let cases: [(&str, Answer); 7] = [
         ("too large", |_| Reply::Endless),
         ("too large", |_| status("200 OK", &" ".repeat(3 << 20))),
         ("is to request", |request| {
@@ -363,6 +368,45 @@ async fn answers_that_are_none_are_asked_of_another() {
         assert!(begin.elapsed() < Duration::from_secs(4), "{reason}: {:?}", begin.elapsed());
         let error = pool.states()[0].last_error.clone().unwrap_or_default().0;
         assert!(error.contains(reason) && !error.contains('<'), "{reason}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_that_are_too_large_for_one_answer_come_one_by_one_whatever_becomes_of_the_batches() {
+    let node = Node::start(&["--no-mining"]);
+    for value in 0..6u32 {
+        let transaction =
+            json!({"from": node.accounts[1], "to": node.accounts[2], "value": format!("{value:#x}"), "gas": "0x5208"});
+        node.rpc("eth_sendTransaction", json!([transaction]));
+    }
+    node.mine(1);
+    for twist in ["shuffled", "short", "doubled", "whole", "foreign"] {
+        let batches = Arc::new(AtomicUsize::new(0));
+        let counter = batches.clone();
+        let small = proxy(&node, move |request, mut answer| {
+            if request["method"] == "eth_getBlockReceipts" {
+                let error = json!({"code": -32005, "message": "Response size exceeded the limit of 10485760 bytes"});
+                return Some(json!({"jsonrpc": "2.0", "id": request["id"], "error": error}));
+            }
+            if let Some(answers) = answer.as_array_mut() {
+                counter.fetch_add(1, Ordering::Relaxed);
+                match twist {
+                    "shuffled" => answers.reverse(),
+                    "short" => drop(answers.pop()),
+                    "doubled" => answers[1] = answers[0].clone(),
+                    "foreign" => answers[1]["id"] = json!(987_654),
+                    _ => {}
+                }
+            }
+            Some(answer)
+        });
+        let pool = pool(&[&small]).await;
+        assert_eq!(block(&pool, 1).await.unwrap().block.transactions().len(), 6, "{twist}");
+        assert!(batches.load(Ordering::Relaxed) > 0);
+        let state = &pool.states()[0];
+        assert_eq!((state.max_answer, state.lies), (Some(10_485_760), 0), "{twist}");
+        let batches_work = matches!(twist, "shuffled" | "whole");
+        assert_eq!(state.batch, (!batches_work).then_some(1), "{twist}");
     }
 }
 
@@ -599,6 +643,10 @@ fn the_endpoints_are_shown_with_what_they_can_do() {
     assert!(table.contains("BLOCKS FROM") && table.contains("unreachable") && !table.contains("secret99"), "{table}");
     let out = place.run(&["endpoints", "-r", "http://127.0.0.1:9", "--timeout", "2"]);
     assert_eq!(out.status.code(), Some(75), "{}", stderr(&out));
+    let out = place.run(&["endpoints", "-r", &node.url, "--chain", "mainnet", "--format", "json"]);
+    assert_eq!(out.status.code(), Some(75), "{}", stderr(&out));
+    let all: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&all[0]["state"], &all[0]["last_error"]), (&json!("wrong_chain"), &json!("is of chain 31337")));
     assert!(!place.db.exists(), "it needs no database");
 }
 
