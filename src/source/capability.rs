@@ -102,7 +102,9 @@ impl Endpoint {
             Err(CallError::Rpc { code, .. }) if code != -32603 => Some(false),
             Err(_) => None,
         };
-        let batch = self.largest_batch().await;
+        // A hundred calls are asked for once; only what failed is tried again.
+        let known_batch = lock(&self.capability).batch;
+        let batch = if known_batch == Some(BATCHES[0]) { known_batch } else { self.largest_batch().await };
         {
             let mut known = lock(&self.capability);
             known.block_receipts = receipts.or(known.block_receipts);
@@ -147,7 +149,9 @@ impl Endpoint {
         if head.number < 2 || has(1).await? {
             return Ok(0);
         }
-        oldest(1, head.number, has).await
+        // What was missing before is still missing: endpoints forget, and seldom remember.
+        let known = lock(&self.capability).oldest_block.unwrap_or_default();
+        oldest(known.saturating_sub(1).max(1).min(head.number - 1), head.number, has).await
     }
 
     async fn oldest_receipts(&self, first: u64, head: u64) -> Result<u64, CallError> {

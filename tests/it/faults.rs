@@ -412,7 +412,12 @@ fn an_endpoint_that_drops_a_log_is_found_out_and_another_is_asked() {
     });
     let range = ["--from-block", "0", "--to-block", "latest"];
     let place = Place::watching(&[(a, "a")]);
-    let out = place.run(&[&["replay", "-r", &liar, "-r", &node.url][..], &range].concat());
+    // So slow that the liar is asked first.
+    let honest = proxy(&node, |_, answer| {
+        std::thread::sleep(Duration::from_millis(300));
+        Some(answer)
+    });
+    let out = place.run(&[&["replay", "-r", &liar, "-r", &honest][..], &range].concat());
     assert!(out.status.success(), "{}", stderr(&out));
     assert!(stderr(&out).contains("receipts root does not fit"), "{}", stderr(&out));
     assert_eq!(place.alerts(&[]).len(), 1);

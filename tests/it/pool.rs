@@ -521,24 +521,41 @@ async fn an_endpoint_that_hangs_or_dies_is_said_and_so_is_its_return() {
     }
 }
 
-/// Passes a socket on, and swallows what comes back while `mute`.
-fn relay(node: &Node, mute: Arc<AtomicBool>) -> String {
+/// A socket passes what comes back, swallows it, or is closed, and so are new ones.
+const PASSES: usize = 0;
+const MUTE: usize = 1;
+const DEAD: usize = 2;
+
+/// Passes sockets on, as the mode says.
+fn relay(node: &Node, mode: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let target = node.url.trim_start_matches("http://").to_owned();
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
+            if mode.load(Ordering::Relaxed) == DEAD {
+                continue;
+            }
             let mut server = TcpStream::connect(&target).unwrap();
             let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
-            let mute = mute.clone();
+            let mode = mode.clone();
             std::thread::spawn(move || {
                 let mut bytes = [0; 4096];
-                while let Ok(read @ 1..) = server.read(&mut bytes) {
-                    if !mute.load(Ordering::Relaxed) && client.write_all(&bytes[..read]).is_err() {
+                server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+                loop {
+                    let read = match server.read(&mut bytes) {
+                        Ok(0) => break,
+                        Ok(read) => read,
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+                        Err(_) => break,
+                    };
+                    let mode = mode.load(Ordering::Relaxed);
+                    if mode == DEAD || (mode == PASSES && client.write_all(&bytes[..read]).is_err()) {
                         break;
                     }
                 }
+                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
             });
         }
     });
@@ -546,10 +563,10 @@ fn relay(node: &Node, mute: Arc<AtomicBool>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mute_subscription_is_dropped_and_made_anew() {
+async fn a_subscription_that_is_mute_or_lost_is_said_and_made_anew() {
     let node = Node::start(&[]);
-    let mute = Arc::new(AtomicBool::new(false));
-    let socket = relay(&node, mute.clone());
+    let mode = Arc::new(AtomicUsize::new(PASSES));
+    let socket = relay(&node, mode.clone());
     let options = PoolOptions { timeout: Duration::from_secs(2), ..options(&[&node.url, &socket]) };
     let pool = Pool::connect(options).await.unwrap();
     pool.set_slot(Duration::from_secs(60));
@@ -560,23 +577,22 @@ async fn a_mute_subscription_is_dropped_and_made_anew() {
         node.mine(1);
         tokio::time::timeout(PATIENCE, wake.notified()).await.unwrap();
         until_problems(&pool, &[], PATIENCE).await;
-        mute.store(true, Ordering::Relaxed);
-        node.mine(4);
-        let begin = Instant::now();
-        loop {
-            pool.head().await.unwrap();
-            if codes(&pool).contains(&"subscription_mute") {
-                break;
+        for (fault, code) in [(MUTE, "subscription_mute"), (DEAD, "subscription_lost")] {
+            mode.store(fault, Ordering::Relaxed);
+            node.mine(4);
+            let begin = Instant::now();
+            while !codes(&pool).contains(&code) {
+                assert!(begin.elapsed() < Duration::from_secs(15), "{code}: {:?}", codes(&pool));
+                pool.head().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", codes(&pool));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        mute.store(false, Ordering::Relaxed);
-        let begin = Instant::now();
-        while codes(&pool).contains(&"subscription_mute") {
-            assert!(begin.elapsed() < PATIENCE);
-            node.mine(1);
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            mode.store(PASSES, Ordering::Relaxed);
+            let begin = Instant::now();
+            while codes(&pool).contains(&code) {
+                assert!(begin.elapsed() < PATIENCE, "{code}: {:?}", codes(&pool));
+                node.mine(1);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
     };
     tokio::select! {
