@@ -83,7 +83,7 @@ impl Pool {
     /// Subscribes and rings until the subscription ends or is mute.
     async fn hear(&self, endpoint: &Endpoint, wake: &Notify) -> Result<(), CallError> {
         let allowed = self.shared.timeout;
-        let subscription = endpoint.exchange(allowed, async {
+        let subscription = endpoint.exchange(allowed, true, async {
             let provider = endpoint.provider().await?;
             provider.subscribe_blocks().await.map_err(|error| endpoint.alloy_error(error, "eth_subscribe"))
         });

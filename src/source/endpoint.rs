@@ -220,10 +220,10 @@ impl Endpoint {
     }
 
     /// Waits until it may be asked: no more at once than it stands, no more a second than is configured.
-    async fn enter(&self, allowed: Duration) -> Flight<'_> {
+    async fn enter(&self, allowed: Duration, urgent: bool) -> Flight<'_> {
         loop {
             let freed = self.freed.notified();
-            let admission = lock(&self.health).admit(allowed, Instant::now());
+            let admission = lock(&self.health).admit(allowed, urgent, Instant::now());
             match admission {
                 Admission::Go(ticket) => return Flight { endpoint: self, ticket, outcome: Outcome::Abandoned },
                 // Woken by whoever ends; looks again by itself, should the wake have gone to one that was given up.
@@ -239,9 +239,10 @@ impl Endpoint {
     pub(super) async fn exchange<T>(
         &self,
         allowed: Duration,
+        urgent: bool,
         exchange: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let mut flight = self.enter(allowed).await;
+        let mut flight = self.enter(allowed, urgent).await;
         let outcome = match tokio::time::timeout(allowed, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(CallError::Timeout(allowed)),
@@ -277,18 +278,19 @@ impl Endpoint {
 
     /// One call; null is [`CallError::NotFound`].
     pub(super) async fn call<P: RpcSend>(&self, method: &'static str, params: P) -> Result<Box<RawValue>, CallError> {
-        self.call_within(self.shared.timeout, method, params).await
+        self.call_within(self.shared.timeout, false, method, params).await
     }
 
-    /// One call that may take so long.
+    /// One call that may take so long; an urgent one does not queue behind those that can wait.
     pub(super) async fn call_within<P: RpcSend>(
         &self,
         allowed: Duration,
+        urgent: bool,
         method: &'static str,
         params: P,
     ) -> Result<Box<RawValue>, CallError> {
         // On the heap: what waits for an answer is large, and many wait at once.
-        let outcome = Box::pin(self.exchange(allowed, async {
+        let outcome = Box::pin(self.exchange(allowed, urgent, async {
             let provider = self.provider().await?;
             tracing::trace!(host = %self.host, method, "request");
             let answer = provider.client().request::<P, Box<RawValue>>(method, params).await;
@@ -304,11 +306,11 @@ impl Endpoint {
     /// A header's place in the chain; checked as far as a header can be.
     pub(super) async fn link(&self, asked: Asked<'_>, allowed: Duration) -> Result<Link, Miss> {
         let raw = match asked {
-            Asked::Tag(tag) => self.call_within(allowed, "eth_getBlockByNumber", (tag, false)).await?,
+            Asked::Tag(tag) => self.call_within(allowed, true, "eth_getBlockByNumber", (tag, false)).await?,
             Asked::Number(number) => {
-                self.call_within(allowed, "eth_getBlockByNumber", (format!("{number:#x}"), false)).await?
+                self.call_within(allowed, false, "eth_getBlockByNumber", (format!("{number:#x}"), false)).await?
             }
-            Asked::Hash(hash) => self.call_within(allowed, "eth_getBlockByHash", (hash, false)).await?,
+            Asked::Hash(hash) => self.call_within(allowed, false, "eth_getBlockByHash", (hash, false)).await?,
         };
         read_link(&raw, asked, self.shared.trust, &self.shared.checkpoints)
     }

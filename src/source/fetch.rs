@@ -17,11 +17,19 @@ const RECEIPTS_PER_BATCH: usize = 50;
 
 impl Endpoint {
     /// Everything of a block by its hash, with traces where they are wanted and can be had here.
-    pub(super) async fn bundle(&self, number: u64, hash: B256, want_traces: bool) -> Result<RawBundle, CallError> {
-        let (block, receipts, traces) =
-            tokio::join!(self.call("eth_getBlockByHash", (hash, true)), self.block_receipts(hash), async {
-                if want_traces { self.block_traces(number, hash).await } else { None }
-            });
+    pub(super) async fn bundle(
+        &self,
+        number: u64,
+        hash: B256,
+        want_traces: bool,
+        urgent: bool,
+    ) -> Result<RawBundle, CallError> {
+        let allowed = self.shared.timeout;
+        let (block, receipts, traces) = tokio::join!(
+            self.call_within(allowed, urgent, "eth_getBlockByHash", (hash, true)),
+            self.block_receipts(hash, urgent),
+            async { if want_traces { self.block_traces(number, hash).await } else { None } }
+        );
         let block = block?;
         let receipts = match receipts? {
             Some(receipts) => receipts,
@@ -31,11 +39,11 @@ impl Endpoint {
     }
 
     /// None where the endpoint does not have the method, or not for as much as this block has.
-    async fn block_receipts(&self, hash: B256) -> Result<Option<Box<RawValue>>, CallError> {
+    async fn block_receipts(&self, hash: B256, urgent: bool) -> Result<Option<Box<RawValue>>, CallError> {
         if lock(&self.capability).block_receipts == Some(false) {
             return Ok(None);
         }
-        match self.call("eth_getBlockReceipts", (hash,)).await {
+        match self.call_within(self.shared.timeout, urgent, "eth_getBlockReceipts", (hash,)).await {
             Err(CallError::Unsupported(_)) => {
                 if lock(&self.capability).block_receipts.replace(false) != Some(false) {
                     tracing::info!(host = %self.host, "has no eth_getBlockReceipts: receipts are asked for one by one");
@@ -108,7 +116,7 @@ impl Endpoint {
         method: &'static str,
         params: &[P],
     ) -> Result<Vec<Box<RawValue>>, CallError> {
-        Box::pin(self.exchange(self.shared.timeout, async {
+        Box::pin(self.exchange(self.shared.timeout, false, async {
             let provider = self.provider().await?;
             let bad = |error| self.alloy_error(error, method);
             let mut batch = BatchRequest::new(provider.client());

@@ -38,7 +38,7 @@ impl Pool {
         let allowed = self.head_timeout();
         let work = Work::plain("the latest block").hedged(HEDGE);
         let first = self
-            .race(work, async |endpoint| {
+            .race(work, |endpoint| async move {
                 let link = endpoint.head(allowed).await?;
                 Ok(Head { link, host: endpoint.host.clone() })
             })

@@ -147,9 +147,14 @@ impl Health {
         self.waiting.values().any(|(started, allowed)| now.saturating_duration_since(*started) > *allowed + grace)
     }
 
+    /// How many requests at once that can wait: some room is kept for the head, which must not queue behind a backfill.
+    pub(super) fn bulk_limit(&self) -> u32 {
+        if self.limit < 4 { self.limit } else { self.limit - (self.limit / 8).max(1) }
+    }
+
     /// Lets a request through that may take so long, or says what to wait for.
-    pub(super) fn admit(&mut self, allowed: Duration, now: Instant) -> Admission {
-        if self.in_flight() >= self.limit {
+    pub(super) fn admit(&mut self, allowed: Duration, urgent: bool, now: Instant) -> Admission {
+        if self.in_flight() >= if urgent { self.limit } else { self.bulk_limit() } {
             return Admission::Full;
         }
         if let Some(rate) = &mut self.rate {
@@ -273,7 +278,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn go(health: &mut Health, now: Instant) -> Ticket {
-        match health.admit(SECOND, now) {
+        match health.admit(SECOND, true, now) {
             Admission::Go(ticket) => ticket,
             other => panic!("{other:?}"),
         }
@@ -289,7 +294,7 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::new(8, None);
         let tickets: Vec<_> = (0..8).map(|_| go(&mut health, now)).collect();
-        assert_eq!(health.admit(SECOND, now), Admission::Full);
+        assert_eq!(health.admit(SECOND, true, now), Admission::Full);
         for ticket in tickets {
             health.finish(ticket, Outcome::Throttled(None), now + SECOND, 0);
         }
@@ -331,13 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn the_head_finds_room_where_a_backfill_takes_all_it_can() {
+        for max in 1..40 {
+            let now = Instant::now();
+            let mut health = Health::new(max, None);
+            let mut bulk = 0;
+            while let Admission::Go(_) = health.admit(SECOND, false, now) {
+                bulk += 1;
+            }
+            assert!(bulk >= 1 && bulk == health.bulk_limit());
+            let urgent = matches!(health.admit(SECOND, true, now), Admission::Go(_));
+            assert_eq!(urgent, max >= 4, "{max}");
+        }
+    }
+
+    #[test]
     fn a_configured_rate_is_kept() {
         let begin = Instant::now();
         let mut health = Health::new(100, Some(Duration::from_millis(100)));
         let mut now = begin;
         let mut gone = 0u32;
         while now < begin + SECOND * 10 {
-            match health.admit(SECOND, now) {
+            match health.admit(SECOND, false, now) {
                 Admission::Go(ticket) => {
                     gone += 1;
                     health.finish(ticket, Outcome::Answered, now, 0);
@@ -373,7 +393,7 @@ mod tests {
                 now += Duration::from_millis(wait);
                 let outcome = match what {
                     0..=2 => {
-                        match health.admit(SECOND, now) {
+                        match health.admit(SECOND, true, now) {
                             Admission::Go(ticket) => open.push(ticket),
                             Admission::Full => prop_assert!(health.in_flight() >= health.limit()),
                             Admission::After(_) => prop_assert!(false, "no rate is set"),

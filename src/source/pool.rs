@@ -127,7 +127,7 @@ impl Pool {
         let mut pool = Self::new(&options)?;
         if options.chain_id.is_none() {
             let work = Work::plain("eth_chainId");
-            pool.chain_id = pool.race(work, async |endpoint| Ok(endpoint.chain_id().await?)).await?;
+            pool.chain_id = pool.race(work, |endpoint| async move { Ok(endpoint.chain_id().await?) }).await?;
         }
         let mut answered = false;
         for (endpoint, answer) in pool.ask_all(Endpoint::chain_id).await {
@@ -148,7 +148,7 @@ impl Pool {
         // From here on each call compares chain and checkpoints first.
         if !answered || !options.checkpoints.is_empty() {
             let work = Work::plain("eth_chainId");
-            pool.race(work, async |endpoint| Ok(endpoint.chain_id().await?)).await?;
+            pool.race(work, |endpoint| async move { Ok(endpoint.chain_id().await?) }).await?;
             pool.ask_all(Endpoint::chain_id).await;
         }
         for endpoint in &pool.endpoints {
@@ -230,7 +230,7 @@ impl Pool {
         }
         let timeout = self.shared.timeout;
         let what = number.to_string();
-        let ask = async |endpoint: &Endpoint| endpoint.link(Asked::Number(number), timeout).await;
+        let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Number(number), timeout).await };
         self.race(Work::block(&what, number), ask).await
     }
 
@@ -241,7 +241,7 @@ impl Pool {
     pub async fn link(&self, hash: B256) -> Result<Link, SourceError> {
         let timeout = self.shared.timeout;
         let what = hash.to_string();
-        self.race(Work::plain(&what), async |endpoint| endpoint.link(Asked::Hash(hash), timeout).await).await
+        self.race(Work::plain(&what), |endpoint| async move { endpoint.link(Asked::Hash(hash), timeout).await }).await
     }
 
     /// Number of the block that a tag (`earliest`, `safe`, `finalized`, `latest`) stands for.
@@ -250,7 +250,7 @@ impl Pool {
     /// [`SourceError`] once the rounds are used up.
     pub async fn tagged(&self, tag: &str) -> Result<u64, SourceError> {
         let timeout = self.shared.timeout;
-        let ask = async |endpoint: &Endpoint| endpoint.link(Asked::Tag(tag), timeout).await;
+        let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Tag(tag), timeout).await };
         Ok(self.race(Work::plain(tag), ask).await?.number)
     }
 
@@ -258,11 +258,11 @@ impl Pool {
     ///
     /// # Errors
     /// [`SourceError::Unproven`] where `judge` took none; others once the rounds are used up.
-    pub async fn bundle<T>(
+    pub async fn bundle<T, F: Future<Output = Result<T, ProofError>>>(
         &self,
         number: u64,
         hash: B256,
-        judge: impl AsyncFn(RawBundle) -> Result<T, ProofError>,
+        judge: impl Fn(RawBundle) -> F,
     ) -> Result<T, SourceError> {
         self.bundle_by(Work::block(&number.to_string(), number), number, hash, judge).await
     }
@@ -271,32 +271,33 @@ impl Pool {
     ///
     /// # Errors
     /// As [`bundle`](Self::bundle).
-    pub async fn head_bundle<T>(
+    pub async fn head_bundle<T, F: Future<Output = Result<T, ProofError>>>(
         &self,
         number: u64,
         hash: B256,
-        judge: impl AsyncFn(RawBundle) -> Result<T, ProofError>,
+        judge: impl Fn(RawBundle) -> F,
     ) -> Result<T, SourceError> {
         self.bundle_by(Work::block(&number.to_string(), number).hedged(HEDGE), number, hash, judge).await
     }
 
-    async fn bundle_by<T>(
+    async fn bundle_by<T, F: Future<Output = Result<T, ProofError>>>(
         &self,
         work: Work<'_>,
         number: u64,
         hash: B256,
-        judge: impl AsyncFn(RawBundle) -> Result<T, ProofError>,
+        judge: impl Fn(RawBundle) -> F,
     ) -> Result<T, SourceError> {
         if let Err(reason) = anchored(number, hash, &self.shared.checkpoints) {
             let host = "the chain that leads here".to_owned();
             return Err(SourceError::Unproven { block: number.to_string(), host, reason: Box::new(reason) });
         }
         let want_traces = self.traces != TraceMode::Off;
-        self.race(work, async |endpoint| {
-            let mut raw = endpoint.bundle(number, hash, want_traces).await?;
+        let judge = &judge;
+        self.race(work, |endpoint| async move {
+            let mut raw = endpoint.bundle(number, hash, want_traces, work.at_head).await?;
             let mut traces_from = None;
             if want_traces && raw.traces.is_none() {
-                (raw.traces, traces_from) = self.traces_elsewhere(endpoint, number, hash).await.unzip();
+                (raw.traces, traces_from) = self.traces_elsewhere(&endpoint, number, hash).await.unzip();
             }
             if self.traces == TraceMode::Require && raw.traces.is_none() {
                 return Err(if self.may_have_traces() {
@@ -351,21 +352,24 @@ impl Pool {
     /// What the endpoint that told of a head says of finality; none where it cannot be had just now.
     pub async fn tags(&self, host: &str) -> Option<Tags> {
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.host == host)?;
-        let timeout = self.shared.timeout;
-        let tag = async |tag: &str| match endpoint.link(Asked::Tag(tag), timeout).await {
-            Ok(link) => Ok(Some(link.number)),
-            // An internal error says nothing of the tag.
-            Err(Miss::Call(CallError::Rpc { code: -32603, .. })) => Err(()),
-            Err(Miss::Call(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound)) => Ok(None),
-            Err(miss @ Miss::Proof(..)) => {
-                endpoint.note_miss(&miss, tag, Instant::now());
-                Err(())
-            }
-            Err(Miss::Call(_)) => Err(()),
-        };
-        let (safe, finalized) = tokio::join!(tag("safe"), tag("finalized"));
-        let tags = Tags { safe: safe.ok()?, finalized: finalized.ok()? };
+        let (safe, finalized) = tokio::join!(self.tag(endpoint, "safe"), self.tag(endpoint, "finalized"));
+        let tags = Tags { safe: safe?, finalized: finalized? };
         lock(&endpoint.capability).tags = Some(tags.finalized.is_some());
         Some(tags)
+    }
+
+    /// Height of a tag, inside none where the endpoint has no such tag; none where it could not say.
+    async fn tag(&self, endpoint: &Endpoint, tag: &str) -> Option<Option<u64>> {
+        match endpoint.link(Asked::Tag(tag), self.shared.timeout).await {
+            Ok(link) => Some(Some(link.number)),
+            // An internal error says nothing of the tag.
+            Err(Miss::Call(CallError::Rpc { code: -32603, .. })) => None,
+            Err(Miss::Call(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound)) => Some(None),
+            Err(miss @ Miss::Proof(..)) => {
+                endpoint.note_miss(&miss, tag, Instant::now());
+                None
+            }
+            Err(Miss::Call(_)) => None,
+        }
     }
 }

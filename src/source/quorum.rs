@@ -48,11 +48,11 @@ impl Pool {
     }
 
     async fn vote(&self, number: u64) -> Result<(Link, Vec<Vote>), SourceError> {
-        self.in_rounds(async || {
+        self.in_rounds(|| async move {
             let timeout = self.shared.timeout;
             let voters = self.voters();
-            let votes =
-                self.gather(&voters, number, async |endpoint| endpoint.link(Asked::Number(number), timeout).await);
+            let votes = self
+                .gather(&voters, number, |endpoint| async move { endpoint.link(Asked::Number(number), timeout).await });
             let votes = votes.await?;
             match agreed(&links(&votes), self.quorum) {
                 Some(link) => Ok((link, votes)),
@@ -64,10 +64,10 @@ impl Pool {
 
     /// The highest block that enough endpoints have.
     pub(super) async fn head_by_quorum(&self) -> Result<Head, SourceError> {
-        self.in_rounds(async || {
+        self.in_rounds(|| async move {
             let timeout = self.head_timeout();
             let voters = self.voters();
-            let heads = self.gather(&voters, 0, async |endpoint| endpoint.head(timeout).await).await?;
+            let heads = self.gather(&voters, 0, |endpoint| async move { endpoint.head(timeout).await }).await?;
             let told = links(&heads);
             let mut heights: Vec<u64> = told.iter().map(|(_, link)| link.number).collect();
             heights.sort_unstable_by(|a, b| b.cmp(a));
@@ -81,7 +81,7 @@ impl Pool {
                     .collect();
                 let higher: Vec<usize> =
                     told.iter().filter(|(_, link)| link.number > number).map(|(p, _)| *p).collect();
-                let ask = async |endpoint: &Endpoint| endpoint.link(Asked::Number(number), timeout).await;
+                let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Number(number), timeout).await };
                 votes.extend(self.gather(&higher, number, ask).await?);
                 if let Some(link) = agreed(&links(&votes), self.quorum) {
                     let host = links(&votes).into_iter().find(|(_, voted)| voted.hash == link.hash);
@@ -106,18 +106,18 @@ impl Pool {
     }
 
     /// Asks all of them at once; once enough agree nobody else is waited for, once enough answered not for long.
-    async fn gather(
+    async fn gather<F: Future<Output = Result<Link, Miss>>>(
         &self,
         places: &[usize],
         number: u64,
-        ask: impl AsyncFn(&Endpoint) -> Result<Link, Miss>,
+        ask: impl Fn(Arc<Endpoint>) -> F,
     ) -> Result<Vec<Vote>, SourceError> {
         let ask = &ask;
         let mut running: FuturesUnordered<_> = places
             .iter()
             .map(|place| async move {
                 let begun = Instant::now();
-                (*place, begun, ask(&self.endpoints[*place]).await)
+                (*place, begun, ask(self.endpoints[*place].clone()).await)
             })
             .collect();
         let mut votes: Vec<Vote> = Vec::new();
@@ -169,7 +169,10 @@ impl Pool {
     }
 
     /// The same again until it succeeds or the rounds are used up.
-    async fn in_rounds<T>(&self, attempt: impl AsyncFn() -> Result<T, SourceError>) -> Result<T, SourceError> {
+    async fn in_rounds<T, F: Future<Output = Result<T, SourceError>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, SourceError> {
         let mut pause = FIRST_PAUSE;
         let mut round = 0;
         loop {

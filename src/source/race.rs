@@ -114,10 +114,10 @@ impl Misses {
 
 impl Pool {
     /// Asks until an answer is taken.
-    pub(super) async fn race<T>(
+    pub(super) async fn race<T, F: Future<Output = Result<T, Miss>>>(
         &self,
         work: Work<'_>,
-        ask: impl AsyncFn(&Endpoint) -> Result<T, Miss>,
+        ask: impl Fn(Arc<Endpoint>) -> F,
     ) -> Result<T, SourceError> {
         let mut pause = FIRST_PAUSE;
         let mut lied = 0;
@@ -168,18 +168,18 @@ impl Pool {
     }
 
     /// Asks each endpoint once at most; `anyone`: also those that are benched or failed too often.
-    async fn round<T>(
+    async fn round<T, F: Future<Output = Result<T, Miss>>>(
         &self,
         work: &Work<'_>,
         anyone: bool,
         misses: &mut Misses,
-        ask: &impl AsyncFn(&Endpoint) -> Result<T, Miss>,
+        ask: &impl Fn(Arc<Endpoint>) -> F,
     ) -> Result<Option<T>, SourceError> {
         let mut asked = vec![false; self.endpoints.len()];
         let mut running = FuturesUnordered::new();
         let run = |turn: Turn| async move {
             let begun = Instant::now();
-            let outcome = ask(&turn.endpoint).await;
+            let outcome = ask(turn.endpoint.clone()).await;
             (turn, begun, outcome)
         };
         loop {
@@ -265,7 +265,7 @@ impl Pool {
                     standing: health.standing(now),
                     latency: health.latency(now),
                     in_flight: health.in_flight(),
-                    limit: health.limit(),
+                    limit: if work.at_head { health.limit() } else { health.bulk_limit() },
                     asked: *asked,
                     able,
                     lags,

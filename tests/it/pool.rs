@@ -155,6 +155,39 @@ async fn a_lie_is_kept_with_its_fingerprint_and_the_liar_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_workers_share_a_pool_and_its_endpoints_share_the_work() {
+    let node = Node::start(&[]);
+    node.mine(60);
+    let asked = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    let urls = asked.clone().map(|counter| {
+        proxy(&node, move |_, answer| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(20));
+            Some(answer)
+        })
+    });
+    let pool = Arc::new(pool(&[&urls[0], &urls[1]]).await);
+    let workers: Vec<_> = (1..=60)
+        .map(|number| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let head = pool.head().await.unwrap();
+                let judge = Judge::new(pool.chain_id(), false, DecodeOptions::default());
+                let link = pool.link_at(number).await.unwrap();
+                let judged = async |raw| judge.judge_apart(raw, Some(link.hash)).await;
+                let prepared = pool.head_bundle(number, link.hash, judged).await.unwrap();
+                (head.link.number, prepared.block.number())
+            })
+        })
+        .collect();
+    for (worker, number) in workers.into_iter().zip(1..) {
+        assert_eq!(worker.await.unwrap(), (60, number));
+    }
+    let shares = asked.map(|counter| counter.load(Ordering::Relaxed));
+    assert!(shares.iter().all(|share| *share > 40), "{shares:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_prove_is_given_up_soon() {
     let node = Node::start(&[]);
     node.send(node.accounts[1], Some(node.accounts[2]), 1, "0x");
