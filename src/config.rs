@@ -31,6 +31,26 @@ pub struct ConfigFile {
     pub timeout: Option<f64>,
     /// Blocks in flight.
     pub concurrency: Option<usize>,
+    /// Endpoints that must have the same block at the head (watch).
+    pub quorum: Option<usize>,
+    /// Blocks that are known for sure, as `NUMBER:HASH`.
+    #[serde(default)]
+    pub checkpoints: Vec<String>,
+    /// Endpoints with how much may be asked of them; after those of `rpc_urls`.
+    #[serde(default, rename = "endpoint")]
+    pub endpoints: Vec<EndpointConfig>,
+}
+
+/// An endpoint with settings of its own. They hold for its URL wherever that was named.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointConfig {
+    /// Its URL or the path of its socket.
+    pub url: String,
+    /// Requests a second.
+    pub rate: Option<f64>,
+    /// Most requests in flight at once.
+    pub concurrency: Option<u32>,
 }
 
 impl ConfigFile {
@@ -122,6 +142,16 @@ mod tests {
             [alloy::primitives::address!("C02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2")]
         );
         assert!(chain_facts(424_242_424_242).wrapped_native.is_empty());
+    }
+
+    #[test]
+    fn endpoints_have_settings_of_their_own() {
+        let text =
+            "quorum = 2\ncheckpoints = [\"1:0xab\"]\n[[endpoint]]\nurl = \"http://a\"\nrate = 2.5\nconcurrency = 4\n";
+        let config: ConfigFile = toml::from_str(text).unwrap();
+        let endpoint = EndpointConfig { url: "http://a".into(), rate: Some(2.5), concurrency: Some(4) };
+        assert_eq!((config.endpoints, config.quorum), (vec![endpoint], Some(2)));
+        assert!(toml::from_str::<ConfigFile>("[[endpoint]]\nurl = \"http://a\"\nrates = 2\n").is_err());
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub enum Part {
     Position,
     Timestamp,
     Traces,
+    Checkpoint,
 }
 
 impl std::fmt::Display for Part {
@@ -61,6 +62,7 @@ impl std::fmt::Display for Part {
             Self::Position => "position of a transaction",
             Self::Timestamp => "timestamp",
             Self::Traces => "traces",
+            Self::Checkpoint => "checkpoint",
         })
     }
 }

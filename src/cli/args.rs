@@ -82,6 +82,9 @@ pub enum Command {
     Attest(super::attest::AttestArgs),
     /// The main job in one go, with no network and no node: a recorded chain replayed into a database, then queried
     Demo(DemoArgs),
+    /// What the endpoints can do and how they are, found out now: client, head, lag, how far back they reach, receipts, traces,
+    /// batches. Exit 0 if at least one can be used, 75 if none. Needs no database
+    Endpoints(EndpointsArgs),
     /// Completions for a shell, on stdout
     Completions(CompletionsArgs),
     /// Manual pages, into a folder
@@ -119,6 +122,9 @@ pub(super) struct SourceArgs {
     /// Blocks in flight at once [default: 8]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
+    /// A block that is known for sure, from a source of its own; repeatable. An endpoint that has another one there is not believed
+    #[arg(long, value_name = "NUMBER:HASH")]
+    pub checkpoint: Vec<String>,
 }
 
 /// Whether traces are wanted.
@@ -140,6 +146,9 @@ pub struct WatchArgs {
     /// Where to begin where nothing was watched yet, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe or latest
     #[arg(long, value_name = "BLOCK")]
     pub(super) from_block: Option<String>,
+    /// Take a block only where so many endpoints have the same one [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(super) quorum: Option<usize>,
     /// Seconds between two looks at the head [default: 1, or less on chains with faster blocks]
     #[arg(long, value_name = "SECONDS")]
     pub(super) poll_interval: Option<f64>,
@@ -420,6 +429,16 @@ pub struct DemoArgs {
     /// Folder for the demo's database and watchlist [default: a new folder among the temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+}
+
+/// `bolo endpoints`.
+#[derive(Debug, Args)]
+pub struct EndpointsArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: StatusFormat,
 }
 
 /// `bolo completions`.

@@ -40,7 +40,7 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let code = match &error {
             SourceError::Unproven { .. } => 4,
-            SourceError::Unreachable(_) | SourceError::Unknown(_) => 75,
+            SourceError::Unreachable(_) | SourceError::Unknown(_) | SourceError::NoQuorum { .. } => 75,
             SourceError::WrongChain { .. }
             | SourceError::NoTraces
             | SourceError::BadUrl(_)

@@ -5,6 +5,7 @@ mod args;
 mod attest;
 mod coverage;
 mod demo;
+mod endpoints;
 mod evidence;
 mod failure;
 mod present;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Verify(args) => evidence::verify(&context, &args),
         Command::Attest(args) => attest::run(&context, &args),
         Command::Demo(args) => demo::run(&context, &args).await,
+        Command::Endpoints(args) => endpoints::run(&context, &args).await,
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man_pages(&args),
     }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use alloy::eips::BlockNumHash;
 use alloy::primitives::{Address, B256};
 
 use super::args::{SourceArgs, TraceArg};
 use super::{Context, Failure};
-use crate::config::{chain_facts, parse_chain, parse_seconds, parse_traces};
+use crate::config::{EndpointConfig, chain_facts, parse_chain, parse_seconds, parse_traces};
 use crate::decode::DecodeOptions;
 use crate::lists::parse_address;
 use crate::pipeline::Judge;
-use crate::source::{Pool, PoolOptions, TraceMode};
+use crate::source::{DEFAULT_MAX_ANSWER, EndpointOptions, Pool, PoolOptions, TraceMode};
 use crate::store::Store;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -19,13 +20,16 @@ const DEFAULT_CONCURRENCY: usize = 8;
 /// What the flags and bolo.toml say of the source, checked.
 #[derive(Debug, Clone)]
 pub(super) struct SourceSettings {
-    pub(super) urls: Vec<String>,
+    pub(super) endpoints: Vec<EndpointOptions>,
     pub(super) chain_id: Option<u64>,
     pub(super) traces: TraceMode,
     pub(super) trust: bool,
     pub(super) wrapped_native: Vec<Address>,
     pub(super) timeout: Duration,
     pub(super) concurrency: usize,
+    pub(super) checkpoints: Vec<BlockNumHash>,
+    /// Only watching sets it.
+    pub(super) quorum: usize,
 }
 
 impl SourceSettings {
@@ -34,7 +38,10 @@ impl SourceSettings {
         let from_flags = args.rpc_url.iter().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
         let mut urls: Vec<String> = from_flags.collect();
         if urls.is_empty() {
-            urls.clone_from(&config.rpc_urls);
+            let of_file = config.rpc_urls.iter().chain(config.endpoints.iter().map(|endpoint| &endpoint.url));
+            urls.extend(of_file.cloned());
+            let mut seen = std::collections::HashSet::new();
+            urls.retain(|url| seen.insert(url.clone()));
         }
         Pool::check_urls(&urls)?;
         let chain = args.chain.as_ref().or(config.chain.as_ref());
@@ -53,8 +60,14 @@ impl SourceSettings {
         if !(1..=256).contains(&concurrency) {
             return Err(Failure::input(format!("concurrency {concurrency}: write a number from 1 to 256")));
         }
+        let checkpoints = if args.checkpoint.is_empty() { &config.checkpoints } else { &args.checkpoint };
         Ok(Self {
-            urls,
+            endpoints: urls
+                .into_iter()
+                .map(|url| endpoint(url, &config.endpoints, concurrency))
+                .collect::<Result<_, _>>()?,
+            checkpoints: checkpoints.iter().map(|text| checkpoint(text)).collect::<Result<_, _>>()?,
+            quorum: 1,
             chain_id: chain.map(|text| parse_chain(text)).transpose().map_err(Failure::input)?,
             traces,
             trust: args.trust_rpc,
@@ -66,20 +79,38 @@ impl SourceSettings {
 
     /// Connects to the endpoints; `rounds` is how often all of them are asked for one thing before giving up.
     pub(super) async fn connect(&self, rounds: u32, known_chain: Option<u64>) -> Result<Pool, Failure> {
-        if self.urls.is_empty() {
+        let pool = Pool::connect(self.pool_options(rounds, known_chain)?).await?;
+        if let Some(block_time) = chain_facts(pool.chain_id()).block_time {
+            pool.set_slot(block_time);
+        }
+        Ok(pool)
+    }
+
+    /// How the pool of these endpoints is made.
+    pub(super) fn pool_options(&self, rounds: u32, known_chain: Option<u64>) -> Result<PoolOptions, Failure> {
+        if self.endpoints.is_empty() {
             return Err(Failure::input(
                 "no endpoint given: name one with --rpc-url URL, ETH_RPC_URL, or rpc_urls in bolo.toml",
             ));
         }
-        let options = PoolOptions {
-            urls: self.urls.clone(),
+        if self.quorum > self.endpoints.len() {
+            return Err(Failure::input(format!(
+                "--quorum {} needs as many endpoints: {} given",
+                self.quorum,
+                self.endpoints.len()
+            )));
+        }
+        Ok(PoolOptions {
+            endpoints: self.endpoints.clone(),
             timeout: self.timeout,
+            max_answer: DEFAULT_MAX_ANSWER,
             chain_id: self.chain_id.or(known_chain),
             traces: self.traces,
             rounds: Some(rounds),
             trust: self.trust,
-        };
-        Ok(Pool::connect(options).await?)
+            quorum: self.quorum,
+            checkpoints: self.checkpoints.clone(),
+        })
     }
 
     /// How answers of that chain are judged and decoded.
@@ -91,6 +122,35 @@ impl SourceSettings {
         }
         Judge::new(chain_id, self.trust, DecodeOptions { wrapped_native })
             .requiring_traces(self.traces == TraceMode::Require)
+    }
+}
+
+/// An endpoint with the settings that bolo.toml has for its URL. Without, it may have as many requests in flight as the calls of
+/// all blocks in flight: a block, its receipts and its traces.
+fn endpoint(url: String, settings: &[EndpointConfig], concurrency: usize) -> Result<EndpointOptions, Failure> {
+    let own = settings.iter().find(|own| own.url == url);
+    let rate = own.and_then(|own| own.rate);
+    if let Some(rate) = rate.filter(|rate| !(0.001..=100_000.0).contains(rate)) {
+        return Err(Failure::input(format!("rate = {rate}: write requests a second, from 0.001 to 100000")));
+    }
+    let default = u32::try_from(concurrency * 3).unwrap_or(u32::MAX);
+    let concurrency = own.and_then(|own| own.concurrency).unwrap_or(default);
+    if !(1..=768).contains(&concurrency) {
+        return Err(Failure::input(format!(
+            "concurrency = {concurrency} of an endpoint: write a number from 1 to 768"
+        )));
+    }
+    Ok(EndpointOptions { url, rate, concurrency })
+}
+
+/// `NUMBER:HASH`.
+fn checkpoint(text: &str) -> Result<BlockNumHash, Failure> {
+    let bad =
+        || Failure::input(format!("{text:?} is no checkpoint: write NUMBER:HASH, the hash as 0x and 64 hex digits"));
+    let (number, hash) = text.trim().split_once(':').ok_or_else(bad)?;
+    match BlockArg::parse(number) {
+        Ok(BlockArg::Number(number)) => Ok(BlockNumHash { number, hash: hash.trim().parse().map_err(|_| bad())? }),
+        _ => Err(bad()),
     }
 }
 
@@ -194,6 +254,15 @@ pub(super) fn in_order(from: u64, to: u64) -> Result<(u64, u64), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checkpoints_are_read_and_others_refused() {
+        let hash = B256::repeat_byte(0xab);
+        assert_eq!(checkpoint(&format!("15.5M:{hash}")), Ok(BlockNumHash { number: 15_500_000, hash }));
+        for text in ["", "1", "1:", "1:0xab", "latest:0xab", &format!("safe:{hash}"), &format!("{hash}:1")] {
+            assert_eq!(checkpoint(text).unwrap_err().code, 1, "{text}");
+        }
+    }
 
     #[test]
     fn blocks_are_read_as_people_write_them() {

@@ -18,7 +18,11 @@ use crate::store::{Access, AlertFilter, Committed, Order, Store};
 const ROUNDS: u32 = 3;
 
 pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failure> {
-    let settings = SourceSettings::new(context, &args.source)?;
+    let mut settings = SourceSettings::new(context, &args.source)?;
+    settings.quorum = args.quorum.or(context.config.quorum).unwrap_or(1);
+    if settings.quorum == 0 {
+        return Err(Failure::input("--quorum 0: write how many endpoints must agree, 1 or more"));
+    }
     let from_block = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
     let poll = args.poll_interval.or(context.config.poll_interval);
     let poll = poll.map(|seconds| parse_seconds("poll-interval", seconds)).transpose().map_err(Failure::input)?;

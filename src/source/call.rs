@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use alloy::primitives::B256;
 use alloy::transports::{RpcError, TransportError, TransportErrorKind};
 use url::Url;
+
+use super::http::HttpFault;
 
 /// Why a call brought no answer that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +41,22 @@ pub enum CallError {
     /// An answer of another shape.
     #[error("answered what cannot be read: {0}")]
     BadAnswer(String),
+    /// More than it gives, or than is taken; of how many bytes, where that is known.
+    #[error("the answer is too large{}", .0.map(|limit| format!(" (limit {limit} bytes)")).unwrap_or_default())]
+    TooLarge(Option<u64>),
     /// The endpoint is of another chain.
     #[error("is of chain {0}")]
     WrongChain(u64),
+    /// Its block at a checkpoint is another one.
+    #[error("its block {number} is {found}, the checkpoint says {expected}")]
+    WrongCheckpoint {
+        /// Number of the checkpoint.
+        number: u64,
+        /// What the endpoint has there.
+        found: B256,
+        /// What the checkpoint says.
+        expected: B256,
+    },
 }
 
 impl CallError {
@@ -53,7 +69,19 @@ impl CallError {
                 TransportErrorKind::BackendGone => Self::Gone,
                 TransportErrorKind::HttpErrorWithRetryAfter { retry_after, .. } => Self::Throttled(Some(retry_after)),
                 TransportErrorKind::HttpError(error) if error.status == 429 => Self::Throttled(None),
-                TransportErrorKind::HttpError(error) => Self::Transport(format!("HTTP status {}", error.status)),
+                TransportErrorKind::HttpError(error) => {
+                    Self::Transport(redact(&format!("HTTP status {}: {}", error.status, shorten(&error.body)), url))
+                }
+                TransportErrorKind::MissingBatchResponse(id) => {
+                    Self::BadAnswer(format!("a batch's answer lacks the one to request {id}"))
+                }
+                TransportErrorKind::Custom(error) if error.is::<HttpFault>() => {
+                    match error.downcast_ref::<HttpFault>() {
+                        Some(HttpFault::TooLarge(limit)) => Self::TooLarge(Some(*limit)),
+                        Some(HttpFault::Unreadable(why)) => Self::BadAnswer(redact(why, url)),
+                        None => Self::Transport(redact(&error.to_string(), url)),
+                    }
+                }
                 other => Self::Transport(redact(&chain_of(&other), url)),
             },
             other => Self::Transport(redact(&other.to_string(), url)),
@@ -64,6 +92,10 @@ impl CallError {
 fn from_payload(code: i64, message: &str, method: &str) -> CallError {
     let lower = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let too_large = ["too large", "response size", "size exceed", "exceeds limit", "exceeds the limit", "too big"];
+    if says(&too_large) && !says(&["block range"]) {
+        return CallError::TooLarge(number_in(&lower));
+    }
     if code == 429 || code == -32005 || says(&["rate limit", "too many requests", "exceeded the quota"]) {
         return CallError::Throttled(None);
     }
@@ -83,6 +115,11 @@ fn from_payload(code: i64, message: &str, method: &str) -> CallError {
         return CallError::NotFound;
     }
     CallError::Rpc { code, message: shorten(message) }
+}
+
+/// The first number of a text that can be a size in bytes.
+fn number_in(text: &str) -> Option<u64> {
+    text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).find(|size| *size >= 1000)
 }
 
 /// An error with what caused it, in one line.
@@ -164,5 +201,7 @@ mod tests {
         assert_eq!(from_payload(-32005, "limit", "x"), CallError::Throttled(None));
         assert_eq!(from_payload(-32000, "header not found", "x"), CallError::NotFound);
         assert!(matches!(from_payload(-32000, "missing trie node", "x"), CallError::Rpc { .. }));
+        let size = "Response size exceeded the limit of 10485760 bytes";
+        assert_eq!(from_payload(-32005, size, "x"), CallError::TooLarge(Some(10_485_760)));
     }
 }

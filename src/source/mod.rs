@@ -2,17 +2,39 @@
 //! knows alloy's providers and transports. Answers leave it as they came; whether they are true is for `chain` to say.
 
 pub mod archive;
+mod bell;
 mod call;
+mod capability;
+mod choice;
 mod endpoint;
+mod fetch;
+mod heads;
+mod health;
+mod http;
+mod lies;
+mod pauses;
 mod pool;
+mod pulse;
+mod quorum;
+mod race;
+mod state;
 mod token;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy::primitives::B256;
 use serde_json::value::RawValue;
 
 use crate::chain::VerifyError;
 
 pub use call::CallError;
-pub use pool::{Head, Pool, PoolOptions, Tags};
+pub use lies::Lie;
+pub use pool::{EndpointOptions, Head, Pool, PoolOptions, Tags};
+pub use state::{EndpointState, Problem};
+
+/// Bytes of one answer, unless it is said otherwise.
+pub const DEFAULT_MAX_ANSWER: u64 = 256 << 20;
 
 /// What no setting may bring into a log: spans of the HTTP transport bear whole URLs, and with them keys.
 pub const NEVER_LOGGED: &str = "alloy_transport_http=off";
@@ -74,6 +96,16 @@ pub enum SourceError {
     /// No endpoint knows the block.
     #[error("no endpoint has block {0}")]
     Unknown(String),
+    /// Too few endpoints have the same block at a height.
+    #[error("block {number}: fewer than {wanted} endpoints agree ({})", show_votes(.votes))]
+    NoQuorum {
+        /// The height.
+        number: u64,
+        /// How many must agree.
+        wanted: usize,
+        /// Each hash with the hosts that have it there.
+        votes: Vec<(B256, Vec<String>)>,
+    },
     /// Traces are required and no endpoint has them.
     #[error("there are no traces to be had (debug_traceBlockByHash or trace_block), which --traces require asks for")]
     NoTraces,
@@ -101,4 +133,27 @@ pub enum ProofError {
     /// It does not fit.
     #[error(transparent)]
     Refused(#[from] VerifyError),
+}
+
+fn show_votes(votes: &[(B256, Vec<String>)]) -> String {
+    if votes.is_empty() {
+        return "none answered".to_owned();
+    }
+    votes.iter().map(|(hash, hosts)| format!("{hash}: {}", hosts.join(", "))).collect::<Vec<_>>().join("; ")
+}
+
+/// A lock that a panic elsewhere does not take away.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Unix seconds.
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+/// A number from 0 to 1000 that spreads pauses, so that many clients do not come back at once.
+fn chance() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos()) / 1000 % 1001
 }

@@ -1,26 +1,41 @@
-//! Several endpoints as one source: the one that answered last goes first, and whatever fails there is asked of the others.
+//! Several endpoints as one source. Each thing is asked of the endpoint that is expected to answer best, and whatever fails there
+//! is asked of the others; nobody has to trust any of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use alloy::consensus::Header;
-use alloy::primitives::{Address, B256, U64};
-use serde::Deserialize;
+use alloy::eips::BlockNumHash;
+use alloy::primitives::B256;
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
 
 use super::call::CallError;
-use super::endpoint::Endpoint;
-use super::{ProofError, RawBundle, SourceError, TraceMode, token};
+use super::endpoint::{Endpoint, Shared};
+use super::lies::{Asked, Lie, Lies, Miss, anchored, refused_bundle};
+use super::race::Work;
+use super::state::Known;
+use super::{ProofError, RawBundle, SourceError, TraceMode, lock};
 use crate::chain::canonical::Link;
+
+/// One endpoint and how much may be asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointOptions {
+    /// http, https, ws, wss, or the path of an IPC socket.
+    pub url: String,
+    /// Requests a second, more than 0; none: as many as it stands.
+    pub rate: Option<f64>,
+    /// Most requests in flight at once.
+    pub concurrency: u32,
+}
 
 /// How the pool is made.
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
     /// Endpoints, the preferred one first.
-    pub urls: Vec<String>,
+    pub endpoints: Vec<EndpointOptions>,
     /// For every single call.
     pub timeout: Duration,
+    /// Bytes of one answer; a larger one is not read.
+    pub max_answer: u64,
     /// The chain they all must be of; none takes the chain of the first that answers.
     pub chain_id: Option<u64>,
     /// Whether traces are wanted.
@@ -29,6 +44,10 @@ pub struct PoolOptions {
     pub rounds: Option<u32>,
     /// Take headers without checking that they hash to their hash.
     pub trust: bool,
+    /// How many endpoints must have the same block at the head; 1 asks for none but the first.
+    pub quorum: usize,
+    /// Blocks that are known for sure: an endpoint that has another one there is not believed.
+    pub checkpoints: Vec<BlockNumHash>,
 }
 
 /// The newest block of an endpoint.
@@ -52,75 +71,143 @@ pub struct Tags {
 /// The endpoints.
 #[derive(Debug)]
 pub struct Pool {
-    endpoints: Vec<Endpoint>,
-    preferred: AtomicUsize,
-    chain_id: u64,
-    traces: TraceMode,
-    rounds: Option<u32>,
-    trust: bool,
-}
-
-/// Why an endpoint's answer was of no use.
-enum Miss {
-    Call(CallError),
-    Proof(ProofError),
-}
-
-impl From<CallError> for Miss {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
-    }
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) chain_id: u64,
+    pub(super) traces: TraceMode,
+    pub(super) rounds: Option<u32>,
+    pub(super) quorum: usize,
+    pub(super) slot: Mutex<Option<Duration>>,
+    pub(super) known: Mutex<Known>,
 }
 
 /// Rounds over all endpoints at start before it is said that none can be reached.
 const ROUNDS_AT_START: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// An endpoint may not put us off for longer than that.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// For all that is asked of the tokens of a block.
-const TOKEN_BUDGET: Duration = Duration::from_secs(2);
+/// For the others at start, once one has answered: what is slow is checked when it is first used.
+const GRACE_AT_START: Duration = Duration::from_secs(3);
+/// Shortest wait before a block at the head is asked of another endpoint too.
+const HEDGE: Duration = Duration::from_millis(250);
 
 impl Pool {
-    /// Makes sure that at least one endpoint answers and that all that do are of one chain.
-    ///
-    /// # Errors
-    /// [`SourceError::BadUrl`], [`SourceError::WrongChain`], [`SourceError::Unreachable`].
-    pub async fn connect(options: PoolOptions) -> Result<Self, SourceError> {
-        let endpoints =
-            options.urls.iter().map(|url| Endpoint::new(url, options.timeout)).collect::<Result<Vec<_>, _>>()?;
-        let mut pool = Self {
-            endpoints,
-            preferred: AtomicUsize::new(0),
-            chain_id: 0,
+    fn new(options: &PoolOptions) -> Result<Self, SourceError> {
+        if options.quorum > options.endpoints.len() {
+            return Err(SourceError::BadUrl(format!(
+                "a quorum of {} needs that many endpoints: there are {}",
+                options.quorum,
+                options.endpoints.len()
+            )));
+        }
+        let shared = Arc::new(Shared {
+            trust: options.trust,
+            checkpoints: options.checkpoints.iter().map(|block| (block.number, block.hash)).collect(),
+            timeout: options.timeout,
+            max_answer: options.max_answer,
+            lies: Lies::default(),
+            freed: tokio::sync::Notify::new(),
+        });
+        let endpoint = |options| Endpoint::new(options, shared.clone()).map(Arc::new);
+        Ok(Self {
+            endpoints: options.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
+            shared,
+            chain_id: options.chain_id.unwrap_or_default(),
             traces: options.traces,
             rounds: Some(ROUNDS_AT_START),
-            trust: options.trust,
-        };
-        pool.chain_id = match options.chain_id {
-            Some(chain_id) => chain_id,
-            None => pool.each("eth_chainId", async |endpoint| Ok(endpoint.chain_id().await?)).await?,
-        };
-        let answers = futures_util::future::join_all(pool.endpoints.iter().map(Endpoint::chain_id)).await;
-        for (endpoint, answer) in pool.endpoints.iter().zip(&answers) {
+            quorum: options.quorum.max(1),
+            slot: Mutex::new(None),
+            known: Mutex::default(),
+        })
+    }
+
+    /// Makes sure that at least one endpoint answers and that all that do are of one chain, and have the blocks of the checkpoints.
+    ///
+    /// # Errors
+    /// [`SourceError::BadUrl`], [`SourceError::WrongChain`], [`SourceError::Unreachable`]; [`SourceError::Unproven`] where all that
+    /// answer have another block at a checkpoint.
+    pub async fn connect(options: PoolOptions) -> Result<Self, SourceError> {
+        let mut pool = Self::new(&options)?;
+        if options.chain_id.is_none() {
+            let work = Work::plain("eth_chainId");
+            pool.chain_id = pool.race(work, |endpoint| async move { Ok(endpoint.chain_id().await?) }).await?;
+        }
+        let mut answered = false;
+        for (endpoint, answer) in pool.ask_all(Endpoint::chain_id).await {
             match answer {
-                Ok(found) if *found != pool.chain_id => {
+                Some(Ok(found)) if found != pool.chain_id => {
                     return Err(SourceError::WrongChain {
                         host: endpoint.host.clone(),
-                        found: *found,
+                        found,
                         expected: pool.chain_id,
                     });
                 }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(host = %endpoint.host, %error, "endpoint does not answer yet"),
+                Some(Ok(_)) => answered = true,
+                Some(Err(error)) => tracing::warn!(host = %endpoint.host, %error, "endpoint does not answer yet"),
+                None => tracing::warn!(host = %endpoint.host, "endpoint does not answer yet"),
             }
             endpoint.expect_chain(pool.chain_id);
         }
-        if answers.iter().all(Result::is_err) {
-            pool.each("eth_chainId", async |endpoint| Ok(endpoint.chain_id().await?)).await?;
+        // From here on each call compares chain and checkpoints first.
+        if !answered || !options.checkpoints.is_empty() {
+            let work = Work::plain("eth_chainId");
+            pool.race(work, |endpoint| async move { Ok(endpoint.chain_id().await?) }).await?;
+            pool.ask_all(Endpoint::chain_id).await;
+        }
+        for endpoint in &pool.endpoints {
+            let endpoint = endpoint.clone();
+            tokio::spawn(async move { endpoint.probe_client().await });
         }
         pool.rounds = options.rounds;
         Ok(pool)
+    }
+
+    /// Finds out all about the endpoints, whether they can be used or not, for [`states`](Self::states).
+    ///
+    /// # Errors
+    /// [`SourceError::BadUrl`].
+    pub async fn survey(options: PoolOptions) -> Result<Self, SourceError> {
+        let mut pool = Self::new(&options)?;
+        let answers = pool.ask_all(Endpoint::chain_id).await;
+        let first = answers.iter().find_map(|(_, answer)| answer.as_ref()?.as_ref().ok().copied());
+        let chain_id = options.chain_id.or(first);
+        for (endpoint, answer) in answers {
+            if let Some(Err(error)) = answer {
+                endpoint.note_error(error.to_string());
+            }
+            if let Some(chain_id) = chain_id {
+                endpoint.expect_chain(chain_id);
+            }
+        }
+        pool.chain_id = chain_id.unwrap_or_default();
+        pool.probe_all().await;
+        Ok(pool)
+    }
+
+    /// Asks all endpoints at once; those that take much longer than the first have no answer.
+    async fn ask_all<T>(
+        &self,
+        ask: impl AsyncFn(&Endpoint) -> Result<T, CallError>,
+    ) -> Vec<(&Arc<Endpoint>, Option<Result<T, CallError>>)> {
+        let answered = tokio::sync::Notify::new();
+        let one = async |endpoint: &Arc<Endpoint>| {
+            let asking = ask(endpoint);
+            tokio::pin!(asking);
+            let late = async {
+                answered.notified().await;
+                // For the next that waits.
+                answered.notify_one();
+                tokio::time::sleep(GRACE_AT_START).await;
+            };
+            tokio::select! {
+                answer = &mut asking => {
+                    if answer.is_ok() {
+                        answered.notify_one();
+                    }
+                    Some(answer)
+                }
+                () = late => None,
+            }
+        };
+        let answers = futures_util::future::join_all(self.endpoints.iter().map(one)).await;
+        self.endpoints.iter().zip(answers).collect()
     }
 
     /// The chain of all endpoints.
@@ -133,99 +220,18 @@ impl Pool {
         self.endpoints.iter().map(|endpoint| (endpoint.host.as_str(), endpoint.known_traces()))
     }
 
-    /// Asks one endpoint after the other, the last that did well first, in rounds with growing pauses.
-    async fn each<T>(&self, what: &str, ask: impl AsyncFn(&Endpoint) -> Result<T, Miss>) -> Result<T, SourceError> {
-        let count = self.endpoints.len();
-        let mut pause = FIRST_PAUSE;
-        let mut round = 0;
-        loop {
-            let first = self.preferred.load(Ordering::Relaxed);
-            let mut unproven = None;
-            let mut unknown = false;
-            let mut unsupported = 0;
-            let mut unreachable = String::new();
-            let mut wait: Option<Duration> = None;
-            for step in 0..count {
-                let place = (first + step) % count;
-                let endpoint = &self.endpoints[place];
-                let host = &endpoint.host;
-                match ask(endpoint).await {
-                    Ok(value) => {
-                        self.preferred.store(place, Ordering::Relaxed);
-                        return Ok(value);
-                    }
-                    Err(Miss::Proof(reason)) => {
-                        tracing::warn!(%host, what, %reason, "endpoint gave what cannot be proven: asking another");
-                        endpoint.note_error(format!("block {what}: {reason}"));
-                        unproven = Some((host.clone(), reason));
-                    }
-                    Err(Miss::Call(CallError::NotFound)) => {
-                        tracing::debug!(%host, what, "endpoint does not have it (yet)");
-                        unknown = true;
-                    }
-                    Err(Miss::Call(CallError::WrongChain(found))) => {
-                        return Err(SourceError::WrongChain { host: host.clone(), found, expected: self.chain_id });
-                    }
-                    Err(Miss::Call(error)) => {
-                        tracing::warn!(%host, what, %error, "endpoint failed");
-                        endpoint.note_error(error.to_string());
-                        match &error {
-                            CallError::Throttled(Some(after)) => wait = Some(wait.map_or(*after, |w| w.min(*after))),
-                            CallError::Unsupported(_) => unsupported += 1,
-                            _ => {}
-                        }
-                        unreachable = format!("{host}: {error}");
-                    }
-                }
-            }
-            round += 1;
-            if unsupported == count {
-                return Err(if self.traces == TraceMode::Require {
-                    SourceError::NoTraces
-                } else {
-                    SourceError::Unreachable(unreachable)
-                });
-            }
-            if self.rounds.is_some_and(|rounds| round >= rounds) {
-                return Err(match (unproven, unknown) {
-                    (Some((host, reason)), _) => {
-                        SourceError::Unproven { block: what.to_owned(), host, reason: Box::new(reason) }
-                    }
-                    (None, true) => SourceError::Unknown(what.to_owned()),
-                    (None, false) => SourceError::Unreachable(unreachable),
-                });
-            }
-            let pause_now = wait.map_or(pause, |after| after.min(LONGEST_RETRY_AFTER).max(pause));
-            tokio::time::sleep(jittered(pause_now)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// The newest block.
-    ///
-    /// # Errors
-    /// [`SourceError`] once the rounds are used up.
-    pub async fn head(&self) -> Result<Head, SourceError> {
-        self.each("the latest block", async |endpoint| {
-            let link = self.read_link(&endpoint.header_at("latest").await?)?;
-            Ok(Head { link, host: endpoint.host.clone() })
-        })
-        .await
-    }
-
-    /// The block of that number, as the endpoint sees the chain now.
+    /// The block of that number, as the endpoint sees the chain now; with a quorum, as that many see it.
     ///
     /// # Errors
     /// [`SourceError`] once the rounds are used up.
     pub async fn link_at(&self, number: u64) -> Result<Link, SourceError> {
-        self.each(&number.to_string(), async |endpoint| {
-            let link = self.read_link(&endpoint.header_at(&format!("{number:#x}")).await?)?;
-            if link.number != number {
-                return Err(CallError::BadAnswer(format!("asked for block {number}, got {}", link.number)).into());
-            }
-            Ok(link)
-        })
-        .await
+        if self.quorum > 1 {
+            return self.link_by_quorum(number).await;
+        }
+        let timeout = self.shared.timeout;
+        let what = number.to_string();
+        let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Number(number), timeout).await };
+        self.race(Work::block(&what, number), ask).await
     }
 
     /// The block of that hash.
@@ -233,14 +239,9 @@ impl Pool {
     /// # Errors
     /// [`SourceError`] once the rounds are used up.
     pub async fn link(&self, hash: B256) -> Result<Link, SourceError> {
-        self.each(&hash.to_string(), async |endpoint| {
-            let link = self.read_link(&endpoint.header(hash).await?)?;
-            if link.hash != hash {
-                return Err(CallError::BadAnswer(format!("asked for block {hash}, got {}", link.hash)).into());
-            }
-            Ok(link)
-        })
-        .await
+        let timeout = self.shared.timeout;
+        let what = hash.to_string();
+        self.race(Work::plain(&what), |endpoint| async move { endpoint.link(Asked::Hash(hash), timeout).await }).await
     }
 
     /// Number of the block that a tag (`earliest`, `safe`, `finalized`, `latest`) stands for.
@@ -248,24 +249,55 @@ impl Pool {
     /// # Errors
     /// [`SourceError`] once the rounds are used up.
     pub async fn tagged(&self, tag: &str) -> Result<u64, SourceError> {
-        self.each(tag, async |endpoint| Ok(self.read_link(&endpoint.header_at(tag).await?)?.number)).await
+        let timeout = self.shared.timeout;
+        let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Tag(tag), timeout).await };
+        Ok(self.race(Work::plain(tag), ask).await?.number)
     }
 
     /// Everything of a block, by its hash, as soon as `judge` takes an endpoint's answer.
     ///
     /// # Errors
     /// [`SourceError::Unproven`] where `judge` took none; others once the rounds are used up.
-    pub async fn bundle<T>(
+    pub async fn bundle<T, F: Future<Output = Result<T, ProofError>>>(
         &self,
         number: u64,
         hash: B256,
-        judge: impl AsyncFn(RawBundle) -> Result<T, ProofError>,
+        judge: impl Fn(RawBundle) -> F,
     ) -> Result<T, SourceError> {
+        self.bundle_by(Work::block(&number.to_string(), number), number, hash, judge).await
+    }
+
+    /// The same for a block at the head, where time counts: another endpoint is asked too when the first takes long.
+    ///
+    /// # Errors
+    /// As [`bundle`](Self::bundle).
+    pub async fn head_bundle<T, F: Future<Output = Result<T, ProofError>>>(
+        &self,
+        number: u64,
+        hash: B256,
+        judge: impl Fn(RawBundle) -> F,
+    ) -> Result<T, SourceError> {
+        self.bundle_by(Work::block(&number.to_string(), number).hedged(HEDGE), number, hash, judge).await
+    }
+
+    async fn bundle_by<T, F: Future<Output = Result<T, ProofError>>>(
+        &self,
+        work: Work<'_>,
+        number: u64,
+        hash: B256,
+        judge: impl Fn(RawBundle) -> F,
+    ) -> Result<T, SourceError> {
+        if let Err(reason) = anchored(number, hash, &self.shared.checkpoints) {
+            let host = "the chain that leads here".to_owned();
+            return Err(SourceError::Unproven { block: number.to_string(), host, reason: Box::new(reason) });
+        }
         let want_traces = self.traces != TraceMode::Off;
-        self.each(&number.to_string(), async |endpoint| {
-            let mut raw = endpoint.bundle(number, hash, want_traces).await?;
+        let judge = &judge;
+        self.race(work, |endpoint| async move {
+            let mut raw = endpoint.bundle(number, hash, want_traces, work.at_head).await?;
+            let mut traces_from = None;
             if want_traces && raw.traces.is_none() {
-                raw.traces = self.traces_elsewhere(endpoint, number, hash).await;
+                (raw.traces, traces_from) = self.traces_elsewhere(&endpoint, number, hash).await.unzip();
             }
             if self.traces == TraceMode::Require && raw.traces.is_none() {
                 return Err(if self.may_have_traces() {
@@ -274,7 +306,9 @@ impl Pool {
                     CallError::Unsupported("traces".into()).into()
                 });
             }
-            judge(raw).await.map_err(Miss::Proof)
+            // Kept until it is proven: a lie is kept by its hash.
+            let answer = raw.clone();
+            judge(raw).await.map_err(|reason| refused_bundle(&answer, number, hash, reason, traces_from))
         })
         .await
     }
@@ -284,14 +318,14 @@ impl Pool {
         self.traces != TraceMode::Off && self.endpoints.iter().any(|e| e.known_traces() != Some("none"))
     }
 
-    /// Traces of a block from any endpoint but that one.
-    async fn traces_elsewhere(&self, but: &Endpoint, number: u64, hash: B256) -> Option<Box<RawValue>> {
-        for endpoint in self.endpoints.iter().filter(|endpoint| !std::ptr::eq(*endpoint, but)) {
+    /// Traces of a block from any endpoint but that one, and its host.
+    async fn traces_elsewhere(&self, but: &Endpoint, number: u64, hash: B256) -> Option<(Box<RawValue>, String)> {
+        for endpoint in self.endpoints.iter().filter(|endpoint| !std::ptr::eq(&raw const ***endpoint, but)) {
             if endpoint.known_traces() == Some("none") {
                 continue;
             }
             if let Some(traces) = endpoint.block_traces(number, hash).await {
-                return Some(traces);
+                return Some((traces, endpoint.host.clone()));
             }
         }
         None
@@ -302,7 +336,7 @@ impl Pool {
     /// # Errors
     /// [`SourceError::BadUrl`].
     pub fn check_urls(urls: &[String]) -> Result<(), SourceError> {
-        urls.iter().try_for_each(|url| Endpoint::new(url, Duration::ZERO).map(|_| ()))
+        urls.iter().try_for_each(|url| Endpoint::check_url(url))
     }
 
     /// Failures of endpoints since this was last asked: host, what it was, when (unix seconds).
@@ -310,118 +344,32 @@ impl Pool {
         self.endpoints.iter().filter_map(|e| e.take_error().map(|(error, at)| (e.host.as_str(), error, at)))
     }
 
+    /// Answers that could not be true since this was last asked, and how many more there were than are kept.
+    pub fn take_lies(&self) -> (Vec<Lie>, u64) {
+        self.shared.lies.take()
+    }
+
     /// What the endpoint that told of a head says of finality; none where it cannot be had just now.
     pub async fn tags(&self, host: &str) -> Option<Tags> {
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.host == host)?;
-        let tag = async |tag: &str| match endpoint.header_at(tag).await {
-            Ok(raw) => self.read_link(&raw).map(|link| Some(link.number)).map_err(|_| ()),
+        let (safe, finalized) = tokio::join!(self.tag(endpoint, "safe"), self.tag(endpoint, "finalized"));
+        let tags = Tags { safe: safe?, finalized: finalized? };
+        lock(&endpoint.capability).tags = Some(tags.finalized.is_some());
+        Some(tags)
+    }
+
+    /// Height of a tag, inside none where the endpoint has no such tag; none where it could not say.
+    async fn tag(&self, endpoint: &Endpoint, tag: &str) -> Option<Option<u64>> {
+        match endpoint.link(Asked::Tag(tag), self.shared.timeout).await {
+            Ok(link) => Some(Some(link.number)),
             // An internal error says nothing of the tag.
-            Err(CallError::Rpc { code: -32603, .. }) => Err(()),
-            Err(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound) => Ok(None),
-            Err(_) => Err(()),
-        };
-        let (safe, finalized) = tokio::join!(tag("safe"), tag("finalized"));
-        Some(Tags { safe: safe.ok()?, finalized: finalized.ok()? })
-    }
-
-    /// What tokens say of themselves at a block: those that could be asked. A token without such methods answers with nothing; an
-    /// endpoint that cannot say (no state for that block) is asked for the latest state, and left out if that fails too.
-    pub async fn tokens(&self, tokens: &[Address], block: Option<B256>) -> Vec<(Address, Option<String>, Option<u8>)> {
-        let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed) % self.endpoints.len()];
-        let ask = async |token: Address| {
-            let both = async {
-                tokio::join!(
-                    asked(endpoint, token, token::symbol_call(), block),
-                    asked(endpoint, token, token::decimals_call(), block)
-                )
-            };
-            let (symbol, decimals) = tokio::time::timeout(TOKEN_BUDGET, both).await.ok()?;
-            Some((token, token::read_symbol(&symbol?), token::read_decimals(&decimals?)))
-        };
-        let answers = futures_util::future::join_all(tokens.iter().map(|token| ask(*token))).await;
-        answers.into_iter().flatten().collect()
-    }
-
-    /// Wakes whenever an endpoint that can push says there is a new head. Never ends; polling must be enough without it.
-    pub async fn ring(&self, wake: &Notify) {
-        let listen = async |endpoint: &Endpoint| {
-            loop {
-                match endpoint.heads(wake).await {
-                    Ok(()) => tracing::debug!(host = %endpoint.host, "subscription ended: made anew"),
-                    Err(error) => tracing::debug!(host = %endpoint.host, %error, "no subscription: polling goes on"),
-                }
-                tokio::time::sleep(jittered(Duration::from_secs(5))).await;
+            Err(Miss::Call(CallError::Rpc { code: -32603, .. })) => None,
+            Err(Miss::Call(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound)) => Some(None),
+            Err(miss @ Miss::Proof(..)) => {
+                endpoint.note_miss(&miss, tag, Instant::now());
+                None
             }
-        };
-        let pushing = self.endpoints.iter().filter(|endpoint| endpoint.can_subscribe());
-        futures_util::future::join_all(pushing.map(listen)).await;
-        std::future::pending::<()>().await;
-    }
-
-    fn read_link(&self, raw: &RawValue) -> Result<Link, Miss> {
-        #[derive(Deserialize)]
-        struct Hashed {
-            hash: B256,
-            number: U64,
-            #[serde(rename = "parentHash")]
-            parent_hash: B256,
-        }
-        let unreadable = |error: serde_json::Error| CallError::BadAnswer(error.to_string());
-        let claimed: Hashed = serde_json::from_str(raw.get()).map_err(unreadable)?;
-        let link = Link { number: claimed.number.to(), hash: claimed.hash, parent_hash: claimed.parent_hash };
-        if !self.trust {
-            let header: Header = serde_json::from_str(raw.get()).map_err(unreadable)?;
-            let hash = header.hash_slow();
-            if hash != link.hash {
-                return Err(Miss::Proof(ProofError::Refused(crate::chain::VerifyError::Mismatch {
-                    part: crate::chain::Part::HeaderHash,
-                    index: None,
-                    found: link.hash.to_string(),
-                    expected: hash.to_string(),
-                })));
-            }
-        }
-        Ok(link)
-    }
-}
-
-/// The bytes that a token's method returns; empty where it has none or fails. None where the endpoint could not say.
-async fn asked(endpoint: &Endpoint, token: Address, call: Vec<u8>, block: Option<B256>) -> Option<Vec<u8>> {
-    // The token ran and failed, in the words of one client or another: it has no such method.
-    let failed = |error: &CallError| match error {
-        CallError::Rpc { code, message } => {
-            let lower = message.to_lowercase();
-            let words = [
-                "revert",
-                "invalid opcode",
-                "invalid jump",
-                "out of gas",
-                "stack",
-                "write protection",
-                "evm error",
-                "vm execution",
-                "bad instruction",
-            ];
-            *code == 3 || words.iter().any(|word| lower.contains(word))
-        }
-        _ => false,
-    };
-    let mut error = match endpoint.eth_call(token, &call, block).await {
-        Ok(bytes) => return Some(bytes.to_vec()),
-        Err(error) => error,
-    };
-    if block.is_some() && !failed(&error) {
-        match endpoint.eth_call(token, &call, None).await {
-            Ok(bytes) => return Some(bytes.to_vec()),
-            Err(again) => error = again,
+            Err(Miss::Call(_)) => None,
         }
     }
-    failed(&error).then(Vec::new)
-}
-
-/// Between half and all of a pause, so that many clients do not come back at once.
-fn jittered(pause: Duration) -> Duration {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-    pause / 2 + pause / 2 * (nanos % 1000) / 1000
 }

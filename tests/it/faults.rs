@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Node, PATIENCE, Place, stderr};
 
-fn one_line(text: &str) -> &str {
+pub(crate) fn one_line(text: &str) -> &str {
     let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "one clear line: {text}");
     errors[0]
@@ -345,7 +345,7 @@ fn watch_prints_each_alert_once_as_json_and_ends_well_on_sigterm_and_sigint() {
 }
 
 /// Answers in the place of a node: passes on what it is asked, but for what `twist` changes.
-fn proxy(node: &Node, twist: impl Fn(&Value, Value) -> Option<Value> + Send + Sync + 'static) -> String {
+pub(crate) fn proxy(node: &Node, twist: impl Fn(&Value, Value) -> Option<Value> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let target = node.url.trim_start_matches("http://").to_owned();
@@ -412,7 +412,12 @@ fn an_endpoint_that_drops_a_log_is_found_out_and_another_is_asked() {
     });
     let range = ["--from-block", "0", "--to-block", "latest"];
     let place = Place::watching(&[(a, "a")]);
-    let out = place.run(&[&["replay", "-r", &liar, "-r", &node.url][..], &range].concat());
+    // So slow that the liar is asked first.
+    let honest = proxy(&node, |_, answer| {
+        std::thread::sleep(Duration::from_millis(300));
+        Some(answer)
+    });
+    let out = place.run(&[&["replay", "-r", &liar, "-r", &honest][..], &range].concat());
     assert!(out.status.success(), "{}", stderr(&out));
     assert!(stderr(&out).contains("receipts root does not fit"), "{}", stderr(&out));
     assert_eq!(place.alerts(&[]).len(), 1);
@@ -452,7 +457,7 @@ fn an_endpoint_without_block_receipts_and_batches_is_asked_for_them_one_by_one()
 }
 
 /// An answer that the method does not exist.
-fn no_method(request: &Value) -> Value {
+pub(crate) fn no_method(request: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "the method does not exist"}})
 }
 

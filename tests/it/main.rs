@@ -18,6 +18,7 @@ mod flips;
 mod follow;
 mod lists;
 mod mainnet;
+mod pool;
 mod query;
 mod reorg;
 mod replay;

@@ -1,0 +1,247 @@
+//! What an endpoint can do, found out by asking: at start, again over time, and whole for `bolo endpoints`. What it cannot do is
+//! said once and not asked for again until the next probe.
+
+use std::time::Instant;
+
+use alloy::consensus::constants::EMPTY_ROOT_HASH;
+use alloy::primitives::{B256, U64};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::call::CallError;
+use super::endpoint::Endpoint;
+use super::lies::{Asked, Miss};
+use super::lock;
+use crate::chain::canonical::Link;
+
+/// How traces are had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TraceMethod {
+    DebugTraceBlock,
+    TraceBlock,
+}
+
+impl TraceMethod {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::DebugTraceBlock => "debug_traceBlockByHash",
+            Self::TraceBlock => "trace_block",
+        }
+    }
+}
+
+/// What is known of an endpoint; none: not known yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Capability {
+    /// What it says it is.
+    pub(super) client: Option<String>,
+    /// `eth_getBlockReceipts`.
+    pub(super) block_receipts: Option<bool>,
+    /// How traces are had; inside none: not at all.
+    pub(super) traces: Option<Option<TraceMethod>>,
+    /// `safe` and `finalized`.
+    pub(super) tags: Option<bool>,
+    /// Calls in one batch that work, as far as tried.
+    pub(super) batch: Option<usize>,
+    /// Oldest block that it serves.
+    pub(super) oldest_block: Option<u64>,
+    /// Oldest block whose receipts it serves.
+    pub(super) oldest_receipts: Option<u64>,
+    /// Bytes above which it gave no answer.
+    pub(super) max_answer: Option<u64>,
+}
+
+impl Capability {
+    /// It does not serve that block, as far as is known.
+    pub(super) fn lacks(&self, number: u64) -> bool {
+        self.oldest_block.is_some_and(|oldest| number < oldest)
+            || self.oldest_receipts.is_some_and(|oldest| number < oldest)
+    }
+
+    pub(super) fn note_too_large(&mut self, limit: Option<u64>) {
+        if let Some(limit) = limit {
+            self.max_answer = Some(self.max_answer.map_or(limit, |known| known.min(limit)));
+        }
+    }
+}
+
+/// Sizes of batches that are tried.
+const BATCHES: [usize; 2] = [100, 10];
+/// Parts of the chain, from its beginning, at which it is looked whether receipts are there: an early block without transactions
+/// tells nothing, an endpoint that pruned answers such a one rightly.
+const LADDER: [u64; 6] = [1, 2, 4, 8, 16, 64];
+/// Neighbours that are tried where a block has no transactions.
+const NEIGHBOURS: u64 = 3;
+
+impl Endpoint {
+    /// The little that is asked at start: who it is.
+    pub(super) async fn probe_client(&self) {
+        if let Ok(raw) = self.call("web3_clientVersion", ()).await
+            && let Ok(client) = serde_json::from_str::<String>(raw.get())
+        {
+            lock(&self.capability).client = Some(client.chars().filter(|c| !c.is_control()).take(80).collect());
+        }
+    }
+
+    /// Everything. What fails for another reason than that the endpoint cannot do it stays as it was known.
+    pub(super) async fn probe(&self, want_traces: bool) {
+        self.probe_client().await;
+        let asked = Instant::now();
+        let head = match self.head(self.shared.timeout).await {
+            Ok(head) => head,
+            Err(miss) => return self.note_miss(&miss, "the latest block", asked),
+        };
+        let receipts = match self.call("eth_getBlockReceipts", (head.hash,)).await {
+            Ok(_) | Err(CallError::TooLarge(_)) => Some(true),
+            Err(CallError::Unsupported(_)) => Some(false),
+            Err(_) => None,
+        };
+        let tags = match self.call("eth_getBlockByNumber", ("finalized", false)).await {
+            Ok(_) => Some(true),
+            Err(CallError::NotFound | CallError::Unsupported(_)) => Some(false),
+            Err(CallError::Rpc { code, .. }) if code != -32603 => Some(false),
+            Err(_) => None,
+        };
+        // A hundred calls are asked for once; only what failed is tried again.
+        let known_batch = lock(&self.capability).batch;
+        let batch = if known_batch == Some(BATCHES[0]) { known_batch } else { self.largest_batch().await };
+        {
+            let mut known = lock(&self.capability);
+            known.block_receipts = receipts.or(known.block_receipts);
+            known.tags = tags.or(known.tags);
+            known.batch = batch.or(known.batch);
+            // Found out anew: it may have been set up meanwhile.
+            if known.traces == Some(None) {
+                known.traces = None;
+            }
+        }
+        if want_traces && let Err(error) = self.trace_method(head.number, head.hash).await {
+            tracing::debug!(host = %self.host, %error, "whether it has traces could not be found out");
+        }
+        if let Ok(oldest) = self.oldest_block(head).await {
+            lock(&self.capability).oldest_block = Some(oldest);
+            if receipts == Some(true)
+                && let Ok(receipts) = self.oldest_receipts(oldest, head.number).await
+            {
+                lock(&self.capability).oldest_receipts = Some(receipts);
+            }
+        }
+    }
+
+    async fn largest_batch(&self) -> Option<usize> {
+        for size in BATCHES {
+            match self.batch("eth_chainId", &vec![(); size]).await {
+                Ok(_) => return Some(size),
+                Err(CallError::Timeout(_) | CallError::Throttled(_) | CallError::Gone) => return None,
+                Err(_) => {}
+            }
+        }
+        Some(1)
+    }
+
+    async fn oldest_block(&self, head: Link) -> Result<u64, CallError> {
+        let has = async |number| match self.link(Asked::Number(number), self.shared.timeout).await {
+            Ok(_) => Ok(true),
+            Err(Miss::Call(CallError::NotFound | CallError::Rpc { .. })) => Ok(false),
+            Err(Miss::Call(other)) => Err(other),
+            Err(Miss::Proof(..)) => Err(CallError::BadAnswer("another block".to_owned())),
+        };
+        if head.number < 2 || has(1).await? {
+            return Ok(0);
+        }
+        // What was missing before is still missing: endpoints forget, and seldom remember.
+        let known = lock(&self.capability).oldest_block.unwrap_or_default();
+        oldest(known.saturating_sub(1).max(1).min(head.number - 1), head.number, has).await
+    }
+
+    async fn oldest_receipts(&self, first: u64, head: u64) -> Result<u64, CallError> {
+        let span = head.saturating_sub(first);
+        let has = async |number| self.has_receipts(number, head).await;
+        let mut present = head;
+        for part in LADDER {
+            let number = first + span / part;
+            if !has(number).await? {
+                return oldest(number, present, has).await;
+            }
+            present = number;
+        }
+        Ok(first)
+    }
+
+    /// Whether it serves the receipts of a block; one without transactions says nothing, so its neighbours are asked.
+    async fn has_receipts(&self, number: u64, head: u64) -> Result<bool, CallError> {
+        #[derive(Deserialize)]
+        struct Rooted {
+            hash: B256,
+            #[serde(rename = "receiptsRoot")]
+            receipts_root: B256,
+        }
+        for number in number..=(number + NEIGHBOURS).min(head) {
+            let header = match self.call("eth_getBlockByNumber", (U64::from(number), false)).await {
+                Err(CallError::NotFound | CallError::Rpc { .. }) => return Ok(false),
+                other => other?,
+            };
+            let header: Rooted =
+                serde_json::from_str(header.get()).map_err(|error| CallError::BadAnswer(error.to_string()))?;
+            if header.receipts_root == EMPTY_ROOT_HASH {
+                continue;
+            }
+            return match self.call("eth_getBlockReceipts", (header.hash,)).await {
+                Ok(receipts) => Ok(!is_empty_array(&receipts)),
+                Err(CallError::TooLarge(_)) => Ok(true),
+                Err(CallError::NotFound | CallError::Rpc { .. }) => Ok(false),
+                Err(other) => Err(other),
+            };
+        }
+        Ok(true)
+    }
+}
+
+fn is_empty_array(raw: &RawValue) -> bool {
+    raw.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]")
+}
+
+/// The oldest that is there, between one that is missing and one that is there.
+async fn oldest<E>(missing: u64, present: u64, has: impl AsyncFn(u64) -> Result<bool, E>) -> Result<u64, E> {
+    let (mut missing, mut present) = (missing, present);
+    while present.saturating_sub(missing) > 1 {
+        let middle = missing + (present - missing) / 2;
+        if has(middle).await? {
+            present = middle;
+        } else {
+            missing = middle;
+        }
+    }
+    Ok(present)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_block_is_found_in_few_steps() {
+        for first in [2u64, 3, 17, 15_537_394, 24_999_999] {
+            let asked = std::cell::Cell::new(0);
+            let found = oldest(1, 25_000_000, async |number| {
+                asked.set(asked.get() + 1);
+                Ok::<_, ()>(number >= first)
+            });
+            assert_eq!(found.await, Ok(first));
+            assert!(asked.get() <= 25, "{}", asked.get());
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_the_oldest_is_known_to_be_lacking() {
+        let known = Capability { oldest_block: Some(5), oldest_receipts: Some(9), ..Capability::default() };
+        assert!(known.lacks(4) && known.lacks(8) && !known.lacks(9));
+        assert!(!Capability::default().lacks(0));
+        let mut known = known;
+        for limit in [Some(500), None, Some(900)] {
+            known.note_too_large(limit);
+        }
+        assert_eq!(known.max_answer, Some(500));
+        assert!(is_empty_array(&RawValue::from_string("[ ]".into()).unwrap()));
+    }
+}

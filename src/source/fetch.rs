@@ -1,0 +1,192 @@
+//! The calls that a whole block takes at one endpoint, and the ways around what it lacks.
+
+use alloy::primitives::B256;
+use alloy::providers::Provider;
+use alloy::rpc::client::BatchRequest;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::call::CallError;
+use super::capability::TraceMethod;
+use super::endpoint::Endpoint;
+use super::{RawBundle, lock};
+
+/// Receipts that are asked for in one batch where the whole block's cannot be had.
+const RECEIPTS_PER_BATCH: usize = 50;
+
+impl Endpoint {
+    /// Everything of a block by its hash, with traces where they are wanted and can be had here.
+    pub(super) async fn bundle(
+        &self,
+        number: u64,
+        hash: B256,
+        want_traces: bool,
+        urgent: bool,
+    ) -> Result<RawBundle, CallError> {
+        let allowed = self.shared.timeout;
+        let (block, receipts, traces) = tokio::join!(
+            self.call_within(allowed, urgent, "eth_getBlockByHash", (hash, true)),
+            self.block_receipts(hash, urgent),
+            async { if want_traces { self.block_traces(number, hash).await } else { None } }
+        );
+        let block = block?;
+        let receipts = match receipts? {
+            Some(receipts) => receipts,
+            None => self.receipts_one_by_one(&block).await?,
+        };
+        Ok(RawBundle { block, receipts, traces, endpoint: self.host.clone() })
+    }
+
+    /// None where the endpoint does not have the method, or not for as much as this block has.
+    async fn block_receipts(&self, hash: B256, urgent: bool) -> Result<Option<Box<RawValue>>, CallError> {
+        if lock(&self.capability).block_receipts == Some(false) {
+            return Ok(None);
+        }
+        match self.call_within(self.shared.timeout, urgent, "eth_getBlockReceipts", (hash,)).await {
+            Err(CallError::Unsupported(_)) => {
+                if lock(&self.capability).block_receipts.replace(false) != Some(false) {
+                    tracing::info!(host = %self.host, "has no eth_getBlockReceipts: receipts are asked for one by one");
+                }
+                Ok(None)
+            }
+            Err(CallError::TooLarge(_)) => {
+                tracing::info!(host = %self.host, %hash, "the block's receipts are too large for one answer: asked for one by one");
+                Ok(None)
+            }
+            other => {
+                let receipts = other?;
+                lock(&self.capability).block_receipts = Some(true);
+                Ok(Some(receipts))
+            }
+        }
+    }
+
+    async fn receipts_one_by_one(&self, block: &RawValue) -> Result<Box<RawValue>, CallError> {
+        #[derive(Deserialize)]
+        struct Hashes {
+            transactions: Vec<Hash>,
+        }
+        #[derive(Deserialize)]
+        struct Hash {
+            hash: B256,
+        }
+        let hashes: Hashes =
+            serde_json::from_str(block.get()).map_err(|error| CallError::BadAnswer(error.to_string()))?;
+        let hashes: Vec<B256> = hashes.transactions.iter().map(|tx| tx.hash).collect();
+        let mut receipts: Vec<Box<RawValue>> = Vec::with_capacity(hashes.len());
+        while receipts.len() < hashes.len() {
+            let size = lock(&self.capability).batch.unwrap_or(RECEIPTS_PER_BATCH).min(RECEIPTS_PER_BATCH);
+            let rest = &hashes[receipts.len()..];
+            if let Some(batch) = self.receipts_of(&rest[..size.min(rest.len())]).await? {
+                receipts.extend(batch);
+            }
+        }
+        if receipts.iter().any(|receipt| receipt.get() == "null") {
+            return Err(CallError::NotFound);
+        }
+        serde_json::value::to_raw_value(&receipts).map_err(|error| CallError::BadAnswer(error.to_string()))
+    }
+
+    /// None where the batch was too large for it: to be tried again with a smaller one.
+    async fn receipts_of(&self, hashes: &[B256]) -> Result<Option<Vec<Box<RawValue>>>, CallError> {
+        const METHOD: &str = "eth_getTransactionReceipt";
+        if let [hash] = hashes {
+            return Ok(Some(vec![self.call(METHOD, (hash,)).await?]));
+        }
+        let params: Vec<_> = hashes.iter().map(|hash| (*hash,)).collect();
+        match self.batch(METHOD, &params).await {
+            Ok(receipts) => Ok(Some(receipts)),
+            Err(error @ (CallError::Timeout(_) | CallError::Throttled(_) | CallError::Gone)) => Err(error),
+            Err(CallError::TooLarge(_)) => {
+                lock(&self.capability).batch = Some(hashes.len() / 2);
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::info!(host = %self.host, %error, "takes no batches: each receipt is a call of its own");
+                lock(&self.capability).batch = Some(1);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Several calls of one method in one exchange, answers in their order.
+    pub(super) async fn batch<P: alloy::rpc::json_rpc::RpcSend>(
+        &self,
+        method: &'static str,
+        params: &[P],
+    ) -> Result<Vec<Box<RawValue>>, CallError> {
+        Box::pin(self.exchange(self.shared.timeout, false, async {
+            let provider = self.provider().await?;
+            let bad = |error| self.alloy_error(error, method);
+            let mut batch = BatchRequest::new(provider.client());
+            let mut waiters = Vec::with_capacity(params.len());
+            for params in params {
+                waiters.push(batch.add_call::<_, Box<RawValue>>(method, params).map_err(bad)?);
+            }
+            tracing::trace!(host = %self.host, method, calls = params.len(), "batch");
+            batch.send().await.map_err(bad)?;
+            futures_util::future::try_join_all(waiters).await.map_err(bad)
+        }))
+        .await
+    }
+
+    /// The traces of a block; none where the endpoint has no such method or fails at it, which is said.
+    pub(super) async fn block_traces(&self, number: u64, hash: B256) -> Option<Box<RawValue>> {
+        let traces = async {
+            match self.trace_method(number, hash).await? {
+                Some(method) => self.traces_by(method, number, hash).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        traces.await.unwrap_or_else(|error: CallError| {
+            tracing::warn!(host = %self.host, %hash, %error, "no traces of this block from here");
+            None
+        })
+    }
+
+    async fn traces_by(&self, method: TraceMethod, number: u64, hash: B256) -> Result<Box<RawValue>, CallError> {
+        match method {
+            TraceMethod::DebugTraceBlock => {
+                self.call("debug_traceBlockByHash", (hash, json!({"tracer": "callTracer"}))).await
+            }
+            TraceMethod::TraceBlock => self.call("trace_block", (format!("{number:#x}"),)).await,
+        }
+    }
+
+    /// Which method it has, found out once, on a real block.
+    pub(super) async fn trace_method(&self, number: u64, hash: B256) -> Result<Option<TraceMethod>, CallError> {
+        let known = || lock(&self.capability).traces;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let _finding = self.finding_traces.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let mut failed = None;
+        for method in [TraceMethod::DebugTraceBlock, TraceMethod::TraceBlock] {
+            match self.traces_by(method, number, hash).await {
+                Ok(_) => {
+                    tracing::info!(host = %self.host, method = method.name(), "has traces");
+                    lock(&self.capability).traces = Some(Some(method));
+                    return Ok(Some(method));
+                }
+                Err(CallError::Unsupported(_)) => {}
+                // It has the method and failed at this block (no state that old, say): another block may tell.
+                Err(other) => failed = Some(other),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        tracing::warn!(host = %self.host, "has no traces: internal transfers are not seen by it");
+        lock(&self.capability).traces = Some(None);
+        Ok(None)
+    }
+
+    /// What is known of its traces, without asking.
+    pub(super) fn known_traces(&self) -> Option<&'static str> {
+        lock(&self.capability).traces.map(|known| known.map_or("none", TraceMethod::name))
+    }
+}

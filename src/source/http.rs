@@ -1,0 +1,247 @@
+//! HTTP under alloy's RPC client. Its own transport reads a body of any size into memory, and does not compare the id of a single
+//! answer; both matter where the other side may be broken or hostile.
+
+use std::collections::HashSet;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use alloy::rpc::json_rpc::{Id, RequestPacket, Response, ResponsePacket};
+use alloy::transports::http::reqwest;
+use alloy::transports::{TransportError, TransportErrorKind, TransportFut, TransportResult};
+use url::Url;
+
+/// Why an HTTP answer is no JSON-RPC answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HttpFault {
+    /// The body is larger than this many bytes.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(u64),
+    /// It came, and is not what was asked for.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// How much of a body that is no JSON is shown.
+const EXCERPT: usize = 120;
+
+/// One HTTP endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct BoundedHttp {
+    client: reqwest::Client,
+    url: Url,
+    /// Bytes of a body, after decompression.
+    max_answer: u64,
+}
+
+impl BoundedHttp {
+    pub(super) fn new(client: reqwest::Client, url: Url, max_answer: u64) -> Self {
+        Self { client, url, max_answer }
+    }
+
+    async fn exchange(self, request: RequestPacket) -> TransportResult<ResponsePacket> {
+        let mut response = self
+            .client
+            .post(self.url)
+            .json(&request)
+            .send()
+            .await
+            .map_err(|error| TransportErrorKind::custom(error.without_url()))?;
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(reqwest::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry_after(value, jiff::Timestamp::now()));
+        let failed = |why: String| TransportErrorKind::http_error_with_retry_after(status.as_u16(), why, retry_after);
+        let mut body = Vec::new();
+        // What a server says of its size is believed where it is too much, and never to make room.
+        if response.content_length().is_some_and(|length| length > self.max_answer) {
+            return Err(TransportErrorKind::custom(HttpFault::TooLarge(self.max_answer)));
+        }
+        loop {
+            match response.chunk().await {
+                Ok(None) => break,
+                Ok(Some(chunk)) if body.len() as u64 + chunk.len() as u64 > self.max_answer => {
+                    return Err(TransportErrorKind::custom(HttpFault::TooLarge(self.max_answer)));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Err(_) if !status.is_success() => return Err(failed("its body cannot be read".to_owned())),
+                Err(error) => {
+                    let why = format!("the answer ended after {} bytes: {}", body.len(), error.without_url());
+                    return Err(TransportErrorKind::custom(HttpFault::Unreadable(why)));
+                }
+            }
+        }
+        let parsed = serde_json::from_slice::<ResponsePacket>(&body);
+        if !status.is_success() {
+            // Some answer a JSON-RPC error with a status of its own; being throttled outranks what it says.
+            return match parsed {
+                Ok(packet) if packet.is_error() && status.as_u16() != 429 => matched(&request, packet),
+                _ => Err(failed(excerpt(&body))),
+            };
+        }
+        match parsed {
+            Ok(packet) => matched(&request, packet),
+            Err(error) => {
+                let why = format!("no JSON-RPC answer ({error}): {}", excerpt(&body));
+                Err(TransportErrorKind::custom(HttpFault::Unreadable(why)))
+            }
+        }
+    }
+}
+
+impl tower_service::Service<RequestPacket> for BoundedHttp {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: RequestPacket) -> Self::Future {
+        Box::pin(self.clone().exchange(request))
+    }
+}
+
+/// The answer, if its ids are those of the request: exactly the one of a single call, none twice and none unknown in a batch.
+/// What is missing in a batch is found missing by whoever waits for it.
+fn matched(request: &RequestPacket, answer: ResponsePacket) -> TransportResult<ResponsePacket> {
+    let refuse = |why: String| Err(TransportErrorKind::custom(HttpFault::Unreadable(why)));
+    match (request, answer) {
+        (RequestPacket::Single(asked), ResponsePacket::Single(mut answer)) => {
+            // An error about a request that could not be read bears no id.
+            if answer.id == Id::None && answer.is_error() {
+                answer.id = asked.id().clone();
+            }
+            if answer.id != *asked.id() {
+                return refuse(format!("the answer is to request {}, asked was {}", answer.id, asked.id()));
+            }
+            Ok(ResponsePacket::Single(answer))
+        }
+        (RequestPacket::Single(_), ResponsePacket::Batch(answers)) => {
+            refuse(format!("{} answers to a single request", answers.len()))
+        }
+        (RequestPacket::Batch(asked), ResponsePacket::Single(answer)) => match answer.payload.as_error() {
+            // Refused as a whole: each call of it has that error.
+            Some(error) => Ok(ResponsePacket::Batch(
+                asked
+                    .iter()
+                    .map(|call| Response {
+                        id: call.id().clone(),
+                        payload: alloy::rpc::json_rpc::ResponsePayload::Failure(error.clone()),
+                    })
+                    .collect(),
+            )),
+            None => refuse("a single answer to a batch".to_owned()),
+        },
+        (RequestPacket::Batch(asked), ResponsePacket::Batch(answers)) => {
+            let mut open: HashSet<&Id> = asked.iter().map(alloy::rpc::json_rpc::SerializedRequest::id).collect();
+            for answer in &answers {
+                if !open.remove(&answer.id) {
+                    return refuse(format!("a batch answers {}, which was not asked or is there twice", answer.id));
+                }
+            }
+            Ok(ResponsePacket::Batch(answers))
+        }
+    }
+}
+
+/// Seconds or an HTTP date ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#field.retry-after)).
+fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+/// The beginning of a body as text in one line, without markup.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    let mut inside = false;
+    let plain: String = text
+        .chars()
+        .filter_map(|c| match c {
+            '<' => {
+                inside = true;
+                Some(' ')
+            }
+            '>' if inside => {
+                inside = false;
+                None
+            }
+            _ if inside => None,
+            c if c.is_control() => Some(' '),
+            c => Some(c),
+        })
+        .collect();
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let line = words.join(" ");
+    match (line.is_empty(), line.char_indices().nth(EXCERPT)) {
+        (true, _) if body.is_empty() => "an empty body".to_owned(),
+        (true, _) => format!("{} bytes without text", body.len()),
+        (false, Some((end, _))) => format!("{}…", &line[..end]),
+        (false, None) => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::rpc::json_rpc::{Request, SerializedRequest};
+    use serde_json::{Value, json};
+
+    fn call(id: u64) -> SerializedRequest {
+        Request::new("eth_chainId", Id::Number(id), ()).try_into().unwrap()
+    }
+
+    fn check(ids: &[u64], batch: bool, answer: Value) -> Result<usize, String> {
+        let request = if batch {
+            RequestPacket::Batch(ids.iter().map(|id| call(*id)).collect())
+        } else {
+            RequestPacket::Single(call(ids[0]))
+        };
+        let packet: ResponsePacket = serde_json::from_value(answer).unwrap();
+        matched(&request, packet).map(|packet| packet.responses().len()).map_err(|error| error.to_string())
+    }
+
+    fn ok(id: u64) -> Value {
+        json!({"jsonrpc": "2.0", "id": id, "result": "0x1"})
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_refused() {
+        assert_eq!(check(&[3], false, ok(3)), Ok(1));
+        assert!(check(&[3], false, ok(4)).unwrap_err().contains("answer is to request 4"));
+        assert!(check(&[3], false, json!({"jsonrpc": "2.0", "id": null, "result": "0x1"})).is_err());
+        let error = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "parse"}});
+        assert_eq!(check(&[3], false, error.clone()), Ok(1));
+        assert!(check(&[3], false, json!([ok(3)])).is_err());
+        // Batches: shuffled and short ones pass, each call finds its own; twice or unknown does not.
+        assert_eq!(check(&[1, 2, 3], true, json!([ok(3), ok(1), ok(2)])), Ok(3));
+        assert_eq!(check(&[1, 2, 3], true, json!([ok(3), ok(1)])), Ok(2));
+        assert!(check(&[1, 2, 3], true, json!([ok(3), ok(3), ok(2)])).unwrap_err().contains("twice"));
+        assert!(check(&[1, 2], true, json!([ok(1), ok(9)])).is_err());
+        assert!(check(&[1, 2], true, ok(1)).is_err());
+        assert_eq!(check(&[1, 2], true, error), Ok(2), "an error for all");
+    }
+
+    #[test]
+    fn waiting_is_asked_for_in_seconds_or_as_a_date() {
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        assert_eq!(retry_after(" 7 ", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Fri, 02 Jan 2026 03:04:35 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Fri, 02 Jan 2026 03:00:00 GMT", now), Some(Duration::ZERO), "past");
+        assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn a_page_is_shown_as_a_short_line_of_text() {
+        let page = b"<html><head><title>502 Bad\x1b[31m Gateway</title></head>\r\n<body>nginx</body></html>";
+        assert_eq!(excerpt(page), "502 Bad [31m Gateway nginx");
+        assert_eq!(excerpt(b""), "an empty body");
+        assert!(excerpt("é".repeat(4000).as_bytes()).chars().count() <= EXCERPT + 1);
+    }
+}
