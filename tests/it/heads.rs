@@ -1,7 +1,6 @@
 //! Watching through endpoints that sin: heads that are stale, sockets that are mute, and reorgs meanwhile. And what is never said
 //! to any endpoint.
 
-use std::sync::Barrier;
 use std::time::Duration;
 
 use alloy::primitives::{Address, hex};
@@ -68,37 +67,28 @@ fn a_websocket_that_drops_heads_is_mute_dead_or_closed_costs_no_block() {
         Socket::DeadAfterMessages(25),
         Socket::ClosedAfterHeads(2),
     ];
-    let (begun, mined) = (Barrier::new(sockets.len() + 1), Barrier::new(sockets.len() + 1));
-    let places = std::thread::scope(|scope| {
-        let watching: Vec<_> = sockets
-            .iter()
-            .map(|socket| {
-                let (node, mover, begun, mined) = (&node, &mover, &begun, &mined);
-                scope.spawn(move || {
-                    let proxy = Proxy::new(node, Plan { socket: *socket, ..Plan::honest() });
-                    let place = Place::watching(&mover.watched());
-                    let mut watcher = place.watch(&proxy.ws(), &QUICK);
-                    place.caught_up(node, &mut watcher);
-                    begun.wait();
-                    mined.wait();
-                    place.caught_up(node, &mut watcher);
-                    assert_eq!(watcher.stop(), 0, "{socket:?}");
-                    assert!(proxy.held_back() > 0, "{socket:?} was never committed");
-                    (socket, place)
-                })
-            })
-            .collect();
-        begun.wait();
-        for round in 0..20 {
-            mover.block(&node, round);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        mined.wait();
-        watching.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-    });
+    let mut watching: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| {
+            let proxy = Proxy::new(&node, Plan { socket, ..Plan::honest() });
+            let place = Place::watching(&mover.watched());
+            let watcher = place.watch(&proxy.ws(), &QUICK);
+            (socket, proxy, place, watcher)
+        })
+        .collect();
+    for (_, _, place, watcher) in &mut watching {
+        place.caught_up(&node, watcher);
+    }
+    for round in 0..20 {
+        mover.block(&node, round);
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let truth = clean(&node, &mover.watched());
     assert!(truth.len() > 100, "{}", truth.len());
-    for (socket, place) in places {
+    for (socket, proxy, place, mut watcher) in watching {
+        place.caught_up(&node, &mut watcher);
+        assert_eq!(watcher.stop(), 0, "{socket:?}");
+        assert!(proxy.held_back() > 0, "{socket:?} was never committed");
         assert_eq!(covered(&place), [(0, node.head())], "{socket:?}");
         assert_eq!(facts(&alerts(&place)), facts(&truth), "{socket:?}");
     }
