@@ -321,3 +321,62 @@ impl Upstream {
         Some(answer)
     }
 }
+
+#[test]
+fn the_same_seed_sins_alike_and_another_one_otherwise() {
+    let node = Node::start(&[]);
+    node.mine(60);
+    let committed = |seed| {
+        let sins = vec![Sin::Status500, Sin::HtmlWith200, Sin::NullHeader, Sin::HeaderOfAnotherNumber, Sin::EmptyBody];
+        let proxy = Proxy::new(&node, Plan::mix(seed, 50, sins));
+        let mut asking = Upstream::new(&proxy.url);
+        for number in 0..60 {
+            asking.ask("eth_getBlockByNumber", json!([format!("{number:#x}"), false]));
+        }
+        proxy.take_committed()
+    };
+    let first = committed(1);
+    let blocks = first.values().map(BTreeSet::len).sum::<usize>();
+    assert!(first.len() == 5 && (15..45).contains(&blocks), "{first:?}");
+    assert_eq!(first, committed(1));
+    assert_ne!(first, committed(2));
+}
+
+#[test]
+fn what_goes_wrong_on_the_way_really_does() {
+    let node = Node::start(&[]);
+    let answer = |sin| {
+        let proxy = Proxy::new(&node, Plan::always(sin, 0));
+        let mut stream = TcpStream::connect(proxy.host()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let body = r#"{"jsonrpc":"2.0","id":7,"method":"eth_getBlockByNumber","params":["0x0",false]}"#;
+        write!(stream, "POST / HTTP/1.1\r\nHost: n\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        // To the end, or until a client would have lost its patience.
+        let begin = std::time::Instant::now();
+        let end = loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break Ok(()),
+                Ok(read) => answer.extend(&buffer[..read]),
+                Err(error) => break Err(error.kind()),
+            }
+            if begin.elapsed() > Duration::from_secs(1) {
+                break Err(std::io::ErrorKind::TimedOut);
+            }
+        };
+        assert!(proxy.take_committed().contains_key(&sin), "{sin:?}");
+        (String::from_utf8_lossy(&answer).into_owned(), end.is_ok(), end.err())
+    };
+    let reset = answer(Sin::ResetMidBody);
+    assert_eq!(reset.2, Some(std::io::ErrorKind::ConnectionReset), "{reset:?}");
+    let cut = answer(Sin::CutBody);
+    assert!(cut.1 && cut.0.contains("Content-Length") && !cut.0.ends_with('}'), "{cut:?}");
+    let nothing = (String::new(), true, None);
+    assert_eq!(answer(Sin::HangUp), nothing);
+    let hang = answer(Sin::Hang);
+    assert!(hang.0.is_empty() && !hang.1, "{hang:?}");
+    let drip = answer(Sin::Drip);
+    assert!(drip.0.contains("200 OK") && !drip.0.ends_with('}') && !drip.1, "{drip:?}");
+    assert!(answer(Sin::Status429WithRetryAfter).0.contains("429 Too Many Requests\r\n"));
+    assert!(answer(Sin::WrongId).0.contains("\"id\":1000007"));
+}

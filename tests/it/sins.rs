@@ -254,3 +254,13 @@ impl Sin {
         self.kind().1 == [Asked::Batch]
     }
 }
+
+#[test]
+fn every_kind_is_in_the_table_once() {
+    let all = Sin::all();
+    let unique: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(unique.len(), all.len());
+    // The last one declared: so many were declared before it.
+    assert_eq!(all.len(), Sin::HugeBody as usize + 1);
+    assert!(all.len() >= 24);
+}
