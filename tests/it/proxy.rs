@@ -30,6 +30,9 @@ pub(crate) enum Socket {
     ClosedAfterHeads(u64),
 }
 
+/// The kinds that were committed, with the blocks.
+pub(crate) type Committed = BTreeMap<Sin, BTreeSet<u64>>;
+
 /// How to sin.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -94,8 +97,7 @@ pub(crate) struct State {
     /// Host and port of the node.
     pub target: String,
     plan: Mutex<Plan>,
-    /// The kinds committed so far, with the blocks.
-    committed: Mutex<BTreeMap<Sin, BTreeSet<u64>>>,
+    committed: Mutex<Committed>,
     /// How often each question of a block was sinned with.
     times: Mutex<HashMap<(u64, Asked), u32>>,
     /// Numbers of blocks by their hashes.
@@ -138,7 +140,7 @@ impl Proxy {
     }
 
     /// What was committed since this was last asked.
-    pub(crate) fn take_committed(&self) -> BTreeMap<Sin, BTreeSet<u64>> {
+    pub(crate) fn take_committed(&self) -> Committed {
         std::mem::take(&mut *self.state.committed.lock().unwrap())
     }
 
