@@ -1,0 +1,509 @@
+#!/usr/bin/env python3
+"""Checks evidence bundles of bolo by docs/evidence.md, and by nothing else: no bolo, no database, no network.
+
+    python check.py DIR...
+
+prints for each folder `DIR: proven: WHAT` or `DIR: REFUSED: REASON`; the exit code is 0 only if all are proven.
+The numbers in the comments are those of the page's "How to check it".
+"""
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+from datetime import datetime, timedelta, timezone
+
+import rlp
+from coincurve import PublicKey
+from Crypto.Hash import keccak as _keccak
+
+KITTIES = bytes.fromhex("06012c8cf97bead5deae237070f9587f8e7a266d")
+TOP = {"format", "proves", "alert", "first_log_index", "screening", "lists", "made_by"}
+# Which kinds a plane has, and (last) the plane's number in the id.
+PLANES = {
+    "transactions": ({"native_transfer", "transaction", "contract_creation", "fee_recipient"}, 0),
+    "logs": ({"erc20_transfer", "erc721_transfer", "erc1155_transfer", "wrap", "unwrap"}, 1),
+    "traces": ({"internal_transfer", "self_destruct"}, 2),
+    "withdrawals": ({"withdrawal"}, 3),
+}
+TX_FIELDS = {
+    0: "nonce gas_price gas to value data v r s",
+    1: "chain_id nonce gas_price gas to value data access_list v r s",
+    2: "chain_id nonce max_priority_fee max_fee gas to value data access_list v r s",
+    3: "chain_id nonce max_priority_fee max_fee gas to value data access_list max_blob_fee blob_hashes v r s",
+    4: "chain_id nonce max_priority_fee max_fee gas to value data access_list authorizations v r s",
+}
+
+
+class Refused(Exception):
+    """The evidence does not prove what it claims. The text is one line: `section: reason`."""
+
+
+def need(holds, reason):
+    if not holds:
+        raise Refused(reason)
+
+
+def keccak(data):
+    return _keccak.new(digest_bits=256, data=data).digest()
+
+
+TRANSFER = keccak(b"Transfer(address,address,uint256)")
+TRANSFER_SINGLE = keccak(b"TransferSingle(address,address,address,uint256,uint256)")
+TRANSFER_BATCH = keccak(b"TransferBatch(address,address,address,uint256[],uint256[])")
+DEPOSIT = keccak(b"Deposit(address,uint256)")
+WITHDRAWAL = keccak(b"Withdrawal(address,uint256)")
+EMPTY_TRIE = keccak(b"\x80")
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+def parse_json(data):
+    """Strict JSON: UTF-8, no name twice in an object, no NaN, no number of absurd length, a line feed at the end."""
+    def unique(pairs):
+        names = dict(pairs)
+        need(len(names) == len(pairs), "json: a name stands twice in an object")
+        return names
+
+    def whole(text):
+        need(len(text) <= 20 and text != "-0", "json: not a reasonable integer")
+        return int(text)
+
+    def constant(text):
+        raise Refused("json: NaN and Infinity are no JSON")
+
+    need(data.endswith(b"\n"), "json: evidence.json does not end with a line feed")
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_int=whole, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"json: evidence.json cannot be read ({type(error).__name__})") from None
+
+
+def get(value, *path):
+    for name in path:
+        need(type(value) is dict and name in value, f"json: {'.'.join(path)} is missing")
+        value = value[name]
+    return value
+
+
+def integer(value, bits, name):
+    need(type(value) is int and 0 <= value < 1 << bits, f"json: {name} is not an integer of {bits} bits")
+    return value
+
+
+def decimal(value, name):
+    """An amount or a token id: a decimal number in a string."""
+    need(type(value) is str and re.fullmatch("0|[1-9][0-9]{0,77}", value), f"json: {name} is not a decimal number")
+    return int(value)
+
+
+def address(value, name):
+    """20 bytes, or None for null."""
+    if value is None:
+        return None
+    need(type(value) is str and re.fullmatch("0x[0-9a-fA-F]{40}", value), f"json: {name} is not an address")
+    return bytes.fromhex(value[2:])
+
+
+def unrlp(data, name):
+    """Strict: nothing after the item, only the shortest encodings."""
+    try:
+        return rlp.decode(data, strict=True)
+    except Exception:
+        raise Refused(f"{name}: not canonical RLP") from None
+
+
+def rlp_list(item, name, *lengths):
+    need(type(item) is list and (not lengths or len(item) in lengths), f"{name}: not an RLP list of the right length")
+    return item
+
+
+def rlp_bytes(item, name, *lengths):
+    need(type(item) is bytes and (not lengths or len(item) in lengths), f"{name}: no byte string of the right length")
+    return item
+
+
+def rlp_uint(item, name):
+    need(type(item) is bytes and len(item) <= 32 and item[:1] != b"\0", f"{name}: not a canonical number")
+    return int.from_bytes(item, "big")
+
+
+def file(files, name):
+    need(name in files, f"files: {name} is missing")
+    return files[name]
+
+
+# ---- 3. tries ------------------------------------------------------------------------------------------------------
+
+def trie_items(files, name, root):
+    """Walks a trie over the nodes that there are. Gives the items by index, and whether no child is missing."""
+    nodes = rlp_list(unrlp(file(files, name), name), name)
+    hashes = [keccak(rlp_bytes(node, name)) for node in nodes]
+    need(len(set(hashes)) == len(hashes), f"{name}: a node stands twice")
+    items, reached, missing = {}, 0, 0
+
+    def child(reference, path):
+        nonlocal reached, missing
+        if type(reference) is list:
+            need(len(rlp.encode(reference)) < 32, f"{name}: a long node stands in its parent")
+            return node(reference, path)
+        rlp_bytes(reference, f"{name}: reference to a node", 32)
+        if reached == len(nodes) or hashes[reached] != reference:  # not in the list, or not in its order (seen below)
+            missing += 1
+            return
+        raw = nodes[reached]
+        reached += 1
+        need(len(raw) >= 32 or path == "", f"{name}: a short node does not stand in its parent")
+        node(unrlp(raw, f"{name}: node {reached - 1}"), path)
+
+    def node(item, path):
+        rlp_list(item, f"{name}: node", 2, 17)
+        if len(item) == 17:
+            need(item[16] == b"" and sum(c != b"" for c in item) >= 2, f"{name}: not a branch of an index trie")
+            for nibble, reference in enumerate(item[:16]):
+                if reference != b"":
+                    child(reference, path + f"{nibble:x}")
+            return
+        prefix = rlp_bytes(item[0], f"{name}: path").hex()
+        need(re.match("00|20|1|3", prefix), f"{name}: a path is not hex-prefix encoded")
+        path += prefix[1:] if prefix[0] in "13" else prefix[2:]
+        need(len(path) <= 18, f"{name}: a path is too long for an index")
+        if prefix[0] in "01":
+            need(len(prefix) > 2 or prefix[0] == "1", f"{name}: an extension of no length")
+            return child(item[1], path)
+        need(len(path) % 2 == 0, f"{name}: a key is not whole bytes")
+        index = rlp_uint(unrlp(bytes.fromhex(path), f"{name}: key"), f"{name}: key")
+        need(rlp_bytes(item[1], f"{name}: item") and index not in items, f"{name}: an item is empty or stands twice")
+        items[index] = item[1]
+
+    if nodes or root != EMPTY_TRIE:
+        child(root, "")
+    need(reached == len(nodes), f"{name}: node {reached} is not reached from the root in the order of the walk")
+    return items, missing == 0
+
+
+def all_items(files, name, root):
+    """The items from 0 to n - 1, where every one is there."""
+    items, complete = trie_items(files, name, root)
+    need(complete, f"{name}: a child is missing where all items must be shown")
+    need(set(items) == set(range(len(items))), f"{name}: the items are not those at 0 to n - 1")
+    return [items[index] for index in range(len(items))]
+
+
+# ---- 4. transactions and receipts ----------------------------------------------------------------------------------
+
+def split_type(raw, name):
+    """EIP-2718: the type and the list."""
+    if raw[0] >= 0xC0:
+        return 0, rlp_list(unrlp(raw, name), name)
+    need(raw[0] in (1, 2, 3, 4), f"{name}: unknown type {raw[0]}")
+    return raw[0], rlp_list(unrlp(raw[1:], name), name)
+
+
+def parse_transaction(raw, name="transaction"):
+    kind, items = split_type(raw, name)
+    fields = TX_FIELDS[kind].split()
+    tx = dict(zip(fields, rlp_list(items, name, len(fields))), type=kind, items=items)
+    for field in set(fields) - {"to", "data", "access_list", "blob_hashes", "authorizations"}:
+        tx[field] = rlp_uint(tx[field], f"{name}: {field}")
+    tx["to"] = rlp_bytes(tx["to"], f"{name}: to", 0, 20) or None
+    return tx
+
+
+def signer(tx, chain_id):
+    v = tx["v"]
+    if tx["type"]:
+        signed = bytes([tx["type"]]) + rlp.encode(tx["items"][:-3])
+        need(tx["chain_id"] == chain_id, "transaction: signed for another chain id")
+    elif v in (27, 28):
+        signed, v = rlp.encode(tx["items"][:6]), v - 27
+    else:
+        need(v >= 35 and (v - 35) // 2 == chain_id, "transaction: signed for another chain id")
+        signed, v = rlp.encode(tx["items"][:6] + [chain_id, b"", b""]), (v - 35) % 2
+    need(v in (0, 1), "transaction: no valid parity of the signature")
+    try:  # libsecp256k1 recovers from a high s too, and refuses r and s that are 0 or not below the curve's order
+        signature = tx["r"].to_bytes(32, "big") + tx["s"].to_bytes(32, "big") + bytes([v])
+        key = PublicKey.from_signature_and_message(signature, keccak(signed), hasher=None)
+    except Exception:
+        raise Refused("transaction: no key made this signature") from None
+    return keccak(key.format(compressed=False)[1:])[12:]
+
+
+def parse_receipt(raw, tx_type, name="receipt"):
+    """Success (None before Byzantium), cumulative gas, logs."""
+    kind, items = split_type(raw, name)
+    need(kind == tx_type, f"{name}: of another type than the transaction")
+    status, gas, bloom, logs = rlp_list(items, name, 4)
+    need(status in (b"", b"\x01") or len(rlp_bytes(status, name)) == 32, f"{name}: neither a status nor a state root")
+    rlp_bytes(bloom, f"{name}: bloom", 256)
+    return {b"": False, b"\x01": True}.get(status), rlp_uint(gas, f"{name}: gas"), rlp_list(logs, f"{name}: logs")
+
+
+# ---- 5. movements: each gives (from, to, amount, token id, contract) -----------------------------------------------
+
+def of_transaction(kind, tx, sender, success):
+    creates, value = tx["to"] is None and success is not False, tx["value"]
+    transfers = success is not False and value > 0 and tx["to"] is not None
+    if kind == "native_transfer":
+        need(transfers, "movement: the transaction is no native transfer")
+        return sender, tx["to"], value, None, None
+    if kind == "contract_creation":
+        need(creates, "movement: the transaction creates no contract")
+        return sender, keccak(rlp.encode([sender, tx["nonce"]]))[12:], value, None, None
+    need(not transfers and not creates, "movement: the transaction is a transfer or a creation")
+    return sender, tx["to"], 0, None, None
+
+
+def of_log(kind, log, sub_index):
+    contract, topics, data = rlp_list(log, "movement: log", 3)
+    rlp_bytes(contract, "movement: log address", 20)
+    rlp_bytes(data, "movement: log data")
+    topics = [rlp_bytes(topic, "movement: topic", 32) for topic in rlp_list(topics, "movement: topics", 0, 1, 2, 3, 4)]
+    signature, count = (topics or [b""])[0], len(topics)
+
+    def number(at):  # the word of the data that begins at a byte
+        need(at + 32 <= len(data), "movement: the log's data is too short")
+        return int.from_bytes(data[at:at + 32], "big")
+
+    def account(word):
+        if type(word) is int:
+            word = word.to_bytes(32, "big")
+        need(word[:12] == bytes(12), "movement: a word of the log is no address")
+        return word[12:]
+
+    def signed(*signatures):
+        need(signature in signatures, f"movement: the log is no {kind}")
+
+    if kind == "erc20_transfer":
+        signed(TRANSFER)
+        if count == 3:
+            return account(topics[1]), account(topics[2]), number(0), None, contract
+        need(count == 1 and contract != KITTIES, "movement: the log is no erc20_transfer")
+        return account(number(0)), account(number(32)), number(64), None, contract
+    if kind == "erc721_transfer":
+        signed(TRANSFER)
+        if count == 4:
+            return account(topics[1]), account(topics[2]), 1, int.from_bytes(topics[3], "big"), contract
+        need(count == 1 and contract == KITTIES, "movement: the log is no erc721_transfer")
+        return account(number(0)), account(number(32)), 1, number(64), contract
+    if kind == "erc1155_transfer":
+        signed(TRANSFER_SINGLE, TRANSFER_BATCH)
+        need(count == 4, "movement: the log is no erc1155_transfer")
+        _, source, target = (account(topic) for topic in topics[1:])
+        if signature == TRANSFER_SINGLE:
+            need(sub_index == 0, "place: sub_index of a single transfer is not 0")
+            return source, target, number(32), number(0), contract
+        ids, amounts = number(0), number(32)
+        need(number(ids) == number(amounts), "movement: the batch's arrays differ in length")
+        need(sub_index < number(ids), "movement: sub_index is beyond the batch")
+        number(ids + 32 * number(ids)), number(amounts + 32 * number(ids))  # the last items are there
+        return source, target, number(amounts + 32 + 32 * sub_index), number(ids + 32 + 32 * sub_index), contract
+    signed(DEPOSIT if kind == "wrap" else WITHDRAWAL)
+    need(count == 2, f"movement: the log is no {kind}")
+    source, target = (bytes(20), account(topics[1])) if kind == "wrap" else (account(topics[1]), bytes(20))
+    return source, target, number(0), None, contract
+
+
+def of_withdrawal(items, sub_index):
+    need(sub_index < len(items), "movement: the block has no withdrawal at sub_index")
+    name = "movement: withdrawal"
+    index, validator, account, gwei = rlp_list(unrlp(items[sub_index], name), name, 4)
+    rlp_uint(index, name), rlp_uint(validator, name)
+    return None, rlp_bytes(account, name, 20), rlp_uint(gwei, name) * 10**9, None, None
+
+
+def of_fees(transactions, receipts, header):
+    need(len(transactions) == len(receipts), "movement: not as many receipts as transactions")
+    base_fee, before, total = header["base_fee"], 0, 0
+    for index, (raw, receipt) in enumerate(zip(transactions, receipts)):
+        tx = parse_transaction(raw, f"movement: transaction {index}")
+        gas = parse_receipt(receipt, tx["type"], f"movement: receipt {index}")[1]
+        price = tx["gas_price"] if tx["type"] < 2 else min(tx["max_fee"], base_fee + tx["max_priority_fee"])
+        total += (gas - before) * (price - base_fee)
+        before = gas
+    return None, header["beneficiary"], total, None, None
+
+
+# ---- the bundle ----------------------------------------------------------------------------------------------------
+
+def read_header(files, block):  # 2
+    raw = file(files, "header.rlp")
+    need("0x" + keccak(raw).hex() == get(block, "hash"), "header: its hash is not alert.block.hash")
+    items = rlp_list(unrlp(raw, "header"), "header")
+    need(len(items) >= 15, "header: too short")
+    number, seconds = rlp_uint(items[8], "header: number"), rlp_uint(items[11], "header: timestamp")
+    need(integer(get(block, "number"), 64, "block.number") == number, "header: alert.block.number is another")
+    need(seconds < 253402300800, "header: the timestamp is beyond the year 9999")
+    time = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
+    need(get(block, "timestamp") == time.isoformat()[:19] + "Z", "header: alert.block.timestamp is another")
+    return {
+        "transactions": rlp_bytes(items[4], "header: transactions root", 32),
+        "receipts": rlp_bytes(items[5], "header: receipts root", 32),
+        "beneficiary": rlp_bytes(items[2], "header: beneficiary", 20),
+        "base_fee": rlp_uint(items[15], "header: base fee") if len(items) > 15 else 0,
+        "withdrawals": rlp_bytes(items[16], "header: withdrawals root", 32) if len(items) > 16 else None,
+    }
+
+
+def read_transaction(files, header, claim, chain_id):  # 4
+    index = integer(get(claim, "index"), 32, "tx.index")
+    found = []
+    for name in ("transactions", "receipts"):
+        items, _ = trie_items(files, f"{name}.nodes", header[name])
+        need(list(items) == [index], f"{name}.nodes: they do not show the item at alert.tx.index and no other")
+        found.append(items[index])
+    need("0x" + keccak(found[0]).hex() == get(claim, "hash"), "transaction: its hash is not alert.tx.hash")
+    tx = parse_transaction(found[0])
+    sender = signer(tx, chain_id)
+    need(address(get(claim, "from"), "tx.from") == sender, "transaction: alert.tx.from did not sign it")
+    need(address(get(claim, "to"), "tx.to") == tx["to"], "transaction: alert.tx.to is another")
+    success, _, logs = parse_receipt(found[1], tx["type"])
+    need(get(claim, "success") is success, "receipt: alert.tx.success is not what the receipt says")
+    return tx, sender, success, logs
+
+
+def checksummed(account):  # EIP-55
+    digits, marks = account.hex(), keccak(account.hex().encode()).hex()
+    return "0x" + "".join(d.upper() if m in "89abcdef" else d for d, m in zip(digits, marks))
+
+
+def check_claims(files):
+    """2 to 10. Gives the names of the node files that belong to the bundle."""
+    evidence = parse_json(file(files, "evidence.json"))
+    need(type(evidence) is dict and set(evidence) == TOP, "json: evidence.json does not have the names it must have")
+    need(evidence["format"] == "bolo-evidence-1", "format: not bolo-evidence-1")
+    alert, first_log = evidence["alert"], evidence["first_log_index"]
+    chain_id = integer(get(alert, "chain_id"), 64, "chain_id")
+    sub_index = integer(get(alert, "sub_index"), 32, "sub_index")
+    kind, plane, claim = get(alert, "kind"), get(alert, "plane"), get(alert, "tx")
+
+    # 6. Place
+    need(type(plane) is str and plane in PLANES, "place: unknown plane")
+    kinds, plane_number = PLANES[plane]
+    need(type(kind) is str and kind in kinds, "place: the kind is not of the plane")
+    log_index, trace = get(alert, "log_index"), get(alert, "trace_address")
+    need((log_index is not None) == (plane == "logs"), "place: log_index is null but in logs")
+    need((trace is not None) == (plane == "traces"), "place: trace_address is null but in traces")
+    need(sub_index == 0 or kind in ("erc1155_transfer", "withdrawal"), "place: sub_index is not 0")
+    need((claim is None) == (kind in ("withdrawal", "fee_recipient")), "place: tx does not fit the kind")
+    need((first_log is None) == (claim is None), "place: first_log_index is null exactly where tx is")
+
+    # 2 to 5
+    header = read_header(files, get(alert, "block"))
+    source, target = address(get(alert, "from"), "from"), address(get(alert, "to"), "to")
+    amount, token = decimal(get(alert, "amount"), "amount"), get(alert, "token_id")
+    token = None if token is None else decimal(token, "token_id")
+    contract = address(get(alert, "asset", "contract"), "asset.contract")
+    words = []
+    if claim is not None:
+        integer(first_log, 32, "first_log_index")
+        tx, sender, success, logs = read_transaction(files, header, claim, chain_id)
+    if plane == "traces":
+        need(type(trace) is list, "json: trace_address is not a list")
+        words = [integer(word, 32, "trace_address") for word in trace]
+        proven = source, target, amount, None, None
+    elif plane == "logs":
+        words = [integer(log_index, 32, "log_index")]
+        need(0 <= log_index - first_log < len(logs), "movement: the receipt has no such log")
+        proven = of_log(kind, logs[log_index - first_log], sub_index)
+    elif kind == "withdrawal":
+        need(header["withdrawals"] is not None, "header: no withdrawals root")
+        proven = of_withdrawal(all_items(files, "withdrawals.nodes", header["withdrawals"]), sub_index)
+    elif kind == "fee_recipient":
+        shown = [all_items(files, f"{name}.nodes", header[name]) for name in ("transactions", "receipts")]
+        proven = of_fees(*shown, header)
+    else:
+        proven = of_transaction(kind, tx, sender, success)
+    for name, said, is_so in zip(("from", "to", "amount", "token_id", "asset.contract"),
+                                 (source, target, amount, token, contract), proven):
+        need(said == is_so, f"movement: alert.{name} is not what is proven")
+
+    # 7. Watched
+    watched = address(get(alert, "watched", "address"), "watched.address")
+    sides = (watched == source, watched == target)
+    direction = {(True, False): "out", (False, True): "in", (True, True): "self"}.get(sides)
+    need(watched is not None and direction, "watched: the watched address is no side of the movement")
+    need(get(alert, "watched", "direction") == direction, "watched: the direction is another")
+    other = {"out": target, "in": source, "self": None}[direction]
+    need(address(get(alert, "counterparty"), "counterparty") == other, "watched: the counterparty is another")
+
+    # 8. Asset
+    asset = "slip44:60"
+    if contract is not None:
+        asset = f"{kind[:-9] if kind.endswith('_transfer') else 'erc20'}:{checksummed(contract)}"
+    need(get(alert, "asset", "id") == f"eip155:{chain_id}/{asset}", "asset: alert.asset.id is another")
+
+    # 9. Id (all is known to fit its width by now)
+    index = 0xFFFFFFFF if claim is None else claim["index"]
+    identity = chain_id.to_bytes(8, "big") + bytes.fromhex(get(alert, "block", "hash")[2:]) + index.to_bytes(4, "big")
+    words = [len(words), *words, sub_index]
+    identity += bytes([plane_number]) + b"".join(word.to_bytes(4, "big") for word in words) + watched
+    need(get(alert, "id") == "0x" + keccak(identity).hex(), "id: alert.id is not that of this movement")
+
+    # 10
+    proves, proof = ("transaction", "unproven") if plane == "traces" else ("movement", "proven")
+    need(evidence["proves"] == proves, "proof: `proves` does not fit the plane")
+    need(get(alert, "proof") == proof, "proof: alert.proof does not fit the plane")
+    nodes = {"withdrawals.nodes"} if plane == "withdrawals" else {"transactions.nodes", "receipts.nodes"}
+    return nodes
+
+
+def check(files, seal=True):
+    """Raises Refused unless the bundle {name: bytes} proves its alert. `seal=False`: without its SHA256SUMS."""
+    try:
+        nodes = check_claims(files)
+    except (RecursionError, MemoryError):
+        raise Refused("json: nested too deeply, or too large") from None
+    if not seal:
+        return
+    names = {"evidence.json", "header.rlp", "README.txt"} | nodes  # 1
+    for name in sorted(names | {"SHA256SUMS"}):
+        file(files, name)
+    for name in files:
+        need(name in names or name == "SHA256SUMS", f"files: {name!a:.80} does not belong to this bundle")
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(names))
+    need(files["SHA256SUMS"] == sums.encode(), "sums: SHA256SUMS is not what the files give")
+
+
+def read_bundle(folder):
+    files = {}
+    try:
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            need(stat.S_ISREG(os.lstat(path).st_mode), f"files: {name!a:.80} is not a plain file")
+            with open(path, "rb") as stream:
+                files[name] = stream.read()
+    except OSError as error:
+        raise Refused(f"files: cannot be read ({error.strerror})") from None
+    return files
+
+
+def describe(files):
+    """What a bundle that holds proves, in one line."""
+    alert = json.loads(files["evidence.json"])["alert"]
+    where = f"block {alert['block']['number']} {alert['block']['hash']}"
+    if alert["plane"] == "traces":
+        return f"transaction {alert['tx']['hash']} in {where} (not the {alert['kind']} in it, which no root covers)"
+    item = alert["asset"]["id"] + (f"/{alert['token_id']}" if alert["token_id"] else "")
+    return f"{alert['kind']} of {alert['amount']} {item} from {alert['from']} to {alert['to']} in {where}"
+
+
+def main(folders):
+    sys.stdout.reconfigure(errors="backslashreplace")
+    good = bool(folders)
+    for folder in folders:
+        try:
+            files = read_bundle(folder)
+            check(files)
+            print(f"{folder}: proven: {describe(files)}")
+        except Refused as reason:
+            good = False
+            print(f"{folder}: REFUSED: {reason}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,266 @@
+//! What an endpoint can do wrong, one kind at a time: which answers it touches, and what bolo has to make of it.
+
+use serde_json::Value;
+
+/// A kind of fault. Sins of data change what is said, those of transport how it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Sin {
+    // Receipts and logs.
+    DropFirstLog,
+    DropLastLog,
+    DropLogAndMendBloom,
+    DropLogsAndZeroBlooms,
+    DropReceipt,
+    DropLastReceipts,
+    EmptyReceipts,
+    SwapReceipts,
+    SwapLogs,
+    SwapContentsOfLogs,
+    DoubleLogIndex,
+    FlipTopic,
+    FlipTopicAndMendBloom,
+    FlipLogData,
+    FlipLogAddress,
+    MarkLogRemoved,
+    LogOfAnotherBlock,
+    FlipStatus,
+    RaiseCumulativeGas,
+    RaiseGasThroughout,
+    RaiseGasPrice,
+    OtherReceiptType,
+    OtherRecipient,
+    OtherCreatedContract,
+    ReceiptsOfAnotherBlock,
+    ReceiptsWithoutLogs,
+    // Blocks and transactions.
+    FlipValue,
+    FlipInput,
+    FlipSignature,
+    WrongFrom,
+    WrongFromInBoth,
+    UnknownTransactionType,
+    DropTransaction,
+    TransactionsOfAnotherBlock,
+    AddWithdrawal,
+    OtherSize,
+    OtherStateRoot,
+    BlockOfAnotherFork,
+    AnotherBlock,
+    HeaderThatIsNotItsHash,
+    // Traces.
+    DropTrace,
+    TraceOfAnotherTransaction,
+    OtherValueInTrace,
+    // What is answered, but not with what was asked for.
+    NullReceipts,
+    NullBlock,
+    NullHeader,
+    HeaderOfAnotherNumber,
+    StaleHead,
+    HeadGoingBackwards,
+    ErrorInside,
+    ThrottledInside,
+    WrongId,
+    BatchWithAMissingAnswer,
+    BatchShuffled,
+    BatchWithWrongIds,
+    BatchRefused,
+    // How it is answered.
+    CutBody,
+    CutJson,
+    EmptyBody,
+    NoUtf8,
+    DeepJson,
+    HtmlWith200,
+    HtmlWith502,
+    Status429,
+    Status429WithRetryAfter,
+    Status500,
+    Status503,
+    Status504,
+    Hang,
+    Drip,
+    HangUp,
+    ResetMidBody,
+    HugeBody,
+}
+
+/// What bolo is to make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Refused, with one of these reasons; alone: exit 4.
+    Data(&'static [&'static str]),
+    /// Asked again, here or elsewhere; alone and lasting: exit 75.
+    Transport,
+    /// Nothing false is in it: it may be taken or not.
+    Odd,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Asked {
+    /// The newest block.
+    Head,
+    /// A block without its transactions.
+    Header,
+    /// A block with all of them.
+    Block,
+    Receipts,
+    /// The receipt of one transaction.
+    Receipt,
+    Traces,
+    /// Several at once.
+    Batch,
+    Other,
+}
+
+impl Asked {
+    pub(crate) fn of(request: &Value) -> Self {
+        if request.is_array() {
+            return Self::Batch;
+        }
+        let (first, full) = (request["params"][0].as_str().unwrap_or_default(), request["params"][1] == true);
+        match request["method"].as_str().unwrap_or_default() {
+            "eth_getBlockByNumber" if first == "latest" => Self::Head,
+            "eth_getBlockByNumber" if !first.starts_with("0x") => Self::Other,
+            "eth_getBlockByNumber" | "eth_getBlockByHash" if full => Self::Block,
+            "eth_getBlockByNumber" | "eth_getBlockByHash" => Self::Header,
+            "eth_getBlockReceipts" => Self::Receipts,
+            "eth_getTransactionReceipt" => Self::Receipt,
+            "debug_traceBlockByHash" | "debug_traceBlockByNumber" | "trace_block" => Self::Traces,
+            _ => Self::Other,
+        }
+    }
+}
+
+use Fault::{Data, Odd, Transport};
+
+const LOG_PLACE: Fault = Data(&["position of a log does not fit"]);
+const BLOOM: Fault = Data(&["logs bloom does not fit"]);
+const ROOT: Fault = Data(&["receipts root does not fit"]);
+const COUNT: Fault = Data(&["number of receipts does not fit"]);
+const SENDER: Fault = Data(&["sender does not fit"]);
+const HASH: Fault = Data(&["transaction hash does not fit"]);
+const TRANSACTIONS: Fault = Data(&["transactions root does not fit"]);
+const BLOCK_HASH: Fault = Data(&["block hash does not fit"]);
+const HEADER_HASH: Fault = Data(&["header hash does not fit"]);
+const TRACES: Fault = Data(&["traces does not fit"]);
+
+/// Every kind, what it touches, and what is to come of it.
+#[rustfmt::skip]
+const KINDS: &[(Sin, &[Asked], Fault)] = {
+    use Asked::{Batch, Block, Head, Header, Receipt, Receipts, Traces};
+    const RECEIPTS: &[Asked] = &[Receipts, Batch];
+    const ANY: &[Asked] = &[Header, Block, Receipts, Receipt, Traces, Batch];
+    &[
+        (Sin::DropFirstLog, RECEIPTS, LOG_PLACE),
+        (Sin::DropLastLog, RECEIPTS, BLOOM),
+        (Sin::DropLogAndMendBloom, RECEIPTS, ROOT),
+        (Sin::DropLogsAndZeroBlooms, RECEIPTS, ROOT),
+        (Sin::DropReceipt, RECEIPTS, COUNT),
+        (Sin::DropLastReceipts, RECEIPTS, COUNT),
+        (Sin::EmptyReceipts, RECEIPTS, COUNT),
+        (Sin::SwapReceipts, RECEIPTS, Data(&["order of receipts does not fit"])),
+        (Sin::SwapLogs, RECEIPTS, LOG_PLACE),
+        (Sin::SwapContentsOfLogs, RECEIPTS, ROOT),
+        (Sin::DoubleLogIndex, RECEIPTS, LOG_PLACE),
+        (Sin::FlipTopic, RECEIPTS, BLOOM),
+        (Sin::FlipTopicAndMendBloom, RECEIPTS, ROOT),
+        (Sin::FlipLogData, RECEIPTS, ROOT),
+        (Sin::FlipLogAddress, RECEIPTS, BLOOM),
+        (Sin::MarkLogRemoved, RECEIPTS, LOG_PLACE),
+        (Sin::LogOfAnotherBlock, RECEIPTS, BLOCK_HASH),
+        (Sin::FlipStatus, RECEIPTS, ROOT),
+        (Sin::RaiseCumulativeGas, RECEIPTS, Data(&["gas used does not fit"])),
+        (Sin::RaiseGasThroughout, RECEIPTS, ROOT),
+        (Sin::RaiseGasPrice, RECEIPTS, Data(&["gas price does not fit"])),
+        (Sin::OtherReceiptType, RECEIPTS, Data(&["receipt type does not fit"])),
+        (Sin::OtherRecipient, RECEIPTS, Data(&["recipient does not fit"])),
+        (Sin::OtherCreatedContract, RECEIPTS, Data(&["contract address does not fit"])),
+        (Sin::ReceiptsOfAnotherBlock, RECEIPTS, Data(&["number of receipts does not fit", "order of receipts does not fit"])),
+        (Sin::ReceiptsWithoutLogs, RECEIPTS, Data(&["receipts cannot be read"])),
+        (Sin::FlipValue, &[Block], HASH),
+        (Sin::FlipInput, &[Block], HASH),
+        (Sin::FlipSignature, &[Block], HASH),
+        (Sin::WrongFrom, &[Block], SENDER),
+        (Sin::WrongFromInBoth, &[Block, Receipts, Batch], SENDER),
+        (Sin::UnknownTransactionType, &[Block], Data(&["is of unknown type 0x7d"])),
+        (Sin::DropTransaction, &[Block], TRANSACTIONS),
+        (Sin::TransactionsOfAnotherBlock, &[Block], TRANSACTIONS),
+        (Sin::AddWithdrawal, &[Block], Data(&["withdrawals root does not fit"])),
+        (Sin::OtherSize, &[Block], Data(&["block size does not fit"])),
+        (Sin::OtherStateRoot, &[Block], HEADER_HASH),
+        (Sin::BlockOfAnotherFork, &[Block], BLOCK_HASH),
+        (Sin::AnotherBlock, &[Block], BLOCK_HASH),
+        (Sin::HeaderThatIsNotItsHash, &[Header], HEADER_HASH),
+        (Sin::DropTrace, &[Traces], TRACES),
+        (Sin::TraceOfAnotherTransaction, &[Traces], TRACES),
+        (Sin::OtherValueInTrace, &[Traces], TRACES),
+        (Sin::NullReceipts, &[Receipts], Transport),
+        (Sin::NullBlock, &[Block], Transport),
+        (Sin::NullHeader, &[Header], Transport),
+        (Sin::HeaderOfAnotherNumber, &[Header], Transport),
+        // Not here yet: a header that hashes to its hash, but of a fork that nobody has, under the number that was asked for.
+        // bolo asks all endpoints for that hash until it gives up (exit 75), though the honest one has the block of the number.
+        // (Sin::HeaderOfAnotherFork, &[Header], Transport),
+        (Sin::StaleHead, &[Head], Odd),
+        (Sin::HeadGoingBackwards, &[Head], Odd),
+        (Sin::ErrorInside, ANY, Transport),
+        (Sin::ThrottledInside, ANY, Transport),
+        (Sin::WrongId, ANY, Odd),
+        (Sin::BatchWithAMissingAnswer, &[Batch], Odd),
+        (Sin::BatchShuffled, &[Batch], Odd),
+        (Sin::BatchWithWrongIds, &[Batch], Odd),
+        (Sin::BatchRefused, &[Batch], Odd),
+        (Sin::CutBody, ANY, Transport),
+        (Sin::CutJson, ANY, Transport),
+        (Sin::EmptyBody, ANY, Transport),
+        (Sin::NoUtf8, ANY, Transport),
+        (Sin::DeepJson, ANY, Transport),
+        (Sin::HtmlWith200, ANY, Transport),
+        (Sin::HtmlWith502, ANY, Transport),
+        (Sin::Status429, ANY, Transport),
+        (Sin::Status429WithRetryAfter, ANY, Transport),
+        (Sin::Status500, ANY, Transport),
+        (Sin::Status503, ANY, Transport),
+        (Sin::Status504, ANY, Transport),
+        (Sin::Hang, ANY, Transport),
+        (Sin::Drip, ANY, Transport),
+        (Sin::HangUp, ANY, Transport),
+        (Sin::ResetMidBody, ANY, Transport),
+        (Sin::HugeBody, &[Receipts, Batch], Transport),
+    ]
+};
+
+impl Sin {
+    pub(crate) fn all() -> Vec<Self> {
+        KINDS.iter().map(|(sin, ..)| *sin).collect()
+    }
+
+    fn kind(self) -> &'static (Self, &'static [Asked], Fault) {
+        KINDS.iter().find(|(sin, ..)| *sin == self).expect("every kind is in the table")
+    }
+
+    pub(crate) fn fault(self) -> Fault {
+        self.kind().2
+    }
+
+    pub(crate) fn touches(self, asked: Asked) -> bool {
+        self.kind().1.contains(&asked)
+    }
+
+    /// Only an endpoint that has no receipts of whole blocks is asked what it touches.
+    pub(crate) fn needs_batches(self) -> bool {
+        self.kind().1 == [Asked::Batch]
+    }
+}
+
+#[test]
+fn every_kind_is_in_the_table_once() {
+    let all = Sin::all();
+    let unique: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(unique.len(), all.len());
+    // The last one declared: so many were declared before it.
+    assert_eq!(all.len(), Sin::HugeBody as usize + 1);
+    assert!(all.len() >= 24);
+}
