@@ -27,6 +27,8 @@ pub struct ConfigFile {
     pub wrapped_native: Vec<String>,
     /// Seconds between two looks at the head.
     pub poll_interval: Option<f64>,
+    /// Seconds from one block to the next.
+    pub slot: Option<f64>,
     /// Seconds that a call may take.
     pub timeout: Option<f64>,
     /// Blocks in flight.

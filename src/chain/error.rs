@@ -32,6 +32,7 @@ pub enum Part {
     Timestamp,
     Traces,
     Checkpoint,
+    FinalizedBlock,
 }
 
 impl std::fmt::Display for Part {
@@ -63,6 +64,7 @@ impl std::fmt::Display for Part {
             Self::Timestamp => "timestamp",
             Self::Traces => "traces",
             Self::Checkpoint => "checkpoint",
+            Self::FinalizedBlock => "finalized block",
         })
     }
 }

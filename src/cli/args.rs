@@ -152,6 +152,9 @@ pub struct WatchArgs {
     /// Seconds between two looks at the head [default: 1, or less on chains with faster blocks]
     #[arg(long, value_name = "SECONDS")]
     pub(super) poll_interval: Option<f64>,
+    /// Seconds from one block to the next: after three of them silence is a problem [default: of the chain, 12 where it is not known]
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) slot: Option<f64>,
     /// Print each new alert as a JSON line on stdout as it is committed
     #[arg(long)]
     pub(super) json: bool,

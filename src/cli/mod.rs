@@ -8,6 +8,7 @@ mod demo;
 mod endpoints;
 mod evidence;
 mod failure;
+mod health;
 mod present;
 mod query;
 mod record;

@@ -36,6 +36,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let mut printer = CommitPrinter::new(args.json, chain_id);
         printer.progress = Some(bar(None));
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
+        engine.store.put_checkpoints(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
         let judge = settings.judge(chain_id);
         let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
@@ -73,6 +74,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let mut printer = CommitPrinter::new(args.json, chain_id);
     printer.progress = Some(bar(Some(spans.iter().map(|(from, to)| to - from + 1).sum())));
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
+    engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
     let judge = settings.judge(chain_id);
     if args.holes {

@@ -79,11 +79,7 @@ impl SourceSettings {
 
     /// Connects to the endpoints; `rounds` is how often all of them are asked for one thing before giving up.
     pub(super) async fn connect(&self, rounds: u32, known_chain: Option<u64>) -> Result<Pool, Failure> {
-        let pool = Pool::connect(self.pool_options(rounds, known_chain)?).await?;
-        if let Some(block_time) = chain_facts(pool.chain_id()).block_time {
-            pool.set_slot(block_time);
-        }
-        Ok(pool)
+        Ok(Pool::connect(self.pool_options(rounds, known_chain)?).await?)
     }
 
     /// How the pool of these endpoints is made.

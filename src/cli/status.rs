@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::{StatusArgs, StatusFormat};
 use super::coverage::{self, holes};
+use super::health::Health;
 use super::present::{clean, print};
 use super::{Context, Failure};
 use crate::lists::show_date;
@@ -26,13 +27,23 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let status = store.status()?;
+    let health = Health::of(&store, &status)?;
     let text = match args.format {
-        StatusFormat::Table => for_people(&status, &context.db.display().to_string()),
-        StatusFormat::Json => format!("{}\n", as_json(&status)),
+        StatusFormat::Table => health.for_people() + &for_people(&status, &context.db.display().to_string()),
+        StatusFormat::Json => {
+            let mut json = as_json(&status);
+            json["health"] = health.as_json();
+            json["lies"] = health.lies_json();
+            json["endpoints"].as_array_mut().into_iter().flatten().for_each(|endpoint| health.describe(endpoint));
+            format!("{json}\n")
+        }
     };
     print(text.as_bytes())?;
-    Ok(0)
+    Ok(if health.is_healthy() { 0 } else { UNHEALTHY })
 }
+
+/// The answer is incomplete: what is at the head may be missing.
+const UNHEALTHY: u8 = 3;
 
 fn lag(status: &Status) -> Option<u64> {
     Some(status.head?.saturating_sub(status.watch_tip.or(status.tip)?.number))
@@ -80,7 +91,7 @@ fn proof(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
 }
 
-fn age(seconds: i64) -> String {
+pub(super) fn age(seconds: i64) -> String {
     let age = (Timestamp::now().as_second() - seconds).max(0);
     match age {
         0..120 => format!("{age} s ago"),

@@ -14,6 +14,10 @@ use crate::ops::Shutdown;
 use crate::pipeline::{Engine, Observer, PipelineError, WatchOptions, watch};
 use crate::store::{Access, AlertFilter, Committed, Order, Store};
 
+/// Where blocks come faster, silence is measured by this all the same.
+const SHORTEST_SLOT: Duration = Duration::from_secs(1);
+/// Ethereum's.
+const USUAL_SLOT: Duration = Duration::from_secs(12);
 /// Rounds over the endpoints for one thing before the head is looked at again.
 const ROUNDS: u32 = 3;
 
@@ -26,6 +30,8 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let from_block = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
     let poll = args.poll_interval.or(context.config.poll_interval);
     let poll = poll.map(|seconds| parse_seconds("poll-interval", seconds)).transpose().map_err(Failure::input)?;
+    let slot = args.slot.or(context.config.slot);
+    let slot = slot.map(|seconds| parse_seconds("slot", seconds)).transpose().map_err(Failure::input)?;
     let lock = Store::lock_for_writing(&context.db)?;
     let store = Store::open(&context.db, Access::Write { durable: true })?;
     let shutdown = Shutdown::on_signals()?;
@@ -34,6 +40,10 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         () = shutdown.requested() => return Ok(0),
     };
     let chain_id = pool.chain_id();
+    let slot = slot.or(chain_facts(chain_id).block_time).map(|slot| slot.max(SHORTEST_SLOT));
+    if let Some(slot) = slot {
+        pool.set_slot(slot);
+    }
     let judge = settings.judge(chain_id);
     let options = WatchOptions {
         from_block: match from_block {
@@ -42,9 +52,12 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         },
         poll_interval: poll.unwrap_or_else(|| default_poll(chain_id)),
         concurrency: settings.concurrency,
+        slot: slot.unwrap_or(USUAL_SLOT),
+        show: |state| super::endpoints::as_json(state).to_string(),
     };
     let mut printer = CommitPrinter::new(args.json, chain_id);
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
+    engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
     engine.store.note_stop(None)?;
     let outcome = watch(&mut engine, &pool, &judge, &options, &shutdown).await;

@@ -1,5 +1,7 @@
-//! Running: telling the pipeline to stop.
+//! Running: telling the pipeline to stop, and whether the clock can be believed.
 
+mod health;
 mod shutdown;
 
+pub use health::{ClockWatch, Jump};
 pub use shutdown::Shutdown;

@@ -90,8 +90,7 @@ impl Backfill {
         let fetches = (first..=last).map(move |number| {
             let (pool, judge) = (pool.clone(), judge.clone());
             async move {
-                let link = pool.link_at(number).await?;
-                let prepared = judge.fetch(&pool, &link).await?;
+                let (link, prepared) = judge.fetch_number(&pool, number).await?;
                 Ok((link, Box::new(prepared)))
             }
         });

@@ -6,6 +6,7 @@ mod prepare;
 mod record;
 mod replay;
 mod reprove;
+mod vitals;
 mod watch;
 
 use std::collections::HashMap;
@@ -287,6 +288,7 @@ impl<'a> Engine<'a> {
                 Step::Append => {
                     let prepared = match ready.take() {
                         Some(prepared) if prepared.link().hash == link.hash => prepared,
+                        _ if progress == Progress::Head => judge.fetch_at_head(pool, &link).await?,
                         _ => judge.fetch(pool, &link).await?,
                     };
                     // What was stored of another fork by an earlier replay gives way, unless it is final.

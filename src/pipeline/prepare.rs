@@ -10,7 +10,7 @@ use crate::chain::verify::{trust, verify};
 use crate::chain::{BlockBundle, Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
 use crate::screen::Alert;
-use crate::source::{Pool, ProofError, RawBundle};
+use crate::source::{Pool, ProofError, RawBundle, SourceError};
 use crate::store::TransactionFacts;
 
 /// A block that is proven and decoded.
@@ -59,6 +59,34 @@ impl Prepared {
                 Some((index, facts))
             })
             .collect()
+    }
+}
+
+/// How often a number is looked up again whose block nobody has.
+const LOOK_UPS: u32 = 4;
+
+/// Looks up which block has a number, and takes it. A block that nobody has was replaced by a reorg meanwhile, or never was: the
+/// number is looked up again, and whoever names what it does not have is found out.
+pub(super) async fn numbered<T>(
+    pool: &Pool,
+    number: u64,
+    take: impl AsyncFn(Link) -> Result<T, PipelineError>,
+) -> Result<T, PipelineError> {
+    let mut look_ups = 1;
+    let mut found_out = None;
+    loop {
+        let link = pool.link_at(number).await?;
+        match take(link).await {
+            Err(PipelineError::Source(SourceError::Unknown(_))) if look_ups < LOOK_UPS => {
+                look_ups += 1;
+                found_out = pool.unmask(link).await.or(found_out);
+                tracing::debug!(number, hash = %link.hash, "nobody has the block that was named: looked up again");
+            }
+            Err(PipelineError::Source(SourceError::Unknown(block))) => {
+                return Err(found_out.unwrap_or(SourceError::Unknown(block)).into());
+            }
+            other => return other,
+        }
     }
 }
 
@@ -121,9 +149,10 @@ impl Judge {
     /// # Errors
     /// [`ProofError`] naming what did not fit.
     pub fn judge(&self, raw: &RawBundle, hash: Option<alloy::primitives::B256>) -> Result<Prepared, ProofError> {
-        // Traces are nobody's proof: those that cannot be read are left out, and said to be.
+        // Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to
+        // be; an endpoint is told so, and others may have better ones.
         let bundle = match BlockBundle::parse(&raw.block, &raw.receipts, raw.traces.as_deref()) {
-            Err(error) if error.what == "traces" => {
+            Err(error) if error.what == "traces" && hash.is_none() => {
                 tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
                 BlockBundle::parse(&raw.block, &raw.receipts, None)?
             }
@@ -141,6 +170,9 @@ impl Judge {
             return Err(block.traces_refused().cloned().unwrap_or_else(missing).into());
         }
         if let Some(reason) = block.traces_refused() {
+            if hash.is_some() {
+                return Err(reason.clone().into());
+            }
             tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
         }
         let decoded = decode(&block, &self.options);
@@ -165,8 +197,16 @@ impl Judge {
 
     /// Fetches a block by its hash and judges what comes, asking another endpoint where it is not what was asked for.
     pub(super) async fn fetch(&self, pool: &Pool, link: &Link) -> Result<Prepared, PipelineError> {
-        let prepared =
-            pool.bundle(link.number, link.hash, async |raw| self.judge_apart(raw, Some(link.hash)).await).await?;
-        Ok(prepared)
+        Ok(pool.bundle(link.number, link.hash, |raw| self.judge_apart(raw, Some(link.hash))).await?)
+    }
+
+    /// The same at the head, where time counts.
+    pub(super) async fn fetch_at_head(&self, pool: &Pool, link: &Link) -> Result<Prepared, PipelineError> {
+        Ok(pool.head_bundle(link.number, link.hash, |raw| self.judge_apart(raw, Some(link.hash))).await?)
+    }
+
+    /// Fetches the block of a number.
+    pub(super) async fn fetch_number(&self, pool: &Pool, number: u64) -> Result<(Link, Prepared), PipelineError> {
+        numbered(pool, number, async |link| Ok((link, self.fetch(pool, &link).await?))).await
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use futures_util::StreamExt;
 
+use super::prepare::numbered;
 use super::{Judge, PipelineError};
 use crate::chain::canonical::Link;
 use crate::ops::Shutdown;
@@ -25,12 +26,15 @@ pub async fn record(
     mut each: impl FnMut(u64),
 ) -> Result<Option<u64>, PipelineError> {
     let mut writer = ArchiveWriter::create(path)?;
-    let fetches = (from..=to).map(|number| async move {
-        let link = pool.link_at(number).await?;
-        let raw = pool
-            .bundle(number, link.hash, async |raw| judge.judge_apart(raw.clone(), Some(link.hash)).await.map(|_| raw))
-            .await?;
-        Ok::<_, PipelineError>((link, raw))
+    let fetches = (from..=to).map(|number| {
+        numbered(pool, number, async move |link| {
+            let raw = pool
+                .bundle(number, link.hash, async |raw| {
+                    judge.judge_apart(raw.clone(), Some(link.hash)).await.map(|_| raw)
+                })
+                .await?;
+            Ok::<_, PipelineError>((link, raw))
+        })
     });
     let mut blocks = futures_util::stream::iter(fetches).buffered(concurrency.max(1));
     let mut before: Option<Link> = None;

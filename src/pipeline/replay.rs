@@ -3,6 +3,8 @@
 
 use futures_util::StreamExt;
 
+use super::prepare::numbered;
+use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
@@ -48,6 +50,19 @@ pub async fn replay_endpoints(
     engine: &mut Engine<'_>,
     pool: &Pool,
     judge: &Judge,
+    range: (u64, u64),
+    options: ReplayOptions,
+    shutdown: &Shutdown,
+) -> Result<ReplayOutcome, PipelineError> {
+    let outcome = replay_range(engine, pool, judge, range, options, shutdown).await;
+    keep_lies(&mut engine.store, pool)?;
+    outcome
+}
+
+async fn replay_range(
+    engine: &mut Engine<'_>,
+    pool: &Pool,
+    judge: &Judge,
     (from, to): (u64, u64),
     options: ReplayOptions,
     shutdown: &Shutdown,
@@ -65,13 +80,12 @@ pub async fn replay_endpoints(
     'range: while next <= to {
         let fetches = (next..=to).map(|number| {
             let ledger = &ledger;
-            async move {
-                let link = pool.link_at(number).await?;
+            numbered(pool, number, async move |link| {
                 if is_held(ledger, pool, judge, link)? {
                     return Ok(Fetched::Held(link));
                 }
                 Ok::<_, PipelineError>(Fetched::New(link, Box::new(judge.fetch(pool, &link).await?)))
-            }
+            })
         });
         let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
         loop {
@@ -103,6 +117,7 @@ pub async fn replay_endpoints(
                 }
             };
             next = number + 1;
+            keep_lies(&mut engine.store, pool)?;
             if chain.tip().map(|tip| tip.number) != Some(number) {
                 // A reorg changed what comes next: what is in flight may be of the other fork.
                 next = chain.tip().map_or(next, |tip| tip.number + 1);

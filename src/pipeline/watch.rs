@@ -8,11 +8,12 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use super::backfill::{Backfill, JUMP, Progressed};
+use super::vitals::{Condition, keep_lies, live};
 use super::{Engine, Judge, PipelineError, Prepared, now_ms};
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
-use crate::source::{Pool, SourceError};
-use crate::store::Progress;
+use crate::source::{EndpointState, Head, Pool, SourceError};
+use crate::store::{Access, Progress, Store};
 
 /// How to watch.
 #[derive(Debug, Clone)]
@@ -23,6 +24,10 @@ pub struct WatchOptions {
     pub poll_interval: Duration,
     /// Blocks in flight while catching up.
     pub concurrency: usize,
+    /// How long a block takes, for what counts as late.
+    pub slot: Duration,
+    /// Makes JSON of an endpoint's state, for the store.
+    pub show: fn(&EndpointState) -> String,
 }
 
 /// Tokens that could not be asked before, asked again in a quiet moment.
@@ -44,13 +49,27 @@ pub async fn watch(
     shutdown: &Shutdown,
 ) -> Result<(), PipelineError> {
     let wake = Notify::new();
-    let Some(chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
-    let backfill = Backfill::new(pool.clone(), judge.clone(), options.concurrency);
-    let mut follower = Follower { engine, pool, judge, options, shutdown, chain, backfill, followed: None };
-    tokio::select! {
-        outcome = follower.run(&wake) => outcome,
-        () = pool.ring(&wake) => Ok(()),
-    }
+    let condition = Condition::default();
+    // Signs of life have a connection of their own, so that they do not wait for what the loop at the head waits for.
+    let mut vitals = Store::open(engine.store.path(), Access::Write { durable: false })?;
+    vitals.note_running(Some((now_ms() / 1000, u64::try_from(options.slot.as_millis()).unwrap_or(u64::MAX))))?;
+    let outcome = {
+        let follow = async {
+            let Some(chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
+            let backfill = Backfill::new(pool.clone(), judge.clone(), options.concurrency);
+            let condition = &condition;
+            let mut follower =
+                Follower { engine, pool, judge, options, shutdown, condition, chain, backfill, followed: None };
+            follower.run(&wake).await
+        };
+        tokio::select! {
+            outcome = follow => outcome,
+            outcome = live(&mut vitals, pool, &condition, options.slot, options.show) => outcome,
+            () = pool.ring(&wake) => Ok(()),
+        }
+    };
+    let farewell = keep_lies(&mut vitals, pool).and_then(|()| Ok(vitals.note_running(None)?));
+    outcome.and(farewell)
 }
 
 /// The loop at the head, with what is caught up beside it.
@@ -60,6 +79,7 @@ struct Follower<'f, 'e> {
     judge: &'f Judge,
     options: &'f WatchOptions,
     shutdown: &'f Shutdown,
+    condition: &'f Condition,
     chain: Canonical,
     backfill: Backfill,
     /// The head that was followed to its end.
@@ -86,7 +106,8 @@ impl Follower<'_, '_> {
                     self.engine.finality.learn(head.link.number, tags);
                     self.engine.store.note_head(head.link.number)?;
                     let outcome = if news {
-                        self.catch_up(head.link).await
+                        let outcome = self.catch_up(head.link).await;
+                        self.doubt(outcome, &head).await
                     } else if now_ms() - asked_tokens > TOKENS_EVERY_MS {
                         asked_tokens = now_ms();
                         let tokens = self.engine.store.unasked_tokens(TOKENS_AT_ONCE)?;
@@ -109,8 +130,12 @@ impl Follower<'_, '_> {
                 Err(error) => Err(PipelineError::from(error)),
             };
             failures = match outcome {
-                Ok(()) => 0,
+                Ok(()) => {
+                    self.condition.waits(None);
+                    0
+                }
                 Err(PipelineError::Source(error)) => {
+                    self.condition.waits(Some(error.to_string()));
                     wait_for_better(error, self.pool, self.engine)?;
                     failures + 1
                 }
@@ -169,11 +194,7 @@ impl Follower<'_, '_> {
             };
             // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
             let (pool, judge, shutdown) = (self.pool, self.judge, self.shutdown);
-            let fetches = (next..head.number).map(|number| async move {
-                let link = pool.link_at(number).await?;
-                let prepared = judge.fetch(pool, &link).await?;
-                Ok::<_, PipelineError>((link, prepared))
-            });
+            let fetches = (next..head.number).map(|number| judge.fetch_number(pool, number));
             let mut blocks = futures_util::stream::iter(fetches).buffered(self.options.concurrency.max(1));
             loop {
                 let fetched = tokio::select! {
@@ -192,6 +213,22 @@ impl Follower<'_, '_> {
                 }
             }
         }
+    }
+
+    /// A chain that leaves out what is final is an alarm and a stop, unless whoever told of it stands alone.
+    async fn doubt(&self, outcome: Result<(), PipelineError>, head: &Head) -> Result<(), PipelineError> {
+        let Err(PipelineError::TooDeep { number, hash, floor }) = outcome else { return outcome };
+        let held = self.engine.store.hash_of(floor)?;
+        let alone = match held {
+            Some(held) => self.pool.is_alone_against(&head.host, head.link, floor, held).await,
+            None => false,
+        };
+        tracing::error!(number, %hash, floor, host = %head.host, alone, "a chain was shown that leaves out what is final");
+        if alone {
+            let reason = format!("{} shows a chain without our final block {floor}", head.host);
+            return Err(SourceError::Unreachable(reason).into());
+        }
+        Err(PipelineError::TooDeep { number, hash, floor })
     }
 
     async fn follow(&mut self, link: Link, ready: Option<Prepared>) -> Result<(), PipelineError> {

@@ -106,7 +106,7 @@ pub(super) fn refused_bundle(
     reason: ProofError,
     traces_from: Option<String>,
 ) -> Miss {
-    let of_traces = matches!(&reason, ProofError::Refused(VerifyError::Mismatch { part: Part::Traces, .. }));
+    let of_traces = reason.is_of_traces();
     let mut answers: Vec<&RawValue> = vec![&raw.block, &raw.receipts];
     answers.extend(raw.traces.as_deref().filter(|_| of_traces));
     let (keccak, bytes) = fingerprint(&answers);

@@ -19,6 +19,7 @@ mod quorum;
 mod race;
 mod state;
 mod token;
+mod unmask;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -133,6 +134,17 @@ pub enum ProofError {
     /// It does not fit.
     #[error(transparent)]
     Refused(#[from] VerifyError),
+}
+
+impl ProofError {
+    /// Whether it is only the traces that were refused: the block itself may be good.
+    pub fn is_of_traces(&self) -> bool {
+        match self {
+            Self::Unreadable(error) => error.what == "traces",
+            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::Traces,
+            Self::Refused(_) => false,
+        }
+    }
 }
 
 fn show_votes(votes: &[(B256, Vec<String>)]) -> String {

@@ -264,7 +264,7 @@ impl Pool {
         hash: B256,
         judge: impl Fn(RawBundle) -> F,
     ) -> Result<T, SourceError> {
-        self.bundle_by(Work::block(&number.to_string(), number), number, hash, judge).await
+        self.bundle_by(Work::block(&number.to_string(), number).named(), number, hash, judge).await
     }
 
     /// The same for a block at the head, where time counts: another endpoint is asked too when the first takes long.
@@ -307,8 +307,31 @@ impl Pool {
                 });
             }
             // Kept until it is proven: a lie is kept by its hash.
-            let answer = raw.clone();
-            judge(raw).await.map_err(|reason| refused_bundle(&answer, number, hash, reason, traces_from))
+            let mut answer = raw.clone();
+            let reason = match judge(raw).await {
+                Ok(value) => return Ok(value),
+                Err(reason) => reason,
+            };
+            if !reason.is_of_traces() || self.traces != TraceMode::Auto {
+                return Err(refused_bundle(&answer, number, hash, reason, traces_from));
+            }
+            // The block itself may be good: whoever gave the traces lied, and somebody else may have better ones.
+            let was_elsewhere = traces_from.is_some();
+            endpoint.note_miss(&refused_bundle(&answer, number, hash, reason, traces_from), work.what, Instant::now());
+            if !was_elsewhere && let Some((traces, host)) = self.traces_elsewhere(&endpoint, number, hash).await {
+                answer.traces = Some(traces);
+                match judge(answer.clone()).await {
+                    Err(reason) if reason.is_of_traces() => {
+                        let miss = refused_bundle(&answer, number, hash, reason, Some(host));
+                        endpoint.note_miss(&miss, work.what, Instant::now());
+                    }
+                    Err(reason) => return Err(refused_bundle(&answer, number, hash, reason, None)),
+                    Ok(value) => return Ok(value),
+                }
+            }
+            tracing::warn!(host = %endpoint.host, block = number, "traces refused: internal transfers of this block are not seen");
+            answer.traces = None;
+            judge(answer.clone()).await.map_err(|reason| refused_bundle(&answer, number, hash, reason, None))
         })
         .await
     }

@@ -21,6 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Rounds in which whoever answered gave what cannot be proven: another round brings nothing else.
 const UNPROVEN_ENOUGH: u32 = 3;
+/// Rounds in which nobody has what somebody has named.
+const UNKNOWN_ENOUGH: u32 = 3;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +35,21 @@ pub(super) struct Work<'a> {
     pub(super) hedge: Option<Duration>,
     /// Endpoints that lag are asked last.
     pub(super) at_head: bool,
+    /// An endpoint has just named it: where nobody has it, what was named is looked up again soon.
+    pub(super) named: bool,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn plain(what: &'a str) -> Self {
-        Self { what, number: None, hedge: None, at_head: false }
+        Self { what, number: None, hedge: None, at_head: false, named: false }
     }
 
     pub(super) fn block(what: &'a str, number: u64) -> Self {
         Self { number: Some(number), ..Self::plain(what) }
+    }
+
+    pub(super) fn named(self) -> Self {
+        Self { named: true, ..self }
     }
 
     pub(super) fn hedged(self, at_least: Duration) -> Self {
@@ -144,6 +152,10 @@ impl Pool {
             }
             if misses.unproven.is_some() && !misses.unknown && !misses.may_come && rest.is_none() {
                 lied += 1;
+            }
+            if work.named && misses.unknown && misses.unproven.is_none() && !misses.may_come && round >= UNKNOWN_ENOUGH
+            {
+                return Err(misses.into_error(work.what));
             }
             let too_old =
                 work.number.is_some_and(|number| self.endpoints.iter().all(|e| lock(&e.capability).lacks(number)));

@@ -555,7 +555,7 @@ fn a_chain_with_no_finality_tags_is_settled_by_depth() {
     let place = Place::watching(&[(a, "a")]);
     let mut watcher = place.watch(&untagged, &["--from-block", "0"]);
     place.caught_up(&node, &mut watcher);
-    until(&place, &watcher, |status| status["finality_rule"] == "depth 12/64");
+    until(&place, &watcher, |status| status["finality_rule"] == "depth 12/64" && status["finalized"].is_number());
     assert_eq!(watcher.stop(), 0);
     let statuses: Vec<_> = place.alerts(&[]).iter().map(|alert| alert["status"].clone()).collect();
     assert_eq!(statuses, ["finalized", "safe", "pending"]);

@@ -155,3 +155,21 @@ fn nothing_that_is_sent_in_a_whole_watch_and_replay_names_a_watched_address() {
     let wire = http.wire();
     assert!(names(&wire, a) && names(&wire, b));
 }
+
+#[test]
+fn a_first_endpoint_whose_head_is_stale_for_good_does_not_hold_back_a_watch_that_has_a_second() {
+    for sin in [Sin::StaleHead, Sin::HeadGoingBackwards] {
+        let node = Node::start(&[]);
+        let mover = Mover::deploy(&node);
+        let place = Place::watching(&mover.watched());
+        let sinner = Proxy::new(&node, Plan::always(sin, 0));
+        let honest = Proxy::new(&node, Plan::honest());
+        let mut watcher = place.watch(&sinner.url, &[&["-r", &honest.url], &QUICK[..]].concat());
+        for round in 0..10 {
+            mover.block(&node, round);
+        }
+        place.caught_up(&node, &mut watcher);
+        assert_eq!(watcher.stop(), 0);
+        assert!(sinner.take_committed().contains_key(&sin));
+    }
+}

@@ -45,6 +45,7 @@ pub(crate) enum Sin {
     OtherSize,
     OtherStateRoot,
     BlockOfAnotherFork,
+    HeaderOfAnotherFork,
     AnotherBlock,
     HeaderThatIsNotItsHash,
     // Traces.
@@ -199,10 +200,8 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::NullReceipts, &[Receipts], Transport),
         (Sin::NullBlock, &[Block], Transport),
         (Sin::NullHeader, &[Header], Transport),
-        (Sin::HeaderOfAnotherNumber, &[Header], Transport),
-        // Not here yet: a header that hashes to its hash, but of a fork that nobody has, under the number that was asked for.
-        // bolo asks all endpoints for that hash until it gives up (exit 75), though the honest one has the block of the number.
-        // (Sin::HeaderOfAnotherFork, &[Header], Transport),
+        (Sin::HeaderOfAnotherNumber, &[Header], Data(&["block number does not fit"])),
+        (Sin::HeaderOfAnotherFork, &[Header], BLOCK_HASH),
         (Sin::StaleHead, &[Head], Odd),
         (Sin::HeadGoingBackwards, &[Head], Odd),
         (Sin::ErrorInside, ANY, Transport),
@@ -216,7 +215,7 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::CutJson, ANY, Transport),
         (Sin::EmptyBody, ANY, Transport),
         (Sin::NoUtf8, ANY, Transport),
-        (Sin::DeepJson, ANY, Transport),
+        (Sin::DeepJson, ANY, Data(&["cannot be read"])),
         (Sin::HtmlWith200, ANY, Transport),
         (Sin::HtmlWith502, ANY, Transport),
         (Sin::Status429, ANY, Transport),
@@ -228,7 +227,7 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::Drip, ANY, Transport),
         (Sin::HangUp, ANY, Transport),
         (Sin::ResetMidBody, ANY, Transport),
-        (Sin::HugeBody, &[Receipts, Batch], Transport),
+        (Sin::HugeBody, &[Receipts, Batch], Odd),
     ]
 };
 

@@ -128,7 +128,7 @@ impl Sin {
             // By one it would be the true one: anvil leaves out what an empty list of withdrawals takes, which bolo allows for.
             Self::OtherSize => (0..2).try_for_each(|_| raise(&mut block["size"]))?,
             Self::OtherStateRoot | Self::HeaderThatIsNotItsHash => flip(&mut block["stateRoot"])?,
-            Self::BlockOfAnotherFork => {
+            Self::BlockOfAnotherFork | Self::HeaderOfAnotherFork => {
                 block["extraData"] = json!("0x626f6c6f");
                 let header: Header = serde_json::from_value(block.clone()).ok()?;
                 block["hash"] = json!(header.hash_slow());

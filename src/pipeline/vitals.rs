@@ -1,0 +1,101 @@
+//! The signs of life of a watch: what is wrong with its endpoints, its clock or itself is written down within a second, whatever the
+//! loop at the head waits for. So `bolo status` can tell a quiet chain from a dead watch.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{PipelineError, now_ms};
+use crate::ops::ClockWatch;
+use crate::source::{EndpointState, Lie, Pool, Problem};
+use crate::store::{LieRow, ProblemRow, Store};
+
+/// How often problems are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// A sign of life at least that often.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// What the loop at the head says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    /// Why no block can be taken just now, and since when.
+    waiting: Mutex<Option<(i64, String)>>,
+}
+
+impl Condition {
+    /// It has to wait; none: it goes on.
+    pub(super) fn waits(&self, reason: Option<String>) {
+        if let Ok(mut waiting) = self.waiting.lock() {
+            *waiting = match (waiting.take(), reason) {
+                (_, None) => None,
+                (Some((since, _)), Some(reason)) => Some((since, reason)),
+                (None, Some(reason)) => Some((now_ms() / 1000, reason)),
+            };
+        }
+    }
+
+    fn problem(&self) -> Option<ProblemRow> {
+        let waiting = self.waiting.lock().ok()?.clone();
+        waiting.map(|(since, detail)| ProblemRow { code: "waiting".to_owned(), host: None, since, detail })
+    }
+}
+
+/// Writes signs of life until the watch ends. `show` makes JSON of an endpoint's state.
+///
+/// # Errors
+/// Of the store; never ends otherwise.
+pub(super) async fn live(
+    store: &mut Store,
+    pool: &Pool,
+    condition: &Condition,
+    slot: Duration,
+    show: fn(&EndpointState) -> String,
+) -> Result<(), PipelineError> {
+    let patience = (slot * 3).max(Duration::from_secs(3));
+    let mut clock = ClockWatch::new(patience, Instant::now(), SystemTime::now());
+    let mut beaten = None::<Instant>;
+    let mut told = Vec::new();
+    loop {
+        let mut problems: Vec<ProblemRow> = pool.problems().into_iter().map(of_problem).collect();
+        problems.extend(condition.problem());
+        if let Some(jump) = clock.look(Instant::now(), SystemTime::now()) {
+            let detail = format!("the clock jumped by {} ms, or the machine slept", jump.by_ms);
+            if !told.iter().any(|problem: &ProblemRow| problem.code == "clock_jump") {
+                tracing::warn!(by_ms = jump.by_ms, "the clock jumped, or the machine slept");
+            }
+            problems.push(ProblemRow { code: "clock_jump".to_owned(), host: None, since: jump.at, detail });
+        }
+        if problems != told || beaten.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
+            let states: Vec<_> = pool.states().iter().map(|state| (state.host.clone(), show(state))).collect();
+            store.note_health(now_ms(), &problems, &states)?;
+            told = problems;
+            beaten = Some(Instant::now());
+        }
+        keep_lies(store, pool)?;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn of_problem(problem: Problem) -> ProblemRow {
+    let Problem { code, host, detail, since } = problem;
+    ProblemRow { code: code.to_owned(), host, detail, since }
+}
+
+/// Keeps what endpoints lied about.
+pub(super) fn keep_lies(store: &mut Store, pool: &Pool) -> Result<(), PipelineError> {
+    let (lies, dropped) = pool.take_lies();
+    if dropped > 0 {
+        tracing::warn!(dropped, "more wrong answers than are kept");
+    }
+    let row = |lie: Lie| LieRow {
+        host: lie.host,
+        at: lie.at,
+        number: lie.number,
+        hash: lie.hash,
+        request: lie.request,
+        answer_keccak: lie.answer_keccak,
+        answer_bytes: lie.answer_bytes,
+        reason: lie.reason,
+    };
+    let lies: Vec<_> = lies.into_iter().map(row).collect();
+    Ok(store.put_lies(&lies)?)
+}

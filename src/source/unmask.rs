@@ -1,0 +1,69 @@
+//! Lies that no single answer shows: a block that nobody has, named under a number; a chain that leaves out what is final.
+
+use std::time::Instant;
+
+use alloy::primitives::{B256, keccak256};
+
+use super::SourceError;
+use super::call::CallError;
+use super::endpoint::Endpoint;
+use super::lies::{Asked, Evidence, Miss};
+use super::pool::Pool;
+use crate::chain::canonical::Link;
+use crate::chain::{Part, VerifyError};
+
+impl Pool {
+    /// Looks for endpoints that go on naming a block at its number and do not have it themselves: each is benched. One that names
+    /// another by now has had a reorg, which is no lie. Returns who was found out last, as the failure it is.
+    pub async fn unmask(&self, link: Link) -> Option<SourceError> {
+        let allowed = self.shared.timeout;
+        let look = async |endpoint: &Endpoint| {
+            let begun = Instant::now();
+            let missing =
+                matches!(endpoint.link(Asked::Hash(link.hash), allowed).await, Err(Miss::Call(CallError::NotFound)));
+            let names = endpoint.link(Asked::Number(link.number), allowed).await;
+            if !missing || !names.is_ok_and(|named| named.hash == link.hash) {
+                return None;
+            }
+            let request = format!("eth_getBlockByNumber [\"{:#x}\",false]", link.number);
+            let reason = disown(endpoint, link, request, Part::BlockHash, "a block that it has itself", begun);
+            let (block, host) = (link.number.to_string(), endpoint.host.clone());
+            Some(SourceError::Unproven { block, host, reason: Box::new(reason.into()) })
+        };
+        let looks = futures_util::future::join_all(self.endpoints.iter().map(|endpoint| look(endpoint))).await;
+        looks.into_iter().flatten().last()
+    }
+
+    /// A head came from `host` whose chain leaves out a block that is final here. Where another endpoint still has that block, it is
+    /// the host that is wrong: it is benched, and true returned.
+    pub async fn is_alone_against(&self, host: &str, head: Link, number: u64, held: B256) -> bool {
+        let allowed = self.shared.timeout;
+        let begun = Instant::now();
+        let others = self.endpoints.iter().filter(|endpoint| endpoint.host != host);
+        let has = async |endpoint: &Endpoint| {
+            endpoint.link(Asked::Number(number), allowed).await.is_ok_and(|link| link.hash == held)
+        };
+        let vouched = futures_util::future::join_all(others.map(|endpoint| has(endpoint))).await.contains(&true);
+        if vouched && let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.host == host) {
+            let request = "eth_getBlockByNumber [\"latest\",false]".to_owned();
+            let expected = format!("a chain with the final block {number} {held}");
+            disown(endpoint, head, request, Part::FinalizedBlock, &expected, begun);
+        }
+        vouched
+    }
+}
+
+fn disown(endpoint: &Endpoint, link: Link, request: String, part: Part, expected: &str, begun: Instant) -> VerifyError {
+    let reason =
+        VerifyError::Mismatch { part, index: None, found: link.hash.to_string(), expected: expected.to_owned() };
+    let evidence = Evidence {
+        request,
+        number: Some(link.number),
+        hash: Some(link.hash),
+        keccak: keccak256(link.hash),
+        bytes: 32,
+        traces_from: None,
+    };
+    endpoint.note_miss(&Miss::Proof(reason.clone().into(), Box::new(evidence)), &link.number.to_string(), begun);
+    reason
+}
