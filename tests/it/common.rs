@@ -235,7 +235,12 @@ impl Place {
     }
 
     pub(crate) fn status(&self) -> Value {
-        serde_json::from_str(&self.ok(&["-q", "status", "--format", "json"])).unwrap()
+        let out = self.run(&["-q", "status", "--format", "json"]);
+        assert!(matches!(out.status.code(), Some(0 | 3)), "{}", stderr(&out));
+        let status: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let healthy = status["health"]["healthy"] == true;
+        assert_eq!(out.status.code(), Some(if healthy { 0 } else { 3 }), "the exit code tells the health");
+        status
     }
 
     /// Starts `bolo watch` on the endpoint.
@@ -254,7 +259,8 @@ impl Place {
         loop {
             let head = node.head();
             let out = self.run(&["-q", "status", "--format", "json"]);
-            if out.status.success() {
+            // 3 is what it says where something is wrong: with one of two endpoints, say.
+            if matches!(out.status.code(), Some(0 | 3)) {
                 let status: Value = serde_json::from_slice(&out.stdout).unwrap();
                 let tip = &status["watch_tip"];
                 let at_head = tip["number"].as_u64() == Some(head) && tip["hash"] == node.hash_at(head).as_str();

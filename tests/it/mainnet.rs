@@ -27,7 +27,7 @@ fn counted(rows: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     all
 }
 
-fn replayed(traces: &str) -> Option<Place> {
+pub(crate) fn replayed(traces: &str) -> Option<Place> {
     let (blocks, watch) = (shared("mainnet/blocks.jsonl.zst")?, shared("mainnet/watch.txt")?);
     let place = Place::new();
     std::fs::write(place.dir.path().join("watch.txt"), watch).unwrap();
