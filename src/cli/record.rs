@@ -1,5 +1,7 @@
 //! `bolo record`.
 
+use std::sync::Arc;
+
 use super::args::RecordArgs;
 use super::replay::bar;
 use super::sources::{BlockArg, SourceSettings, in_order};
@@ -16,7 +18,7 @@ pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failu
         in_order(from, to)?;
     }
     let shutdown = Shutdown::on_signals()?;
-    let pool = settings.connect(ROUNDS, None).await?;
+    let pool = Arc::new(settings.connect(ROUNDS, None).await?);
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     let judge = settings.judge(pool.chain_id());
     let progress = bar(Some(range.1 - range.0 + 1));

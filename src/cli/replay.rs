@@ -1,5 +1,7 @@
 //! `bolo replay`.
 
+use std::sync::Arc;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::ReplayArgs;
@@ -61,7 +63,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         ));
     };
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => pool?,
+        pool = settings.connect(ROUNDS, store.chain_id()?) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(0),
     };
     let head = pool.head().await?.link.number;

@@ -1,6 +1,7 @@
 //! The only code that knows the order of the stages: fetch → prove → decode → screen → store. `watch` and `replay` drive the
 //! same stages; only where blocks come from and when it stops differ.
 
+mod apart;
 mod backfill;
 mod prepare;
 mod record;
@@ -10,6 +11,7 @@ mod vitals;
 mod watch;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::Address;
@@ -274,7 +276,7 @@ impl<'a> Engine<'a> {
     /// ancestor up to it are taken first, found by their hashes. Returns how many blocks were taken.
     async fn follow(
         &mut self,
-        pool: &Pool,
+        pool: &Arc<Pool>,
         judge: &Judge,
         chain: &mut Canonical,
         target: Link,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::PipelineError;
+use super::apart::apart;
 use crate::chain::canonical::Link;
 use crate::chain::proof::{BlockProof, Wanted};
 use crate::chain::verify::{trust, verify};
@@ -68,18 +69,20 @@ const LOOK_UPS: u32 = 4;
 /// Looks up which block has a number, and takes it. A block that nobody has was replaced by a reorg meanwhile, or never was: the
 /// number is looked up again, and whoever names what it does not have is found out.
 pub(super) async fn numbered<T>(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     number: u64,
     take: impl AsyncFn(Link) -> Result<T, PipelineError>,
 ) -> Result<T, PipelineError> {
     let mut look_ups = 1;
     let mut found_out = None;
     loop {
-        let link = pool.link_at(number).await?;
+        let asked = pool.clone();
+        let link = apart(async move { asked.link_at(number).await }).await??;
         match take(link).await {
             Err(PipelineError::Source(SourceError::Unknown(_))) if look_ups < LOOK_UPS => {
                 look_ups += 1;
-                found_out = pool.unmask(link).await.or(found_out);
+                let asked = pool.clone();
+                found_out = apart(async move { asked.unmask(link).await }).await?.or(found_out);
                 tracing::debug!(number, hash = %link.hash, "nobody has the block that was named: looked up again");
             }
             Err(PipelineError::Source(SourceError::Unknown(block))) => {
@@ -196,17 +199,20 @@ impl Judge {
     }
 
     /// Fetches a block by its hash and judges what comes, asking another endpoint where it is not what was asked for.
-    pub(super) async fn fetch(&self, pool: &Pool, link: &Link) -> Result<Prepared, PipelineError> {
-        Ok(pool.bundle(link.number, link.hash, |raw| self.judge_apart(raw, Some(link.hash))).await?)
+    pub(super) async fn fetch(&self, pool: &Arc<Pool>, link: &Link) -> Result<Prepared, PipelineError> {
+        let (judge, pool, link) = (self.clone(), pool.clone(), *link);
+        let work =
+            async move { pool.bundle(link.number, link.hash, |raw| judge.judge_apart(raw, Some(link.hash))).await };
+        Ok(apart(work).await??)
     }
 
     /// The same at the head, where time counts.
-    pub(super) async fn fetch_at_head(&self, pool: &Pool, link: &Link) -> Result<Prepared, PipelineError> {
+    pub(super) async fn fetch_at_head(&self, pool: &Arc<Pool>, link: &Link) -> Result<Prepared, PipelineError> {
         Ok(pool.head_bundle(link.number, link.hash, |raw| self.judge_apart(raw, Some(link.hash))).await?)
     }
 
     /// Fetches the block of a number.
-    pub(super) async fn fetch_number(&self, pool: &Pool, number: u64) -> Result<(Link, Prepared), PipelineError> {
+    pub(super) async fn fetch_number(&self, pool: &Arc<Pool>, number: u64) -> Result<(Link, Prepared), PipelineError> {
         numbered(pool, number, async |link| Ok((link, self.fetch(pool, &link).await?))).await
     }
 }

@@ -1,6 +1,7 @@
 //! Recording: blocks of a range into an archive, as the endpoint answered, proven before they are written.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 
@@ -17,7 +18,7 @@ use crate::source::archive::ArchiveWriter;
 /// # Errors
 /// [`PipelineError`]; the file appears only when it is whole.
 pub async fn record(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     judge: &Judge,
     (from, to): (u64, u64),
     path: &Path,

@@ -1,6 +1,8 @@
 //! The same stages over history: from endpoints by range, or from an archive. Resumable and idempotent: what is there already,
 //! screened against the present watchlist, is not asked for again.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 
 use super::prepare::numbered;
@@ -48,7 +50,7 @@ enum Fetched {
 /// [`PipelineError`]; what was taken before stays.
 pub async fn replay_endpoints(
     engine: &mut Engine<'_>,
-    pool: &Pool,
+    pool: &Arc<Pool>,
     judge: &Judge,
     range: (u64, u64),
     options: ReplayOptions,
@@ -61,7 +63,7 @@ pub async fn replay_endpoints(
 
 async fn replay_range(
     engine: &mut Engine<'_>,
-    pool: &Pool,
+    pool: &Arc<Pool>,
     judge: &Judge,
     (from, to): (u64, u64),
     options: ReplayOptions,
@@ -132,7 +134,7 @@ async fn replay_range(
 /// The chain went on meanwhile: what was replayed is settled by what is known of it now.
 async fn settle_at_end(
     engine: &mut Engine<'_>,
-    pool: &Pool,
+    pool: &Arc<Pool>,
     chain: &mut Canonical,
     outcome: &ReplayOutcome,
 ) -> Result<(), PipelineError> {

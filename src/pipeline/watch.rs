@@ -7,6 +7,7 @@ use alloy::primitives::B256;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 
+use super::apart::apart;
 use super::backfill::{Backfill, JUMP, Progressed};
 use super::vitals::{Condition, keep_lies, live};
 use super::{Engine, Judge, PipelineError, Prepared, now_ms};
@@ -100,7 +101,8 @@ impl Follower<'_, '_> {
                 let tags = if news || open { pool.tags(&head.host).await } else { None };
                 Ok::<_, SourceError>((head, news, tags))
             };
-            let Some(outcome) = self.meanwhile(round).await? else { return Ok(()) };
+            let Some(outcome) = self.meanwhile(apart(round)).await? else { return Ok(()) };
+            let outcome = outcome?;
             let outcome = match outcome {
                 Ok((head, news, tags)) => {
                     self.engine.finality.learn(head.link.number, tags);
@@ -296,6 +298,8 @@ async fn begin(
     }
     let wanted = options.from_block;
     let first = match (engine.store.watch_next()?, wanted) {
+        // It had jumped to the head, and was stopped before it took a block there.
+        (Some(next), _) if !engine.store.owed()?.is_empty() => next,
         // It was stopped before its first block, or in the middle of a reorg below it: a place is kept, but no block.
         (Some(next), Some(from)) if from > next => {
             tracing::warn!(from, next, "--from-block is above the block to go on with: nothing is skipped");
