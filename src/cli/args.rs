@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::list_args::WatchlistArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Be on the lookout: an Ethereum watchlist indexer that proves every alert and says what it has not seen.
@@ -288,119 +289,6 @@ pub struct QueryArgs {
     /// With a range of blocks or time: exit 3 unless every block in it is proven
     #[arg(long)]
     pub(super) require_complete: bool,
-}
-
-/// `bolo watchlist`.
-#[derive(Debug, Args)]
-pub struct WatchlistArgs {
-    #[command(subcommand)]
-    pub(super) command: WatchlistCommand,
-}
-
-/// What can be done with lists.
-#[derive(Debug, Subcommand)]
-pub(super) enum WatchlistCommand {
-    /// Take each file as the whole of its list: entries it no longer has are ended, never deleted
-    Import(ImportArgs),
-    /// Add one address
-    Add(AddArgs),
-    /// End the entries of an address: no new alerts from now on, old ones stay
-    Remove(RemoveArgs),
-    /// Print the entries
-    Show(ShowArgs),
-    /// Say whether addresses are listed, and where
-    Check(CheckArgs),
-}
-
-/// `bolo watchlist import`.
-#[derive(Debug, Args)]
-pub(super) struct ImportArgs {
-    /// Files: one address a line with an optional label, CSV with a header, or a JSON array; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub(super) files: Vec<PathBuf>,
-    /// Name of the list [default: the file's name without its ending]
-    #[arg(long, value_name = "NAME")]
-    pub(super) list: Option<String>,
-    /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
-    #[arg(long, value_name = "KIND")]
-    pub(super) kind: Option<String>,
-    /// Form of the files: text, csv or json [default: by what they begin with]
-    #[arg(long, value_name = "FORM")]
-    pub(super) format: Option<String>,
-    /// When the file was published [default: now]
-    #[arg(long, value_name = "DATE")]
-    pub(super) published: Option<String>,
-    /// Take the good lines although there are bad ones
-    #[arg(long)]
-    pub(super) skip_bad: bool,
-    /// Write every rejected line with its reason to a file, as JSON lines
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
-}
-
-/// `bolo watchlist add`.
-#[derive(Debug, Args)]
-pub(super) struct AddArgs {
-    /// The address
-    #[arg(value_name = "ADDRESS")]
-    pub(super) address: String,
-    /// Name of the list
-    #[arg(long, default_value = "manual", value_name = "NAME")]
-    pub(super) list: String,
-    /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
-    #[arg(long, value_name = "KIND")]
-    pub(super) kind: Option<String>,
-    /// What to call it
-    #[arg(long, value_name = "TEXT")]
-    pub(super) label: Option<String>,
-    /// Who is behind it
-    #[arg(long, value_name = "TEXT")]
-    pub(super) entity: Option<String>,
-    /// A sanctions program; repeatable
-    #[arg(long, value_name = "NAME")]
-    pub(super) program: Vec<String>,
-    /// Legal begin of the listing
-    #[arg(long, value_name = "DATE")]
-    pub(super) listed_from: Option<String>,
-}
-
-/// `bolo watchlist remove`.
-#[derive(Debug, Args)]
-pub(super) struct RemoveArgs {
-    /// The address
-    #[arg(value_name = "ADDRESS")]
-    pub(super) address: String,
-    /// Only from that list [default: from all]
-    #[arg(long, value_name = "NAME")]
-    pub(super) list: Option<String>,
-}
-
-/// `bolo watchlist show`.
-#[derive(Debug, Args)]
-pub(super) struct ShowArgs {
-    /// Only that list
-    #[arg(long, value_name = "NAME")]
-    pub(super) list: Option<String>,
-    /// As the lists were at that time
-    #[arg(long, value_name = "DATE")]
-    pub(super) as_of: Option<String>,
-    /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
-    pub(super) format: Format,
-}
-
-/// `bolo watchlist check`.
-#[derive(Debug, Args)]
-pub(super) struct CheckArgs {
-    /// Addresses, in any case
-    #[arg(required = true, value_name = "ADDRESS")]
-    pub(super) addresses: Vec<String>,
-    /// As the lists were at that time
-    #[arg(long, value_name = "DATE")]
-    pub(super) as_of: Option<String>,
-    /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
-    pub(super) format: Format,
 }
 
 /// `bolo status`.

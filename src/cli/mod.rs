@@ -9,6 +9,7 @@ mod endpoints;
 mod evidence;
 mod failure;
 mod health;
+mod list_args;
 mod present;
 mod query;
 mod record;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::args::{AddArgs, CheckArgs, ImportArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
+use super::list_args::{AddArgs, CheckArgs, ImportArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
 use super::present::EntryPrinter;
 use super::sources::address;
 use super::{Context, Failure};

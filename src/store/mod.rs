@@ -11,6 +11,7 @@ mod entries;
 mod filter;
 mod finality;
 mod health;
+mod held;
 mod lists;
 mod migrate;
 mod owed;

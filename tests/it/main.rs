@@ -17,6 +17,7 @@ mod evidence;
 mod faults;
 mod flips;
 mod follow;
+mod forks;
 mod heads;
 mod liars;
 mod lists;
