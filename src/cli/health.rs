@@ -90,6 +90,16 @@ impl Health {
         endpoint["state_at"] = found.map_or(Value::Null, |(_, _, at)| json!(show_date(*at)));
     }
 
+    /// What matters of an endpoint, for a line.
+    pub(super) fn in_short(&self, host: &str) -> String {
+        let Some((_, state, _)) = self.states.iter().find(|(known, ..)| known == host) else { return String::new() };
+        let word = state["state"].as_str().map(|word| format!(", {}", clean(word, 20))).unwrap_or_default();
+        let part = |field: &str, unit: &str| {
+            state[field].as_u64().map(|value| format!(", {}{value}{unit}", if unit.is_empty() { "head " } else { "" }))
+        };
+        [Some(word), part("head", ""), part("latency_ms", " ms")].into_iter().flatten().collect()
+    }
+
     pub(super) fn for_people(&self) -> String {
         let mut out = String::new();
         let mut line = |name: &str, value: String| {

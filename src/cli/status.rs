@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
     let status = store.status()?;
     let health = Health::of(&store, &status)?;
     let text = match args.format {
-        StatusFormat::Table => health.for_people() + &for_people(&status, &context.db.display().to_string()),
+        StatusFormat::Table => health.for_people() + &for_people(&status, &health, &context.db.display().to_string()),
         StatusFormat::Json => {
             let mut json = as_json(&status);
             json["health"] = health.as_json();
@@ -101,7 +101,7 @@ pub(super) fn age(seconds: i64) -> String {
     }
 }
 
-fn for_people(status: &Status, path: &str) -> String {
+fn for_people(status: &Status, health: &Health, path: &str) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<14}{value}");
@@ -163,7 +163,8 @@ fn for_people(status: &Status, path: &str) -> String {
             _ => String::new(),
         };
         let name = if place == 0 { "sources" } else { "" };
-        line(name, format!("{}: {} blocks{seen}{traces}{error}", clean(&e.host, 60), e.blocks));
+        let state = health.in_short(&e.host);
+        line(name, format!("{}: {} blocks{state}{seen}{traces}{error}", clean(&e.host, 60), e.blocks));
     }
     for (place, l) in status.lists.iter().enumerate() {
         let name = if place == 0 { "lists" } else { "" };
