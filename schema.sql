@@ -7,7 +7,7 @@
 
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
--- changes of the watchlist), watch_added (the last of them that added something), stopped (why the last watch ended by itself),
+-- changes of the watchlist), watch_added (the last of them that added something), stopped and stopped_at (why and when the last watch ended by itself),
 -- running (the watch that runs: when it began, its slot in ms), heartbeat (its last sign of life, unix ms).
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,

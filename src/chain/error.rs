@@ -95,6 +95,14 @@ pub enum VerifyError {
         /// The type byte.
         tx_type: u64,
     },
+    /// The endpoint could not trace a transaction (a time-out, no state that old): no lie, and no traces.
+    #[error("transaction {index} could not be traced: {detail}")]
+    NotTraced {
+        /// Index of the transaction.
+        index: u64,
+        /// What it says.
+        detail: String,
+    },
     /// Something a transaction or receipt of its type must have is not there or out of range.
     #[error("transaction {index}: {detail}")]
     Malformed {

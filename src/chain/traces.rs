@@ -208,7 +208,7 @@ fn nested(traces: Vec<NestedTrace>, transactions: &[VerifiedTransaction]) -> Res
         }
         let Some(top) = trace.result else {
             let said = trace.error.unwrap_or_else(|| "no result".to_owned());
-            return Err(refused(Some(tx.index), format!("that it could not be traced ({said})"), "a trace"));
+            return Err(VerifyError::NotTraced { index: tx.index, detail: said });
         };
         let mut frames = Vec::new();
         // An explicit stack: depth is the sender's choice.

@@ -100,6 +100,9 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure
 }
 
 fn bundles(dirs: &[PathBuf], as_json: bool) -> Result<u8, Failure> {
+    if let Some(missing) = dirs.iter().find(|dir| !dir.is_dir()) {
+        return Err(Failure::input(format!("there is no folder {}", missing.display())));
+    }
     let mut code = 0;
     for dir in dirs {
         let name = dir.display().to_string();

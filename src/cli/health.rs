@@ -46,7 +46,7 @@ impl Health {
             }
         }
         if let Some(reason) = &status.stopped {
-            problems.push(problem("stopped", now.as_second(), reason.clone()));
+            problems.push(problem("stopped", status.stopped_at.unwrap_or(now.as_second()), reason.clone()));
         }
         let (lies, lie_count) = store.lies(LIES)?;
         let states = store

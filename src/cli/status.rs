@@ -118,9 +118,6 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
     if let Some(head) = status.head {
         line("head", format!("{head} when last seen, lag {} blocks", lag(status).unwrap_or_default()));
     }
-    if let Some(reason) = &status.stopped {
-        line("STOPPED", format!("the last watch ended by itself: {}", clean(reason, 300)));
-    }
     line(
         "finality",
         match (&status.finality_rule, status.finalized) {

@@ -33,11 +33,19 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let slot = args.slot.or(context.config.slot);
     let slot = slot.map(|seconds| parse_seconds("slot", seconds)).transpose().map_err(Failure::input)?;
     let lock = Store::lock_for_writing(&context.db)?;
-    let store = Store::open(&context.db, Access::Write { durable: true })?;
+    let mut store = Store::open(&context.db, Access::Write { durable: true })?;
     let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => Arc::new(pool?),
+        pool = settings.connect(ROUNDS, store.chain_id()?) => pool,
         () = shutdown.requested() => return Ok(0),
+    };
+    let pool = match pool {
+        Ok(pool) => Arc::new(pool),
+        Err(failure) => {
+            // A watch that cannot begin is to be seen in `status`, not only in a log.
+            store.note_stop(Some(&failure.message))?;
+            return Err(failure);
+        }
     };
     let chain_id = pool.chain_id();
     let slot = slot.or(chain_facts(chain_id).block_time).map(|slot| slot.max(SHORTEST_SLOT));

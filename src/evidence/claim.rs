@@ -112,26 +112,31 @@ impl Claim {
         }
         let (prefix, asset) = json.asset.id.split_once('/').ok_or("the asset's id is not CAIP-19")?;
         let (standard, reference) = asset.split_once(':').ok_or("the asset's id is not CAIP-19")?;
-        let expected = json.asset.contract.map_or_else(|| "60".to_owned(), |contract| contract.to_checksum(None));
+        let expected = json.asset.contract.map_or_else(|| "60".to_owned(), |contract| contract.0.to_checksum(None));
         if prefix != format!("eip155:{}", json.chain_id) || reference != expected {
             return Err("the asset's id does not fit the chain or the contract".to_owned());
         }
         let claim = Self {
-            id: json.id,
+            id: json.id.0,
             chain_id: json.chain_id,
             block_number: json.block.number,
-            block_hash: json.block.hash,
+            block_hash: json.block.hash.0,
             timestamp: timestamp.as_second(),
-            tx: json.tx.map(|tx| TxClaim { hash: tx.hash, signer: tx.from, to: tx.to, success: tx.success }),
+            tx: json.tx.map(|tx| TxClaim {
+                hash: tx.hash.0,
+                signer: tx.from.0,
+                to: tx.to.map(|to| to.0),
+                success: tx.success,
+            }),
             kind,
             location,
-            from: json.from,
-            to: json.to,
+            from: json.from.map(|from| from.0),
+            to: json.to.map(|to| to.0),
             standard: standard.to_owned(),
-            contract: json.asset.contract,
+            contract: json.asset.contract.map(|contract| contract.0),
             amount: decimal(&json.amount)?,
             token_id: json.token_id.as_deref().map(decimal).transpose()?,
-            watched: json.watched.address,
+            watched: json.watched.address.0,
             direction,
             proven: match json.proof.as_str() {
                 "proven" => true,
@@ -139,7 +144,7 @@ impl Claim {
                 other => return Err(format!("proof {other:?} is neither proven nor unproven")),
             },
         };
-        if json.counterparty != claim.counterparty() {
+        if json.counterparty.map(|other| other.0) != claim.counterparty() {
             return Err("the counterparty is not the other side".to_owned());
         }
         Ok(claim)
@@ -162,7 +167,7 @@ fn decimal(text: &str) -> Result<U256, String> {
 
 #[derive(Deserialize)]
 struct AlertIn {
-    id: B256,
+    id: Written<B256>,
     chain_id: u64,
     block: BlockIn,
     #[serde(deserialize_with = "nullable")]
@@ -175,33 +180,33 @@ struct AlertIn {
     trace_address: Option<Vec<u32>>,
     sub_index: u32,
     #[serde(deserialize_with = "nullable")]
-    from: Option<Address>,
+    from: Option<Written<Address>>,
     #[serde(deserialize_with = "nullable")]
-    to: Option<Address>,
+    to: Option<Written<Address>>,
     asset: AssetIn,
     amount: String,
     #[serde(deserialize_with = "nullable")]
     token_id: Option<String>,
     watched: WatchedIn,
     #[serde(deserialize_with = "nullable")]
-    counterparty: Option<Address>,
+    counterparty: Option<Written<Address>>,
     proof: String,
 }
 
 #[derive(Deserialize)]
 struct BlockIn {
     number: u64,
-    hash: B256,
+    hash: Written<B256>,
     timestamp: String,
 }
 
 #[derive(Deserialize)]
 struct TxIn {
-    hash: B256,
+    hash: Written<B256>,
     index: u32,
-    from: Address,
+    from: Written<Address>,
     #[serde(deserialize_with = "nullable")]
-    to: Option<Address>,
+    to: Option<Written<Address>>,
     #[serde(deserialize_with = "nullable")]
     success: Option<bool>,
 }
@@ -210,13 +215,37 @@ struct TxIn {
 struct AssetIn {
     id: String,
     #[serde(deserialize_with = "nullable")]
-    contract: Option<Address>,
+    contract: Option<Written<Address>>,
 }
 
 #[derive(Deserialize)]
 struct WatchedIn {
-    address: Address,
+    address: Written<Address>,
     direction: String,
+}
+
+/// A hash or an address as it is printed: hashes in lower case, addresses in any, both with 0x.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written<T>(T);
+
+impl<'de> Deserialize<'de> for Written<B256> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.parse::<B256>() {
+            Ok(hash) if hash.to_string() == text => Ok(Self(hash)),
+            _ => Err(serde::de::Error::custom(format!("{text:?} is no hash of 0x and 64 lower-case hex digits"))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Written<Address> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.parse::<Address>() {
+            Ok(address) if text.len() == 42 => Ok(Self(address)),
+            _ => Err(serde::de::Error::custom(format!("{text:?} is no address of 0x and 40 hex digits"))),
+        }
+    }
 }
 
 /// Null is a value, a missing field is not: a name that was changed must not pass for null.

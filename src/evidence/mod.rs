@@ -215,6 +215,12 @@ impl Bundle {
             receipts: nodes(RECEIPTS)?,
             withdrawals: nodes(WITHDRAWALS)?,
         };
+        if !file(JSON)?.ends_with(b"\n") {
+            return Err(format!("{JSON} does not end with a line feed"));
+        }
+        if claim.location.tx_index == Some(0) && evidence.first_log_index != Some(0) {
+            return Err(format!("{JSON}: no log of the block comes before those of its first transaction"));
+        }
         if evidence.first_log_index.is_some() != claim.tx.is_some() {
             return Err(format!("{JSON}: first_log_index does not fit the alert's transaction"));
         }

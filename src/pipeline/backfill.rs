@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Engine, Judge, PipelineError, Prepared};
 use crate::chain::canonical::{Canonical, Link};
-use crate::source::Pool;
+use crate::source::{Pool, SourceError};
 use crate::store::{Progress, Store, StoreError};
 
 /// A gap of more blocks than that is jumped over.
@@ -35,6 +35,7 @@ pub(super) struct Backfill {
     span: Option<Span>,
     not_before: Instant,
     failures: u32,
+    waiting: Option<String>,
     /// Nothing is owed, as far as is known.
     idle: bool,
 }
@@ -46,16 +47,38 @@ pub(super) enum Progressed {
     Going,
     /// A span is done: what was below the head's run is linked to it.
     SpanDone,
+    /// The run above what is owed is not of the chain that the endpoints have: the jump is to be made anew.
+    StartOver,
 }
 
 impl Backfill {
     pub(super) fn new(pool: Arc<Pool>, judge: Judge, concurrency: usize) -> Self {
-        Self { pool, judge, concurrency, span: None, not_before: Instant::now(), failures: 0, idle: false }
+        Self {
+            pool,
+            judge,
+            concurrency,
+            span: None,
+            not_before: Instant::now(),
+            failures: 0,
+            waiting: None,
+            idle: false,
+        }
     }
 
     /// Something may be owed now.
     pub(super) fn wake(&mut self) {
         self.idle = false;
+    }
+
+    /// What was in hand is no longer what is owed.
+    pub(super) fn forget(&mut self) {
+        self.span = None;
+        self.idle = false;
+    }
+
+    /// Why what is owed cannot be taken just now.
+    pub(super) fn waits_for(&self) -> Option<&str> {
+        self.waiting.as_deref()
     }
 
     /// The next block of what is owed; never, while nothing is. May be dropped at any point: nothing is lost by it.
@@ -111,6 +134,7 @@ impl Backfill {
         match self.try_take(engine, fetched).await {
             Ok(progressed) => {
                 self.failures = 0;
+                self.waiting = None;
                 Ok(progressed)
             }
             Err(PipelineError::Source(error)) if error.may_pass() => {
@@ -118,6 +142,7 @@ impl Backfill {
                 self.not_before = Instant::now() + PAUSE_AFTER_FAILURE * self.failures;
                 self.span = None;
                 tracing::warn!(%error, "catching up waits: nothing is skipped");
+                self.waiting = Some(format!("catching up: {error}"));
                 Ok(Progressed::Going)
             }
             Err(other) => Err(other),
@@ -133,8 +158,15 @@ impl Backfill {
             && let Some(parent) = engine.store.parent_of(link.number + 1)?
             && parent != link.hash
         {
+            // Between two spans lies what followed an earlier head, and may have been replaced since.
+            if engine.store.owed()?.len() > 1 {
+                return Ok(Progressed::StartOver);
+            }
             // The run that follows the head says which block it stands on.
-            link = self.pool.link(parent).await?;
+            link = match self.pool.link(parent).await {
+                Err(SourceError::Unknown(_)) => return Ok(Progressed::StartOver),
+                other => other?,
+            };
             ready = None;
         }
         let expected = span.last.min(link.number);

@@ -19,23 +19,35 @@ const BEAT_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Condition {
     /// Why no block can be taken just now, and since when.
     waiting: Mutex<Option<(i64, String)>>,
+    /// Why what is owed cannot be taken just now, and since when.
+    backfill: Mutex<Option<(i64, String)>>,
 }
 
 impl Condition {
     /// It has to wait; none: it goes on.
     pub(super) fn waits(&self, reason: Option<String>) {
-        if let Ok(mut waiting) = self.waiting.lock() {
-            *waiting = match (waiting.take(), reason) {
-                (_, None) => None,
-                (Some((since, _)), Some(reason)) => Some((since, reason)),
-                (None, Some(reason)) => Some((now_ms() / 1000, reason)),
-            };
-        }
+        note(&self.waiting, reason);
     }
 
-    fn problem(&self) -> Option<ProblemRow> {
-        let waiting = self.waiting.lock().ok()?.clone();
-        waiting.map(|(since, detail)| ProblemRow { code: "waiting".to_owned(), host: None, since, detail })
+    /// What is owed has to wait; none: it goes on.
+    pub(super) fn backfill_waits(&self, reason: Option<&str>) {
+        note(&self.backfill, reason.map(str::to_owned));
+    }
+
+    fn problems(&self) -> impl Iterator<Item = ProblemRow> {
+        let of = |code: &str, slot: &Mutex<Option<(i64, String)>>| {
+            let (since, detail) = slot.lock().ok()?.clone()?;
+            Some(ProblemRow { code: code.to_owned(), host: None, since, detail })
+        };
+        [of("waiting", &self.waiting), of("catching_up_waits", &self.backfill)].into_iter().flatten()
+    }
+}
+
+/// Keeps a reason, since the first of those that follow each other.
+fn note(slot: &Mutex<Option<(i64, String)>>, reason: Option<String>) {
+    if let Ok(mut slot) = slot.lock() {
+        let since = slot.take().map_or_else(|| now_ms() / 1000, |(since, _)| since);
+        *slot = reason.map(|reason| (since, reason));
     }
 }
 
@@ -56,7 +68,7 @@ pub(super) async fn live(
     let mut told = Vec::new();
     loop {
         let mut problems: Vec<ProblemRow> = pool.problems().into_iter().map(of_problem).collect();
-        problems.extend(condition.problem());
+        problems.extend(condition.problems());
         if let Some(jump) = clock.look(Instant::now(), SystemTime::now()) {
             let detail = format!("the clock jumped by {} ms, or the machine slept", jump.by_ms);
             if !told.iter().any(|problem: &ProblemRow| problem.code == "clock_jump") {

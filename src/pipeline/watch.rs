@@ -168,13 +168,26 @@ impl Follower<'_, '_> {
                 outcome = &mut other => return Ok(Some(outcome)),
                 fetched = self.backfill.next(&self.engine.store) => fetched?,
             };
-            if self.backfill.take(self.engine, fetched).await? == Progressed::SpanDone
-                && let Some(tip) = self.chain.tip()
-            {
-                // What is below the head's run is known now, and linked to it.
-                self.chain = self.engine.store.canonical_window(tip.number)?;
-                self.followed = None;
+            match self.backfill.take(self.engine, fetched).await {
+                Ok(Progressed::Going) => {}
+                Ok(Progressed::SpanDone) => {
+                    // What is below the head's run is known now, and linked to it.
+                    if let Some(tip) = self.chain.tip() {
+                        self.chain = self.engine.store.canonical_window(tip.number)?;
+                    }
+                    self.followed = None;
+                }
+                Ok(Progressed::StartOver) => self.start_over()?,
+                // The head that was jumped to is of a chain that leaves out what is final.
+                Err(PipelineError::TooDeep { number, hash, floor }) => {
+                    if !self.is_false_chain(floor).await? {
+                        return Err(PipelineError::TooDeep { number, hash, floor });
+                    }
+                    self.start_over()?;
+                }
+                Err(other) => return Err(other),
             }
+            self.condition.backfill_waits(self.backfill.waits_for());
         }
     }
 
@@ -217,16 +230,38 @@ impl Follower<'_, '_> {
         }
     }
 
+    /// Takes back a jump: the run that it began gives way, and what is owed is what comes next again.
+    fn start_over(&mut self) -> Result<(), PipelineError> {
+        let (next, blocks) = self.engine.store.start_over()?;
+        tracing::warn!(
+            next,
+            orphaned = blocks,
+            "what was jumped to is not of this chain: starting over from what is owed"
+        );
+        self.chain = match next.checked_sub(1) {
+            Some(before) => self.engine.store.canonical_window(before)?,
+            None => Canonical::default(),
+        };
+        if self.chain.tip().is_none() {
+            self.chain = Canonical::starting_at(next);
+        }
+        self.followed = None;
+        self.backfill.forget();
+        Ok(())
+    }
+
+    /// Whether endpoints that leave out the final block of that number stand against others that have it: then these are benched.
+    async fn is_false_chain(&self, floor: u64) -> Result<bool, PipelineError> {
+        let Some(held) = self.engine.store.hash_of(floor)? else { return Ok(false) };
+        let vouched = self.pool.bench_those_without(floor, held).await;
+        tracing::error!(floor, vouched, "a chain was shown that leaves out what is final");
+        Ok(vouched)
+    }
+
     /// A chain that leaves out what is final is an alarm and a stop, unless whoever told of it stands alone.
     async fn doubt(&self, outcome: Result<(), PipelineError>, head: &Head) -> Result<(), PipelineError> {
         let Err(PipelineError::TooDeep { number, hash, floor }) = outcome else { return outcome };
-        let held = self.engine.store.hash_of(floor)?;
-        let alone = match held {
-            Some(held) => self.pool.is_alone_against(&head.host, head.link, floor, held).await,
-            None => false,
-        };
-        tracing::error!(number, %hash, floor, host = %head.host, alone, "a chain was shown that leaves out what is final");
-        if alone {
+        if self.is_false_chain(floor).await? {
             let reason = format!("{} shows a chain without our final block {floor}", head.host);
             return Err(SourceError::Unreachable(reason).into());
         }
@@ -308,9 +343,19 @@ async fn begin(
         (Some(_), Some(from)) | (None, Some(from)) => from,
         (Some(next), None) => next,
         (None, None) => {
-            let head = tokio::select! {
-                head = pool.head() => head?,
-                () = shutdown.requested() => return Ok(None),
+            let head = loop {
+                let head = tokio::select! {
+                    head = pool.head() => head,
+                    () = shutdown.requested() => return Ok(None),
+                };
+                match head {
+                    // They may agree in a moment.
+                    Err(error @ SourceError::NoQuorum { .. }) => {
+                        tracing::warn!(%error, "waiting for endpoints to agree");
+                    }
+                    other => break other?,
+                }
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             };
             tracing::info!(
                 block = head.link.number,

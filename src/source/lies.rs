@@ -211,6 +211,11 @@ impl Endpoint {
                 tracing::warn!(%host, what, %error, "endpoint failed");
                 self.note_error(error.to_string());
             }
+            // It says itself that it has none.
+            Miss::Proof(reason @ ProofError::Refused(VerifyError::NotTraced { .. }), _) => {
+                tracing::warn!(%host, what, %reason, "no traces of this block from here");
+                self.note_error(format!("block {what}: {reason}"));
+            }
             Miss::Proof(reason, evidence) => {
                 tracing::warn!(%host, what, %reason, "endpoint gave what cannot be proven: asking another");
                 self.note_error(format!("block {what}: {reason}"));

@@ -34,20 +34,21 @@ impl Pool {
         looks.into_iter().flatten().last()
     }
 
-    /// A head came from `host` whose chain leaves out a block that is final here. Where another endpoint still has that block, it is
-    /// the host that is wrong: it is benched, and true returned.
-    pub async fn is_alone_against(&self, host: &str, head: Link, number: u64, held: B256) -> bool {
+    /// A chain was shown that leaves out a block that is final here. Where an endpoint still has that block, those that have another
+    /// one there are wrong: they are benched, and true returned.
+    pub async fn bench_those_without(&self, number: u64, held: B256) -> bool {
         let allowed = self.shared.timeout;
         let begun = Instant::now();
-        let others = self.endpoints.iter().filter(|endpoint| endpoint.host != host);
-        let has = async |endpoint: &Endpoint| {
-            endpoint.link(Asked::Number(number), allowed).await.is_ok_and(|link| link.hash == held)
-        };
-        let vouched = futures_util::future::join_all(others.map(|endpoint| has(endpoint))).await.contains(&true);
-        if vouched && let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.host == host) {
-            let request = "eth_getBlockByNumber [\"latest\",false]".to_owned();
-            let expected = format!("a chain with the final block {number} {held}");
-            disown(endpoint, head, request, Part::FinalizedBlock, &expected, begun);
+        let look = async |endpoint: &Endpoint| endpoint.link(Asked::Number(number), allowed).await.ok();
+        let found = futures_util::future::join_all(self.endpoints.iter().map(|endpoint| look(endpoint))).await;
+        let vouched = found.iter().flatten().any(|link| link.hash == held);
+        if vouched {
+            for (endpoint, link) in self.endpoints.iter().zip(found) {
+                if let Some(link) = link.filter(|link| link.hash != held) {
+                    let request = format!("eth_getBlockByNumber [\"{number:#x}\",false]");
+                    disown(endpoint, link, request, Part::FinalizedBlock, &held.to_string(), begun);
+                }
+            }
         }
         vouched
     }

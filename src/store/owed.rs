@@ -63,6 +63,23 @@ impl Store {
         })
     }
 
+    /// Takes back a jump: the run above the lowest span gives way, nothing is owed any more, and `watch` goes on at what was. Returns
+    /// that block and how many were orphaned.
+    ///
+    /// # Errors
+    /// [`StoreError::Contradiction`](super::StoreError::Contradiction) where a block of that run is final.
+    pub fn start_over(&mut self) -> Result<(u64, u64)> {
+        let Some((first, last)) = self.owed()?.first().copied() else {
+            return Ok((self.watch_next()?.unwrap_or_default(), 0));
+        };
+        let (blocks, _) = self.revert(last, super::Progress::Replay)?;
+        self.write(|tx| {
+            tx.prepare_cached("DELETE FROM owed")?.execute([])?;
+            set_meta(tx, "watch_next", &first.to_string())
+        })?;
+        Ok((first, blocks))
+    }
+
     /// The spans that are owed, lowest first, both ends included.
     ///
     /// # Errors
@@ -71,16 +88,5 @@ impl Store {
         let mut statement = self.conn.prepare_cached("SELECT first, last FROM owed ORDER BY first")?;
         let rows = statement.query_map([], |row| Ok((chain_int(row.get(0)?), chain_int(row.get(1)?))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Nothing is owed of a span any more, however that came.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn forget_owed(&mut self, first: u64) -> Result<()> {
-        self.write(|tx| {
-            tx.prepare_cached("DELETE FROM owed WHERE first = ?1")?.execute([sql_int(first)])?;
-            Ok(())
-        })
     }
 }

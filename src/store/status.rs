@@ -43,6 +43,7 @@ pub struct Status {
     pub owed: Vec<(u64, u64)>,
     pub checkpoints: Vec<BlockNumHash>,
     pub stopped: Option<String>,
+    pub stopped_at: Option<i64>,
 }
 
 impl Store {
@@ -79,6 +80,7 @@ impl Store {
             owed: self.owed()?,
             checkpoints: self.checkpoints()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
+            stopped_at: meta(&self.conn, "stopped_at")?.and_then(|text| text.parse().ok()),
             screened_before: self.conn.query_row(
                 "SELECT count(*) FROM blocks WHERE status <> 3 AND watch_revision < ?1",
                 [self.last_addition()?],
@@ -117,7 +119,13 @@ impl Store {
         if meta(&self.conn, "stopped")?.unwrap_or_default() == reason {
             return Ok(());
         }
-        self.write(|tx| set_meta(tx, "stopped", reason))
+        self.write(|tx| {
+            tx.execute(
+                "INSERT INTO meta (key, value) VALUES ('stopped_at', unixepoch()) ON CONFLICT (key) DO UPDATE SET value = unixepoch()",
+                [],
+            )?;
+            set_meta(tx, "stopped", reason)
+        })
     }
 
     /// The state of the lists as of which they gained their last entries.

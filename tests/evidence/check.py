@@ -18,6 +18,7 @@ import rlp
 from coincurve import PublicKey
 from Crypto.Hash import keccak as _keccak
 
+NATIVE_LOG = bytes.fromhex("fffffffffffffffffffffffffffffffffffffffe")  # EIP-7708
 KITTIES = bytes.fromhex("06012c8cf97bead5deae237070f9587f8e7a266d")
 TOP = {"format", "proves", "alert", "first_log_index", "screening", "lists", "made_by"}
 # Which kinds a plane has, and (last) the plane's number in the id.
@@ -275,6 +276,7 @@ def of_log(kind, log, sub_index):
     def signed(*signatures):
         need(signature in signatures, f"movement: the log is no {kind}")
 
+    need(signature != TRANSFER or contract != NATIVE_LOG, "movement: the log of a native transfer is no token's")
     if kind == "erc20_transfer":
         signed(TRANSFER)
         if count == 3:
@@ -290,7 +292,7 @@ def of_log(kind, log, sub_index):
     if kind == "erc1155_transfer":
         signed(TRANSFER_SINGLE, TRANSFER_BATCH)
         need(count == 4, "movement: the log is no erc1155_transfer")
-        _, source, target = (account(topic) for topic in topics[1:])
+        source, target = account(topics[2]), account(topics[3])
         if signature == TRANSFER_SINGLE:
             need(sub_index == 0, "place: sub_index of a single transfer is not 0")
             return source, target, number(32), number(0), contract
@@ -398,6 +400,7 @@ def check_claims(files):
     words = []
     if claim is not None:
         integer(first_log, 32, "first_log_index")
+        need(first_log == 0 or alert["tx"]["index"] != 0, "place: first_log_index is not 0 at the first transaction")
         tx, sender, success, logs = read_transaction(files, header, claim, chain_id)
     if plane == "traces":
         need(type(trace) is list, "json: trace_address is not a list")

@@ -28,7 +28,7 @@ UNPROVEN = """alert.status alert.severity alert.triage alert.asset.symbol alert.
     alert.watched.label alert.watched.list alert.watched.kind alert.watched.entity alert.watched.programs
     alert.watched.designation alert.endpoint alert.seen_at alert.replaces first_log_index screening lists
     made_by""".split()
-UNPROVEN_TRACES = ["alert.amount"]  # the movement within a transaction is the endpoint's word
+UNPROVEN_TRACES = ["alert.amount", "alert.from", "alert.to", "alert.counterparty"]  # the movement within a transaction is the endpoint's word
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+)')
 EXTRA = ["extra.txt", "header.rlp~", "transactions.nodes", "withdrawals.nodes"]
 
