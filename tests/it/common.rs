@@ -183,13 +183,15 @@ pub(crate) fn erc20_arguments(name: &str, symbol: &str, decimals: u8) -> String 
 pub(crate) struct Place {
     pub dir: TempDir,
     pub db: PathBuf,
+    /// Set for the program.
+    pub env: Vec<(&'static str, PathBuf)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = dir.path().join("bolo.db");
-        Self { dir, db }
+        Self { dir, db, env: Vec::new() }
     }
 
     pub(crate) fn watching(addresses: &[(Address, &str)]) -> Self {
@@ -213,6 +215,7 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bolo"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).arg("--db").arg(&self.db).args(args).stdin(Stdio::null());
         command
     }
@@ -235,7 +238,12 @@ impl Place {
     }
 
     pub(crate) fn status(&self) -> Value {
-        serde_json::from_str(&self.ok(&["-q", "status", "--format", "json"])).unwrap()
+        let out = self.run(&["-q", "status", "--format", "json"]);
+        assert!(matches!(out.status.code(), Some(0 | 3)), "{}", stderr(&out));
+        let status: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let healthy = status["health"]["healthy"] == true;
+        assert_eq!(out.status.code(), Some(if healthy { 0 } else { 3 }), "the exit code tells the health");
+        status
     }
 
     /// Starts `bolo watch` on the endpoint.
@@ -254,7 +262,8 @@ impl Place {
         loop {
             let head = node.head();
             let out = self.run(&["-q", "status", "--format", "json"]);
-            if out.status.success() {
+            // 3 is what it says where something is wrong: with one of two endpoints, say.
+            if matches!(out.status.code(), Some(0 | 3)) {
                 let status: Value = serde_json::from_slice(&out.stdout).unwrap();
                 let tip = &status["watch_tip"];
                 let at_head = tip["number"].as_u64() == Some(head) && tip["hash"] == node.hash_at(head).as_str();

@@ -17,6 +17,7 @@ mod faults;
 mod flips;
 mod follow;
 mod heads;
+mod health;
 mod liars;
 mod lists;
 mod mainnet;
