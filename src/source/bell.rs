@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use alloy::primitives::U64;
 use alloy::providers::Provider;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -14,8 +17,8 @@ use super::pauses::spread;
 use super::pool::Pool;
 use super::{TraceMode, chance, lock};
 
-/// New heads of the pool that a subscription may miss before it counts as mute.
-const MUTE_AFTER: u64 = 3;
+/// New heads of the pool that a subscription has missed when it counts as mute: within the three slots that are promised.
+const MUTE_AFTER: u64 = 2;
 const TICK: Duration = Duration::from_secs(1);
 /// Before a subscription that ended is made anew.
 const RESUBSCRIBE: Duration = Duration::from_secs(5);
@@ -26,11 +29,11 @@ const PROBE_FIRST: Duration = Duration::from_secs(30);
 /// State of an endpoint's subscription.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bell {
-    /// It was open, and ended; not open again yet.
+    /// It was open, and ended; nothing was pushed since.
     pub(super) lost: bool,
     /// It was open and pushed nothing while the head rose; nothing was pushed since.
     pub(super) mute: bool,
-    /// Height of the pool's head when it last pushed something.
+    /// Height of what it pushed last, or of the pool's head where that was higher.
     heard_at: Option<u64>,
     /// It looked mute at the last tick already: the push may have been on its way.
     suspect: bool,
@@ -38,13 +41,18 @@ pub(super) struct Bell {
 
 impl Bell {
     fn opened(&mut self, height: Option<u64>) {
-        self.lost = false;
         self.heard_at = height;
         self.suspect = false;
     }
 
-    fn rang(&mut self, height: Option<u64>) {
-        *self = Self { heard_at: height, ..Self::default() };
+    /// It pushed a head of that number while the pool's was at `height`, which is asked for only now. It may be ahead by one and
+    /// no more: one that makes up a height must not be taken for alive for ever.
+    fn rang(&mut self, pushed: Option<u64>, height: Option<u64>) {
+        let heard_at = match (pushed, height) {
+            (Some(pushed), Some(height)) => Some(pushed.clamp(height, height.saturating_add(1))),
+            (_, height) => height,
+        };
+        *self = Self { heard_at, ..Self::default() };
     }
 
     /// Whether it is mute, at a tick; true once it is to be dropped.
@@ -55,6 +63,15 @@ impl Bell {
         self.mute |= drop;
         drop
     }
+}
+
+/// The number of a head that was pushed.
+fn number_of(head: &RawValue) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        number: U64,
+    }
+    serde_json::from_str::<Numbered>(head.get()).ok().map(|head| head.number.to())
 }
 
 impl Pool {
@@ -95,10 +112,12 @@ impl Pool {
                 head = heads.recv() => {
                     if matches!(head, Err(RecvError::Closed)) {
                         lock(&endpoint.bell).lost = true;
+                        endpoint.disconnect().await;
                         return Ok(());
                     }
                     // A lagged receiver has missed heads, which does not matter to a doorbell.
-                    lock(&endpoint.bell).rang(self.highest(Instant::now()));
+                    let pushed = head.ok().and_then(|head| number_of(&head));
+                    lock(&endpoint.bell).rang(pushed, self.highest(Instant::now()));
                     wake.notify_one();
                 }
                 _ = tick.tick() => {
@@ -142,15 +161,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bell_that_misses_three_heads_is_mute_until_it_rings() {
+    fn a_bell_that_misses_two_heads_is_mute_until_it_rings() {
         let mut bell = Bell::default();
         bell.opened(None);
-        assert!(!bell.ticks(None) && !bell.ticks(Some(10)) && !bell.ticks(Some(12)));
-        assert!(!bell.ticks(Some(13)), "it may be on its way");
-        assert!(bell.ticks(Some(13)) && bell.mute);
+        assert!(!bell.ticks(None) && !bell.ticks(Some(10)) && !bell.ticks(Some(11)));
+        assert!(!bell.ticks(Some(12)), "it may be on its way");
+        assert!(bell.ticks(Some(12)) && bell.mute);
+        bell.lost = true;
         bell.opened(Some(13));
-        assert!(bell.mute && !bell.ticks(Some(15)), "an open socket is no proof");
-        bell.rang(Some(15));
-        assert!(!bell.mute && !bell.ticks(Some(17)) && !bell.ticks(Some(18)));
+        assert!(bell.lost, "one that is closed at once each time is not said to be over");
+        assert!(bell.mute && !bell.ticks(Some(14)), "an open socket is no proof");
+        bell.rang(Some(15), Some(14));
+        assert!(!bell.lost && !bell.mute && !bell.ticks(Some(16)) && !bell.ticks(Some(16)));
+        assert!(!bell.ticks(Some(17)) && bell.ticks(Some(17)));
+    }
+
+    #[test]
+    fn a_height_that_is_made_up_does_not_keep_a_bell_alive() {
+        for pushed in [None, Some(0), Some(u64::MAX)] {
+            let mut bell = Bell::default();
+            bell.rang(pushed, Some(10));
+            assert!(!bell.ticks(Some(13)) && bell.ticks(Some(13)), "{pushed:?}");
+        }
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        assert_eq!(number_of(&raw("{\"number\":\"0x1b4\",\"x\":1}")), Some(436));
+        assert_eq!(number_of(&raw("[]")), None);
     }
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{DynProvider, Provider, RootProvider};
+use alloy::pubsub::{ConnectionHandle, PubSubConnect};
 use alloy::rpc::client::{RpcClient, WsConnect};
 use alloy::rpc::json_rpc::RpcSend;
 use alloy::transports::http::reqwest;
 use alloy::transports::ipc::IpcConnect;
 use alloy::transports::ws::WebSocketConfig;
+use alloy::transports::{TransportErrorKind, TransportResult};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
@@ -46,6 +48,24 @@ enum Reach {
     Http(Url),
     WebSocket(Url),
     Ipc(String),
+}
+
+/// A connection that is over when it is lost. alloy would make it anew in silence: nobody would know that the subscription died,
+/// and whoever answers then would not be asked for its chain and the checkpoints.
+struct Once<C>(C);
+
+impl<C: PubSubConnect> PubSubConnect for Once<C> {
+    fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
+
+    async fn connect(&self) -> TransportResult<ConnectionHandle> {
+        Ok(self.0.connect().await?.with_max_retries(1))
+    }
+
+    async fn try_reconnect(&self) -> TransportResult<ConnectionHandle> {
+        Err(TransportErrorKind::backend_gone())
+    }
 }
 
 /// One endpoint.
@@ -140,10 +160,10 @@ impl Endpoint {
             Reach::WebSocket(url) => {
                 let most = usize::try_from(self.shared.max_answer).unwrap_or(usize::MAX);
                 let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-                let connect = WsConnect::new(url.as_str()).with_config(config).with_max_retries(1);
+                let connect = Once(WsConnect::new(url.as_str()).with_config(config));
                 RpcClient::connect_pubsub(connect).await.map_err(|e| self.alloy_error(e, "connect"))?
             }
-            Reach::Ipc(path) => RpcClient::connect_pubsub(IpcConnect::new(path.clone()))
+            Reach::Ipc(path) => RpcClient::connect_pubsub(Once(IpcConnect::new(path.clone())))
                 .await
                 .map_err(|e| self.alloy_error(e, "connect"))?,
         };

@@ -105,6 +105,7 @@ impl Known {
 const STALLED_HALF_SLOTS: u32 = 5;
 /// Throttled for that long without a good answer is more than a moment's.
 const THROTTLED_LONG: Duration = Duration::from_secs(30);
+/// Requests in a row without an answer in time; one, where there was no other answer for as long as a head may stand still.
 const TIMEOUTS_ENOUGH: u32 = 2;
 
 impl Pool {
@@ -204,7 +205,9 @@ impl Pool {
         }
         let last = endpoint.last_error().map(|(error, _)| error).unwrap_or_default();
         let health = lock(&endpoint.health);
-        if health.timeouts_in_row >= TIMEOUTS_ENOUGH || health.has_stuck(now) {
+        let silent = health.last_answer.is_some_and(|at| now.saturating_duration_since(at) >= self.stall_patience());
+        let no_answer = health.timeouts_in_row >= TIMEOUTS_ENOUGH || (health.timeouts_in_row > 0 && silent);
+        if no_answer || health.has_stuck(now) {
             wrong.push(("no_answer", "requests get no answer in time".to_owned()));
         } else if endpoint.is_of_another_chain() || health.breaker.failures_in_row >= FAILURES_TO_OPEN {
             wrong.push(("unreachable", last));

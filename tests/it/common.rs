@@ -183,13 +183,15 @@ pub(crate) fn erc20_arguments(name: &str, symbol: &str, decimals: u8) -> String 
 pub(crate) struct Place {
     pub dir: TempDir,
     pub db: PathBuf,
+    /// Set for the program.
+    pub env: Vec<(&'static str, PathBuf)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = dir.path().join("bolo.db");
-        Self { dir, db }
+        Self { dir, db, env: Vec::new() }
     }
 
     pub(crate) fn watching(addresses: &[(Address, &str)]) -> Self {
@@ -213,6 +215,7 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bolo"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).arg("--db").arg(&self.db).args(args).stdin(Stdio::null());
         command
     }

@@ -29,7 +29,7 @@ fn the_demo_finds_every_movement_of_its_story_and_no_other() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(text.contains("60 blocks proven"), "{text}");
     assert!(text.contains("401.347"), "the theft is shown: {text}");
-    let demo = Place { db: dir.join("demo.db"), dir: place.dir };
+    let demo = Place { db: dir.join("demo.db"), ..place };
     let alerts = demo.alerts(&["--status", "all", "--triage", "all"]);
     let key = |tx: &str, kind: &str, from: &str, to: &str, amount: &str, orphaned: bool| {
         [tx, kind, from, to, amount, if orphaned { "orphaned" } else { "" }].join(" ").to_lowercase()

@@ -245,7 +245,7 @@ fn a_read_only_database_can_be_read_and_not_watched() {
     let db = disk.dir.path().join("bolo.db");
     std::fs::copy(&place.db, &db).unwrap();
     disk.remount("ro");
-    let other = Place { dir: tempfile::tempdir().unwrap(), db };
+    let other = Place { dir: tempfile::tempdir().unwrap(), db, env: Vec::new() };
     let out = other.run(&["watch", "-r", &node.url]);
     assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
     let out = other.run(&["watchlist", "add", &node.accounts[3].to_string()]);
@@ -259,7 +259,7 @@ fn a_full_disk_stops_it_and_loses_nothing() {
     let node = Node::start(&[]);
     let (a, b) = (node.accounts[1], node.accounts[2]);
     let disk = SmallDisk::new("size=600k");
-    let place = Place { dir: tempfile::tempdir().unwrap(), db: disk.dir.path().join("bolo.db") };
+    let place = Place { dir: tempfile::tempdir().unwrap(), db: disk.dir.path().join("bolo.db"), env: Vec::new() };
     place.import(&[(a, "a"), (b, "b")]);
     node.rpc("anvil_setAutomine", json!([false]));
     for block in 0..40u128 {

@@ -19,6 +19,7 @@ mod flips;
 mod follow;
 mod forks;
 mod heads;
+mod health;
 mod liars;
 mod lists;
 mod mainnet;

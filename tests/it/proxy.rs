@@ -30,6 +30,18 @@ pub(crate) enum Socket {
     ClosedAfterHeads(u64),
 }
 
+/// What becomes of the whole endpoint, whatever is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ill {
+    Well,
+    /// The newest block it has is that one; what is above is still served by number and hash.
+    StandsAt(u64),
+    /// Over HTTP it takes requests, and does not answer them.
+    Hangs,
+    /// It closes each connection, open ones too, and serves none.
+    Gone,
+}
+
 /// The kinds that were committed, with the blocks.
 pub(crate) type Committed = BTreeMap<Sin, BTreeSet<u64>>;
 
@@ -49,6 +61,7 @@ pub(crate) struct Plan {
     /// Before each answer.
     pub delay: Duration,
     pub socket: Socket,
+    pub ill: Ill,
 }
 
 impl Plan {
@@ -63,6 +76,7 @@ impl Plan {
             bare: false,
             delay: Duration::from_millis(3),
             socket: Socket::Honest,
+            ill: Ill::Well,
         }
     }
 
@@ -134,6 +148,11 @@ impl Proxy {
         self.url.replace("http://", "ws://")
     }
 
+    /// From now on it sins otherwise, on connections that are open too.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.state.plan.lock().unwrap());
+    }
+
     /// As it stands in bolo's log.
     pub(crate) fn host(&self) -> &str {
         self.url.trim_start_matches("http://")
@@ -159,6 +178,9 @@ fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     loop {
         let (head, request) = peek_request(&stream)?;
+        if state.ill() == Ill::Gone {
+            return None;
+        }
         if head.to_ascii_lowercase().contains("upgrade: websocket") {
             state.heard(head.as_bytes());
             return socket::tunnel(stream, head.len(), state);
@@ -168,6 +190,9 @@ fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
         stream.read_exact(&mut taken).ok()?;
         state.heard(head.as_bytes());
         state.heard(&request);
+        while state.ill() == Ill::Hangs {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let reply = state.reply(&mut upstream, &request)?;
         if let Reply::Reset(body) = reply {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -210,13 +235,21 @@ impl State {
         self.plan.lock().unwrap().socket
     }
 
+    pub(crate) fn ill(&self) -> Ill {
+        self.plan.lock().unwrap().ill
+    }
+
     /// None where the node itself is gone.
     fn reply(&self, upstream: &mut Upstream, request: &[u8]) -> Option<Reply> {
         let plan = self.plan.lock().unwrap().clone();
         std::thread::sleep(plan.delay);
-        let body = upstream.post(request)?;
-        let question: Value = serde_json::from_slice(request).ok()?;
+        let mut question: Value = serde_json::from_slice(request).ok()?;
         let asked = Asked::of(&question);
+        if let (Ill::StandsAt(height), Asked::Head) = (plan.ill, asked) {
+            question["params"][0] = json!(format!("{height:#x}"));
+            return Some(ok(upstream.post(question.to_string().as_bytes())?));
+        }
+        let body = upstream.post(request)?;
         if plan.bare && asked == Asked::Receipts {
             let error = json!({"code": -32601, "message": "the method does not exist"});
             return Some(ok(json!({"jsonrpc": "2.0", "id": question["id"], "error": error}).to_string().into_bytes()));

@@ -13,7 +13,7 @@ fn demo() -> &'static Place {
     DEMO.get_or_init(|| {
         let place = Place::new();
         place.ok(&["-q", "demo", "--dir", "d"]);
-        Place { db: place.dir.path().join("d/demo.db"), dir: place.dir }
+        Place { db: place.dir.path().join("d/demo.db"), ..place }
     })
 }
 

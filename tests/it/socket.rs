@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use crate::proxy::{Socket, State};
+use crate::proxy::{Ill, Socket, State};
 
 /// Passes both ways until one side ends. `head` bytes of the request for an upgrade are still unread.
 pub(crate) fn tunnel(mut client: TcpStream, head: usize, state: &State) -> Option<()> {
@@ -40,6 +40,9 @@ fn to_client(node: &mut TcpStream, client: &mut TcpStream, state: &State) -> Opt
     client.write_all(&head).ok()?;
     let (mut heads, mut messages) = (0, 0);
     while let Some(frame) = Frame::read(node) {
+        if state.ill() == Ill::Gone {
+            return None;
+        }
         messages += 1;
         let is_head = String::from_utf8_lossy(&frame.payload).contains("\"eth_subscription\"");
         heads += u64::from(is_head);
