@@ -400,7 +400,7 @@ def check_claims(files):
     words = []
     if claim is not None:
         integer(first_log, 32, "first_log_index")
-        need(first_log == 0 or alert["tx"]["index"] != 0, "place: first_log_index is not 0 at the first transaction")
+        need(first_log == 0 or get(alert, "tx", "index") != 0, "place: first_log_index is not 0 at the first transaction")
         tx, sender, success, logs = read_transaction(files, header, claim, chain_id)
     if plane == "traces":
         need(type(trace) is list, "json: trace_address is not a list")
