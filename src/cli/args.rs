@@ -11,8 +11,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     name = "bolo",
     version,
     max_term_width = 120,
-    after_help = "Exit codes: 0 done; 1 the input is wrong; 2 usage; 3 the answer is incomplete (--require-complete); 4 a block could \
-                  not be proven by any endpoint: stopped, nothing skipped; 5 the database is unusable; 75 temporary: no endpoint \
+    after_help = "Exit codes: 0 done; 1 the input is wrong; 2 usage; 3 the answer is incomplete \
+                  (--require-complete; status: unhealthy; attest: refused; verify: some alerts have no proof kept); 4 a block could \
+                  not be proven by any endpoint, or a stored proof does not hold: stopped, nothing skipped; 5 the database is unusable; 75 temporary: no endpoint \
                   reachable, try again.\n\nStart with: bolo demo"
 )]
 pub struct Cli {
