@@ -73,6 +73,8 @@ impl Node {
     pub(crate) fn try_rpc(&self, method: &str, params: Value) -> Result<Value, String> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).map_err(|e| e.to_string())?;
+        // A node that hangs is to fail the test, not to hang it.
+        stream.set_read_timeout(Some(5 * PATIENCE)).map_err(|e| e.to_string())?;
         let head = format!(
             "POST / HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()

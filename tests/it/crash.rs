@@ -83,8 +83,10 @@ fn killed_under_faults(workers: u64, kills: u64) -> (String, String, usize) {
     let mut round = 0;
     for kill in 0..kills {
         let sinner = Proxy::new(&node, Plan { times: Some(1), ..Plan::mix(kill, 50, sins.clone()) });
-        // While nobody asks it anything: anvil has been seen to hang for good otherwise. The watch finds the reorg as it starts.
+        // While nobody asks it anything, nor does the watch that was just killed: anvil has been seen to hang for good otherwise.
+        // The watch finds the reorg as it starts.
         if kill % 4 == 2 {
+            std::thread::sleep(Duration::from_millis(250));
             node.rpc("anvil_reorg", serde_json::json!([1 + dice.roll(9), []]));
         }
         let watcher = place.watch(&sinner.url, &[&["-r", &honest.url], &options[..]].concat());
