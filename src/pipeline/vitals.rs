@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{PipelineError, now_ms};
 use crate::ops::ClockWatch;
 use crate::source::{EndpointState, Lie, Pool, Problem};
-use crate::store::{LieRow, ProblemRow, Store};
+use crate::store::{LieRow, ProblemRow, Store, StoreError};
 
 /// How often problems are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
@@ -66,6 +66,9 @@ pub(super) async fn live(
     let mut clock = ClockWatch::new(patience, Instant::now(), SystemTime::now());
     let mut beaten = None::<Instant>;
     let mut told = Vec::new();
+    let mut lies = Vec::new();
+    // It shares its thread with the loop at the head: better a sign of life too late than that loop held up.
+    store.wait_at_most(Duration::from_millis(100))?;
     loop {
         let mut problems: Vec<ProblemRow> = pool.problems().into_iter().map(of_problem).collect();
         problems.extend(condition.problems());
@@ -78,11 +81,24 @@ pub(super) async fn live(
         }
         if problems != told || beaten.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
             let states: Vec<_> = pool.states().iter().map(|state| (state.host.clone(), show(state))).collect();
-            store.note_health(now_ms(), &problems, &states)?;
-            told = problems;
-            beaten = Some(Instant::now());
+            match store.note_health(now_ms(), &problems, &states) {
+                // A list is being imported: the next look will do.
+                Err(StoreError::Busy(_)) => {}
+                other => {
+                    other?;
+                    told = problems;
+                    beaten = Some(Instant::now());
+                }
+            }
         }
-        keep_lies(store, pool)?;
+        lies.extend(lies_of(pool));
+        match store.put_lies(&lies) {
+            Err(StoreError::Busy(_)) => {}
+            other => {
+                other?;
+                lies.clear();
+            }
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -94,6 +110,10 @@ fn of_problem(problem: Problem) -> ProblemRow {
 
 /// Keeps what endpoints lied about.
 pub(super) fn keep_lies(store: &mut Store, pool: &Pool) -> Result<(), PipelineError> {
+    Ok(store.put_lies(&lies_of(pool))?)
+}
+
+fn lies_of(pool: &Pool) -> Vec<LieRow> {
     let (lies, dropped) = pool.take_lies();
     if dropped > 0 {
         tracing::warn!(dropped, "more wrong answers than are kept");
@@ -108,6 +128,5 @@ pub(super) fn keep_lies(store: &mut Store, pool: &Pool) -> Result<(), PipelineEr
         answer_bytes: lie.answer_bytes,
         reason: lie.reason,
     };
-    let lies: Vec<_> = lies.into_iter().map(row).collect();
-    Ok(store.put_lies(&lies)?)
+    lies.into_iter().map(row).collect()
 }

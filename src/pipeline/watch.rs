@@ -69,6 +69,7 @@ pub async fn watch(
             () = pool.ring(&wake) => Ok(()),
         }
     };
+    vitals.wait_at_most(Duration::from_secs(3))?;
     let farewell = keep_lies(&mut vitals, pool).and_then(|()| Ok(vitals.note_running(None)?));
     outcome.and(farewell)
 }

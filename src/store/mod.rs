@@ -68,6 +68,9 @@ pub enum StoreError {
     /// Another process writes the chain.
     #[error("the database {} is in use by another `bolo watch` or `bolo replay`: stop that one first, or use another --db", .0.display())]
     Locked(PathBuf),
+    /// Another process is writing, a list say, and does not end.
+    #[error("the database {} is being written by another process for longer than can be waited for", .0.display())]
+    Busy(PathBuf),
     /// The database holds another chain.
     #[error("the database holds chain {found}, not chain {expected}: name another file with --db")]
     OtherChain {
@@ -108,7 +111,12 @@ impl StoreError {
     pub fn is_unusable(&self) -> bool {
         matches!(
             self,
-            Self::Unusable { .. } | Self::NewerSchema { .. } | Self::Locked(_) | Self::DiskFull(_) | Self::Sqlite(_)
+            Self::Unusable { .. }
+                | Self::NewerSchema { .. }
+                | Self::Locked(_)
+                | Self::Busy(_)
+                | Self::DiskFull(_)
+                | Self::Sqlite(_)
         )
     }
 }
@@ -169,7 +177,8 @@ impl Store {
         }
         let open = |name: &std::ffi::OsStr, flags: OpenFlags| -> Result<Self> {
             let conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-            conn.busy_timeout(Duration::from_secs(10))?;
+            // A large list being imported is one transaction: who writes waits for it rather than stop.
+            conn.busy_timeout(Duration::from_secs(if access == Access::Read { 10 } else { 60 }))?;
             let mut store = Self { conn, path: path.to_owned(), durable: false, syncing: false };
             store.prepare(access)?;
             Ok(store)
@@ -215,6 +224,14 @@ impl Store {
             self.syncing = wanted;
         }
         Ok(())
+    }
+
+    /// Waits no longer than that for another process that writes; then it is [`StoreError::Busy`].
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn wait_at_most(&self, patience: Duration) -> Result<()> {
+        Ok(self.conn.busy_timeout(patience)?)
     }
 
     fn unusable(&self, detail: &str) -> StoreError {
@@ -319,7 +336,7 @@ fn error_at(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(DatabaseCorrupt) => "it is damaged; restore a copy, or replay into a new file".to_owned(),
         Some(ReadOnly) => "it is read-only".to_owned(),
         Some(CannotOpen) => "it cannot be opened here (folder missing, or no permission)".to_owned(),
-        Some(DatabaseBusy) => "another process has been writing to it for over 10 seconds".to_owned(),
+        Some(DatabaseBusy) => return StoreError::Busy(path.to_owned()),
         Some(rusqlite::ErrorCode::SystemIoFailure) if disk_is_full(path) => {
             return StoreError::DiskFull(path.to_owned());
         }

@@ -615,3 +615,22 @@ fn no_watched_address_is_in_any_request() {
         assert!(!wire.contains(&format!("{address:x}")), "{address} was sent to the endpoint");
     }
 }
+
+#[test]
+fn another_process_that_writes_for_long_does_not_stop_a_watch() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let place = Place::watching(&[(a, "a")]);
+    let mut watcher = place.watch(&node.url, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    // As the import of a very large list does.
+    let conn = rusqlite::Connection::open(&place.db).unwrap();
+    conn.busy_timeout(PATIENCE).unwrap();
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    node.send(a, Some(b), 1, "0x");
+    std::thread::sleep(Duration::from_secs(12));
+    conn.execute_batch("COMMIT").unwrap();
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len(), 1);
+    assert_eq!(watcher.stop(), 0);
+}
