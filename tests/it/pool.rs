@@ -340,7 +340,8 @@ async fn a_throttling_endpoint_is_left_alone_for_as_long_as_it_asks() {
     let times = Arc::new(std::sync::Mutex::new(Vec::new()));
     let (throttle, seen) = (mode.clone(), times.clone());
     let busy = endpoint(&node, move |request| {
-        if request["params"][0] == "0x1" {
+        // Not block 1, which probes look for.
+        if request["params"][0] == "0x2" {
             seen.lock().unwrap().push(Instant::now());
             return match throttle.load(Ordering::Relaxed) {
                 1 => {
@@ -360,7 +361,7 @@ async fn a_throttling_endpoint_is_left_alone_for_as_long_as_it_asks() {
     for (fault, least) in [(1, 2000), (2, 200)] {
         mode.store(fault, Ordering::Relaxed);
         times.lock().unwrap().clear();
-        assert_eq!(alone.link_at(1).await.unwrap().hash, hash(&node, 1));
+        assert_eq!(alone.link_at(2).await.unwrap().hash, hash(&node, 2));
         let times = times.lock().unwrap();
         let pause = times[1] - times[0];
         assert!(times.len() == 2 && pause >= Duration::from_millis(least), "{fault}: {pause:?}");
@@ -372,7 +373,7 @@ async fn a_throttling_endpoint_is_left_alone_for_as_long_as_it_asks() {
     // Which of the two is asked first is not said: until the busy one was.
     while mode.load(Ordering::Relaxed) == 1 {
         let begin = Instant::now();
-        both.link_at(1).await.unwrap();
+        both.link_at(2).await.unwrap();
         assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
     }
     assert_eq!(both.states()[0].state, "throttled");
