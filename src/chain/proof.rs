@@ -168,8 +168,11 @@ impl<'a> Opened<'a> {
         match node {
             TrieNode::EmptyRoot => Err(broken("an empty node")),
             TrieNode::Leaf(leaf) => {
+                if path.len() + leaf.key.len() > LONGEST_KEY {
+                    return Err(broken("a key of more than 9 bytes"));
+                }
                 let path = path.join(&leaf.key);
-                if path.len() > LONGEST_KEY || !path.len().is_multiple_of(2) {
+                if !path.len().is_multiple_of(2) {
                     return Err(broken("a key of another length"));
                 }
                 let key_bytes = path.pack();
@@ -179,6 +182,10 @@ impl<'a> Opened<'a> {
                 Ok(())
             }
             TrieNode::Extension(extension) => {
+                // An empty one would lead nowhere, as deep as somebody likes.
+                if extension.key.is_empty() || path.len() + extension.key.len() > LONGEST_KEY {
+                    return Err(broken("an extension of no key, or of too long a one"));
+                }
                 let path = path.join(&extension.key);
                 self.descend(part, Child::of(&extension.child), path, by_hash)
             }

@@ -53,7 +53,7 @@ struct EvidenceIn {
     format: String,
     proves: String,
     alert: Box<RawValue>,
-    first_log_index: Option<u64>,
+    first_log_index: Option<u32>,
     #[serde(rename = "screening")]
     _screening: Box<RawValue>,
     #[serde(rename = "lists")]
@@ -224,7 +224,7 @@ impl Bundle {
         if evidence.first_log_index.is_some() != claim.tx.is_some() {
             return Err(format!("{JSON}: first_log_index does not fit the alert's transaction"));
         }
-        Ok(Self { claim, proof, first_log_index: evidence.first_log_index, proves_movement })
+        Ok(Self { claim, proof, first_log_index: evidence.first_log_index.map(u64::from), proves_movement })
     }
 }
 

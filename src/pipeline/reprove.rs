@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::chain::VerifiedBlock;
 use crate::chain::proof::{BlockProof, Claimed, Wanted};
+use crate::chain::{VerifiedBlock, VerifiedTransaction};
 use crate::decode::{Activity, ActivityKind, Asset, DecodeOptions, Plane, decode};
 use crate::evidence::{Bundle, Claim, check_seal, read};
 use crate::screen::{Direction, alert_id};
@@ -102,7 +102,7 @@ fn reprove_block(store: &Store, chain_id: u64, row: &ProvenRow, sum: &mut Reprov
     };
     sum.blocks += 1;
     let header = proven.header();
-    if (header.number, header.timestamp) != (row.number, row.timestamp.unsigned_abs())
+    if (header.number, Ok(header.timestamp)) != (row.number, u64::try_from(row.timestamp))
         || header.parent_hash != row.parent_hash
     {
         sum.fault(format!("{block}: its number, time or parent is not that of its header"));
@@ -149,7 +149,7 @@ fn decoded(block: &VerifiedBlock, claims: &[Claim]) -> Vec<Activity> {
 fn held_against(block: &VerifiedBlock, activities: &[Activity], claim: &Claim) -> Result<Shown, String> {
     let header = block.header();
     same("block number", &claim.block_number, &header.number)?;
-    same("block time", &claim.timestamp.unsigned_abs(), &header.timestamp)?;
+    same("block time", &i128::from(claim.timestamp), &i128::from(header.timestamp))?;
     let id = alert_id(claim.chain_id, claim.block_hash, &claim.location, claim.watched);
     same("id", &claim.id, &id)?;
     match (&claim.tx, claim.location.tx_index) {
@@ -245,6 +245,10 @@ pub fn check_claims(files: &crate::evidence::Files) -> Result<(Claim, Shown), St
     let first_log_index: BTreeMap<u64, u64> = index.zip(first_log_index).into_iter().collect();
     let claimed = Claimed { hash: claim.block_hash, chain_id: claim.chain_id, first_log_index: &first_log_index };
     let block = proof.open(claimed).map_err(|error| error.to_string())?;
+    let beyond = |tx: &VerifiedTransaction| tx.first_log_index + tx.logs.len() as u64 > u64::from(u32::MAX);
+    if block.transactions().iter().any(beyond) {
+        return Err("no block has so many logs".to_owned());
+    }
     let is_minimal = match (index, claim.kind) {
         (Some(_), _) => block.transactions().len() == 1 && proof.withdrawals.is_empty(),
         (None, ActivityKind::Withdrawal) => proof.transactions.is_empty() && proof.receipts.is_empty(),

@@ -163,6 +163,7 @@ fn whatever_is_changed_in_the_database_is_found_by_verify() {
         ("UPDATE transactions SET success = 0", "by its receipt"),
         ("UPDATE transactions SET hash = zeroblob(32)", "transaction hash"),
         ("UPDATE blocks SET timestamp = timestamp + 1 WHERE number = 3", "block time"),
+        ("UPDATE blocks SET timestamp = -timestamp WHERE number = 3", "block time"),
         ("UPDATE alerts SET alert_id = zeroblob(32) WHERE id = 1", "the id is"),
         ("UPDATE coverage SET last = last + 1", "ledger of coverage"),
         ("UPDATE blocks SET parent_hash = zeroblob(32) WHERE number = 3", "does not link"),
