@@ -133,6 +133,10 @@ impl Statement {
         let RangeCoverage { from, to, .. } = self.coverage;
         let mut revisions: Vec<_> = self.ledger.iter().map(|range| range.watch_revision).collect();
         revisions.dedup();
+        // Which decoder with which wrapped-native contracts took the blocks: another number than the others' found other things.
+        let mut decoders: Vec<_> = self.ledger.iter().map(|range| range.decoder.to_string()).collect();
+        decoders.sort();
+        decoders.dedup();
         let current = DecodeOptions::version();
         json!({
             "statement": "no activity of the proven planes touched the address",
@@ -145,6 +149,7 @@ impl Statement {
             "not_decoded": NOT_DECODED,
             "watch_revisions": revisions,
             "decoder_version": current,
+            "decoders": decoders,
             "finalized": self.finalized,
             "anchor": self.anchor.map(|(number, hash)| json!({"number": number, "hash": hash.to_string()})),
             "made_by": format!("bolo {}", env!("CARGO_PKG_VERSION")),
