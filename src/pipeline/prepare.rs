@@ -8,7 +8,7 @@ use super::apart::apart;
 use crate::chain::canonical::Link;
 use crate::chain::proof::{BlockProof, Wanted};
 use crate::chain::verify::{trust, verify};
-use crate::chain::{BlockBundle, Expected, Part, Proof, VerifiedBlock, VerifyError};
+use crate::chain::{BlockBundle, Expected, Part, Proof, RawBlock, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
 use crate::screen::Alert;
 use crate::source::{Pool, ProofError, RawBundle, SourceError};
@@ -154,10 +154,11 @@ impl Judge {
     pub fn judge(&self, raw: &RawBundle, hash: Option<alloy::primitives::B256>) -> Result<Prepared, ProofError> {
         // Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to
         // be; an endpoint is told so, and others may have better ones.
-        let bundle = match BlockBundle::parse(&raw.block, &raw.receipts, raw.traces.as_deref()) {
+        let RawBlock::Json { block, receipts } = &raw.block;
+        let bundle = match BlockBundle::parse(block, receipts, raw.traces.as_deref()) {
             Err(error) if error.what == "traces" && hash.is_none() => {
                 tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
-                BlockBundle::parse(&raw.block, &raw.receipts, None)?
+                BlockBundle::parse(block, receipts, None)?
             }
             other => other?,
         };

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use super::prepare::numbered;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
+use crate::chain::RawBlock;
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
 use crate::source::archive::Archive;
@@ -291,5 +292,6 @@ fn block_name(raw: &RawBundle) -> String {
     struct Numbered {
         number: alloy::primitives::U64,
     }
-    serde_json::from_str::<Numbered>(raw.block.get()).map_or_else(|_| "?".to_owned(), |block| block.number.to_string())
+    let RawBlock::Json { block, .. } = &raw.block;
+    serde_json::from_slice::<Numbered>(block).map_or_else(|_| "?".to_owned(), |block| block.number.to_string())
 }

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::call::CallError;
 use super::capability::TraceMethod;
 use super::endpoint::Endpoint;
-use super::{RawBundle, lock};
+use super::{RawBundle, bytes_of, lock};
+use crate::chain::RawBlock;
 
 /// Receipts that are asked for in one batch where the whole block's cannot be had.
 const RECEIPTS_PER_BATCH: usize = 50;
@@ -35,7 +36,8 @@ impl Endpoint {
             Some(receipts) => receipts,
             None => self.receipts_one_by_one(&block).await?,
         };
-        Ok(RawBundle { block, receipts, traces, endpoint: self.host.clone() })
+        let block = RawBlock::Json { block: bytes_of(block), receipts: bytes_of(receipts) };
+        Ok(RawBundle { block, traces, endpoint: self.host.clone() })
     }
 
     /// None where the endpoint does not have the method, or not for as much as this block has.
