@@ -287,7 +287,7 @@ pub struct QueryArgs {
     /// Form of the answer
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
-    /// With a range of blocks or time: exit 3 unless every block in it is proven
+    /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered
     #[arg(long)]
     pub(super) require_complete: bool,
 }

@@ -22,6 +22,7 @@ pub use replay::{ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints}
 pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use watch::{WatchOptions, watch};
 
+use crate::chain::Proof;
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::screen::{Watchlist, screen};
 use crate::source::{Pool, SourceError, Tags};
@@ -194,6 +195,7 @@ impl<'a> Engine<'a> {
                 timestamp: prepared.block.header().timestamp,
                 proof: prepared.block.proof(),
                 traces: prepared.block.frames().is_some(),
+                senders: prepared.block.proof() == Proof::Proven,
                 watch_revision: self.watchlist.revision(),
                 endpoint: prepared.endpoint.clone(),
                 seen_at_ms: now_ms(),
