@@ -91,6 +91,8 @@ impl Prepared {
             timestamp: self.block.header().timestamp,
             proof: self.block.proof(),
             traces: self.block.frames().is_some(),
+            // Not what happens to be proven of this one: a range is to say one thing.
+            senders: self.senders == Senders::All && self.block.proof() == Proof::Proven,
             watch_revision: self.watch_revision,
             endpoint: self.endpoint.clone(),
             seen_at_ms: now_ms(),
@@ -236,9 +238,9 @@ impl Judge {
         Self { lists: lists.clone(), ..self.clone() }
     }
 
-    /// Whose senders it proves.
-    pub fn senders(&self) -> Senders {
-        self.senders
+    /// Whether it proves every sender.
+    pub(super) fn proves_senders(&self) -> bool {
+        self.senders == Senders::All
     }
 
     /// A block whose traces are missing, or are refused, is not taken.

@@ -186,7 +186,7 @@ async fn settle_at_end(
 }
 
 fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {
-    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces())?)
+    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces(), judge.proves_senders())?)
 }
 
 /// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
@@ -312,7 +312,7 @@ async fn take_archived(
         };
     }
     let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
-    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces)? {
+    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, judge.proves_senders())? {
         if chain.step(&link) == Step::Append {
             chain.push(link);
         }
