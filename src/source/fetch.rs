@@ -16,6 +16,15 @@ use crate::chain::RawBlock;
 /// Receipts that are asked for in one batch where the whole block's cannot be had.
 const RECEIPTS_PER_BATCH: usize = 50;
 
+/// The block that an endpoint has at a height.
+pub(super) struct AtHeight {
+    /// The hash that it says the block has.
+    pub(super) hash: B256,
+    pub(super) raw: RawBundle,
+    /// It can be read, and the endpoint knows it by that hash, too.
+    pub(super) known: bool,
+}
+
 impl Endpoint {
     /// Everything of a block by its hash, with traces where they are wanted and can be had here.
     pub(super) async fn bundle(
@@ -39,8 +48,8 @@ impl Endpoint {
     }
 
     /// Everything of the block that it has at that height: one request less than by its hash, where the hash is not known yet.
-    /// Receipts and traces are asked for by the hash that the block says it has.
-    pub(super) async fn bundle_at(&self, number: u64, want_traces: bool) -> Result<(B256, RawBundle), CallError> {
+    /// Receipts and traces are asked for by the hash that the block says it has; where it does not know them, there are none.
+    pub(super) async fn bundle_at(&self, number: u64, want_traces: bool) -> Result<AtHeight, CallError> {
         #[derive(Deserialize)]
         struct Hashed {
             hash: B256,
@@ -54,18 +63,25 @@ impl Endpoint {
                 // The proof's to refuse, as a lie that is kept: it needs no receipts for that.
                 Err(_) => {
                     let block = RawBlock::Json { block, receipts: Bytes::default() };
-                    return Ok((B256::ZERO, RawBundle { block, traces: None, endpoint: self.host.clone() }));
+                    let raw = RawBundle { block, traces: None, endpoint: self.host.clone() };
+                    return Ok(AtHeight { hash: B256::ZERO, raw, known: false });
                 }
             },
         };
         let (receipts, traces) = tokio::join!(self.block_receipts(hash, false), async {
             if want_traces { self.block_traces(number, hash).await } else { None }
         });
-        let receipts = match receipts? {
-            Some(receipts) => receipts,
-            None => self.receipts_one_by_one(&block).await?,
+        let receipts = match receipts {
+            Ok(None) => self.receipts_one_by_one(&block).await,
+            Ok(Some(receipts)) => Ok(receipts),
+            Err(error) => Err(error),
         };
-        Ok((hash, RawBundle { block: RawBlock::Json { block, receipts }, traces, endpoint: self.host.clone() }))
+        let (receipts, known) = match receipts {
+            Err(CallError::NotFound) => (Bytes::from_static(b"[]"), false),
+            other => (other?, true),
+        };
+        let block = RawBlock::Json { block, receipts };
+        Ok(AtHeight { hash, raw: RawBundle { block, traces, endpoint: self.host.clone() }, known })
     }
 
     /// None where the endpoint does not have the method, or not for as much as this block has.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::call::CallError;
 use super::endpoint::{Endpoint, Shared};
+use super::fetch::AtHeight;
 use super::lies::{Asked, Lie, Lies, Miss, anchored, refused_bundle};
 use super::race::Work;
 use super::state::Known;
@@ -318,13 +319,30 @@ impl Pool {
         let work = Work::block(&what, number).named();
         self.race(work, |endpoint| async move {
             let want_traces = self.traces != TraceMode::Off;
-            let (hash, raw) = endpoint.bundle_at(number, want_traces).await?;
+            let AtHeight { hash, raw, known } = endpoint.bundle_at(number, want_traces).await?;
             if let Err(reason) = anchored(number, hash, &self.shared.checkpoints) {
                 return Err(refused_bundle(&raw, number, hash, reason, None));
+            }
+            if !known {
+                return Err(self.without_receipts(raw, (number, hash), &|raw| judge(raw, hash)).await);
             }
             self.judged(&endpoint, raw, (number, hash), &number.to_string(), &|raw| judge(raw, hash)).await
         })
         .await
+    }
+
+    /// What is to be made of a block that an endpoint names and knows no receipts of: it is made up, which it may show by itself, or the
+    /// endpoint is several, of which one lags.
+    async fn without_receipts<T, F: Future<Output = Result<T, ProofError>>>(
+        &self,
+        raw: RawBundle,
+        (number, hash): (u64, B256),
+        judge: &impl Fn(RawBundle) -> F,
+    ) -> Miss {
+        match judge(raw.clone()).await {
+            Err(reason) if !reason.is_of_receipts() => refused_bundle(&raw, number, hash, reason, None),
+            _ => CallError::NotFound.into(),
+        }
     }
 
     /// Judges an endpoint's answer; where only its traces are refused, with those of another one, or without.
