@@ -31,6 +31,7 @@ mod replay;
 mod reply;
 mod rich;
 mod rooms;
+mod senders;
 mod sins;
 mod socket;
 mod twist;

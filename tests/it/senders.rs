@@ -1,0 +1,66 @@
+//! `replay --senders matched`: the same alerts with the senders of alerts proven only, and a ledger that says so.
+
+use serde_json::Value;
+
+use crate::common::Place;
+use crate::liars::{alerts, facts};
+use crate::proxy::{Plan, Proxy};
+use crate::rich::Chain;
+use crate::sins::Sin;
+
+fn replay(place: &Place, url: &str, blocks: (u64, u64), extra: &[&str]) -> std::process::Output {
+    let (from, to) = (blocks.0.to_string(), blocks.1.to_string());
+    let range = ["replay", "-r", url, "--from-block", &from, "--to-block", &to, "--traces", "require"];
+    place.run(&[&range, extra].concat())
+}
+
+fn senders(place: &Place) -> Vec<Value> {
+    let coverage = place.status()["coverage"].take();
+    coverage.as_array().unwrap().iter().map(|range| range["senders"].clone()).collect()
+}
+
+fn log(out: &std::process::Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[test]
+fn senders_of_alerts_alone_give_the_same_alerts_and_a_ledger_that_says_so_until_all_are_recovered() {
+    let chain = Chain::shared();
+    let (place, blocks) = (chain.place(), (chain.rich, chain.rich + 7));
+    let out = replay(&place, &chain.node.url, blocks, &["--senders", "matched"]);
+    assert!(out.status.success(), "{}", log(&out));
+    assert_eq!(facts(&alerts(&place)), facts(&chain.truth(blocks.0..=blocks.1)));
+    assert_eq!(senders(&place), ["matched"]);
+    let range = [blocks.0.to_string(), blocks.1.to_string()];
+    let complete = ["query", "--require-complete", "--from-block", &range[0], "--to-block", &range[1]];
+    assert_eq!(place.run(&complete).status.code(), Some(3), "that nothing else was sent is not proven");
+    // The same again has nothing to add; with all senders it has.
+    let again = replay(&place, &chain.node.url, blocks, &["--senders", "matched"]);
+    assert!(log(&again).contains("taken=0"), "{}", log(&again));
+    let all = replay(&place, &chain.node.url, blocks, &[]);
+    assert!(log(&all).contains("taken=8"), "{}", log(&all));
+    assert_eq!(senders(&place), ["all"]);
+    assert_eq!(place.run(&complete).status.code(), Some(0));
+    assert!(place.run(&["verify"]).status.success());
+}
+
+#[test]
+fn a_wrong_sender_of_an_alert_is_a_lie_whichever_senders_are_recovered() {
+    let chain = Chain::shared();
+    let (first, last) = (chain.rich + 3, chain.rich + 5);
+    let liar = Proxy::new(&chain.node, Plan::always(Sin::WrongFromInBoth, first));
+    for which in ["matched", "all"] {
+        let place = chain.place();
+        let out = replay(&place, &liar.url, (chain.rich, last), &["--senders", which, "--concurrency", "1"]);
+        assert_eq!(out.status.code(), Some(4), "{which}: {}", log(&out));
+        assert!(log(&out).contains("sender does not fit"), "{which}: {}", log(&out));
+        assert_eq!(facts(&alerts(&place)), facts(&chain.truth(chain.rich..=first - 1)), "{which}");
+    }
+}
+
+#[test]
+fn what_is_taken_on_trust_has_no_senders_to_recover() {
+    let place = Place::new();
+    let out = place.run(&["replay", "--trust-rpc", "--senders", "matched", "--archive", "blocks.jsonl"]);
+    assert_eq!(out.status.code(), Some(2), "{}", log(&out));
+}
