@@ -9,8 +9,6 @@ use crate::ops::ClockWatch;
 use crate::source::{EndpointState, Lie, Pool, Problem};
 use crate::store::{LieRow, ProblemRow, Store, StoreError};
 
-/// How often problems are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// A sign of life at least that often.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
 
@@ -99,7 +97,7 @@ pub(super) async fn live(
                 lies.clear();
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pool.look_every()).await;
     }
 }
 

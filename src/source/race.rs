@@ -103,7 +103,9 @@ impl Misses {
                     self.unsupported += 1;
                 }
                 let dead = lock(&endpoint.health).breaker.failures_in_row >= FAILURES_TO_OPEN;
-                self.may_come |= !dead && !matches!(error, CallError::Unsupported(_) | CallError::TooLarge(_));
+                let cannot =
+                    matches!(error, CallError::Unsupported(_) | CallError::TooLarge(_) | CallError::WrongChain(_));
+                self.may_come |= !dead && !cannot;
                 self.unreachable = format!("{host}: {error}");
             }
         }
@@ -132,8 +134,11 @@ impl Pool {
         let mut round = 0;
         loop {
             let mut misses = Misses::default();
-            if let Some(value) = self.round(&work, round > 0, &mut misses, &ask).await? {
+            if let Some(value) = self.round(&work, round > 0, &mut misses, &ask).await {
                 return Ok(value);
+            }
+            if let Some(error) = self.all_of_another_chain() {
+                return Err(error);
             }
             round += 1;
             let count = self.endpoints.len();
@@ -169,6 +174,18 @@ impl Pool {
         }
     }
 
+    /// One endpoint that says it is of another chain is left alone, as it may after it was connected to anew; where all say so, there is
+    /// nothing to wait for.
+    pub(super) fn all_of_another_chain(&self) -> Option<SourceError> {
+        let mut found = self.endpoints.iter().map(|endpoint| Some((&endpoint.host, endpoint.other_chain()?)));
+        let first = found.next()??;
+        found.all(|other| other.is_some()).then(|| SourceError::WrongChain {
+            host: first.0.clone(),
+            found: first.1,
+            expected: self.chain_id,
+        })
+    }
+
     /// How many endpoints asked for a pause, and how long until the first of these is over.
     fn rest(&self, now: Instant) -> Option<(usize, Duration)> {
         let pauses = self.endpoints.iter().filter_map(|endpoint| match lock(&endpoint.health).standing(now) {
@@ -186,7 +203,7 @@ impl Pool {
         anyone: bool,
         misses: &mut Misses,
         ask: &impl Fn(Arc<Endpoint>) -> F,
-    ) -> Result<Option<T>, SourceError> {
+    ) -> Option<T> {
         let mut asked = vec![false; self.endpoints.len()];
         let mut running = FuturesUnordered::new();
         let run = |turn: Turn| async move {
@@ -203,7 +220,7 @@ impl Pool {
                     running.push(run(turn));
                     work.hedge.map(|at_least| Instant::now() + at_least.max(usual * 3))
                 }
-                None if running.is_empty() => return Ok(None),
+                None if running.is_empty() => return None,
                 None => None,
             };
             let hedge = async {
@@ -216,11 +233,7 @@ impl Pool {
                 Some((turn, begun, outcome)) = running.next() => match outcome {
                     Ok(value) => {
                         lock(&turn.endpoint.health).bench.proved();
-                        return Ok(Some(value));
-                    }
-                    Err(Miss::Call(CallError::WrongChain(found))) => {
-                        let host = turn.endpoint.host.clone();
-                        return Err(SourceError::WrongChain { host, found, expected: self.chain_id });
+                        return Some(value);
                     }
                     Err(miss) => {
                         turn.endpoint.note_miss(&miss, work.what, begun);
