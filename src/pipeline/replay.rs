@@ -14,6 +14,9 @@ use crate::source::archive::Archive;
 use crate::source::{Pool, RawBundle, SourceError, TraceMode};
 use crate::store::{Access, Progress, Store};
 
+/// How often in a row a block is looked up again that contradicts what is final, where an endpoint still has that.
+const DOUBTS: u32 = 3;
+
 /// How to replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayOptions {
@@ -79,6 +82,7 @@ async fn replay_range(
         None => Canonical::default(),
     };
     let mut next = from;
+    let mut doubted = 0;
     'range: while next <= to {
         let fetches = (next..=to).map(|number| {
             let ledger = &ledger;
@@ -99,25 +103,30 @@ async fn replay_range(
                 }
             };
             let Some(fetched) = fetched else { break 'range };
-            let number = match fetched? {
-                Fetched::Held(link) if chain.step(&link) == Step::Append => {
-                    chain.push(link);
-                    outcome.skipped += 1;
-                    engine.observer.skipped(link.number);
-                    link.number
-                }
-                // It is held and yet does not link: what is before it was replaced meanwhile.
-                Fetched::Held(link) => {
-                    outcome.taken += engine.follow(pool, judge, &mut chain, link, None, Progress::Replay).await?;
-                    link.number
-                }
-                Fetched::New(link, prepared) => {
-                    engine.give_way(&mut chain, &link, Progress::Replay)?;
-                    outcome.taken +=
-                        engine.follow(pool, judge, &mut chain, link, Some(*prepared), Progress::Replay).await?;
-                    link.number
-                }
+            let (link, ready) = match fetched? {
+                // Where it is held and yet does not link, what is before it was replaced meanwhile.
+                Fetched::Held(link) => (link, None),
+                Fetched::New(link, prepared) => (link, Some(*prepared)),
             };
+            let number = link.number;
+            if ready.is_none() && chain.step(&link) == Step::Append {
+                chain.push(link);
+                outcome.skipped += 1;
+                engine.observer.skipped(number);
+            } else {
+                match engine.follow(pool, judge, &mut chain, link, ready, Progress::Replay).await {
+                    // Whoever named it is benched where another endpoint has what is final: looked up again, of that one.
+                    Err(PipelineError::TooDeep { floor, .. })
+                        if doubted < DOUBTS && engine.is_false_chain(pool, floor).await? =>
+                    {
+                        doubted += 1;
+                        next = chain.tip().map_or(next, |tip| tip.number + 1);
+                        break;
+                    }
+                    taken => outcome.taken += taken?,
+                }
+            }
+            doubted = 0;
             next = number + 1;
             keep_lies(&mut engine.store, pool)?;
             if chain.tip().map(|tip| tip.number) != Some(number) {
@@ -275,7 +284,7 @@ async fn take_archived(
                 engine.commit(prepared, None, Progress::Replay).await?;
                 return Ok(true);
             }
-            Step::Revert { above } => engine.revert(chain, above, Progress::Replay)?,
+            Step::Revert { above } => engine.revert(chain, above, Progress::Replay, &link)?,
             Step::TooDeep { floor } => {
                 return Err(PipelineError::TooDeep { number: link.number, hash: link.hash, floor });
             }
