@@ -79,6 +79,11 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
     let judge = settings.judge(chain_id);
+    if context.config.quorum.is_some_and(|quorum| quorum > 1) {
+        tracing::info!(
+            "quorum is for the head that `watch` follows: a replay asks one endpoint, and proves what it says"
+        );
+    }
     if args.holes {
         tracing::info!(holes = spans.len(), from = range.0, to = range.1, "filling the holes of the ledger");
     }

@@ -75,7 +75,8 @@ impl Drop for Turn {
 /// What a round brought where it brought no answer.
 #[derive(Default)]
 struct Misses {
-    unproven: Option<(String, ProofError)>,
+    /// Who, which block where that is another one than what was asked for, and why.
+    unproven: Option<(String, Option<u64>, ProofError)>,
     unknown: bool,
     unsupported: usize,
     unreachable: String,
@@ -87,15 +88,15 @@ impl Misses {
     fn add(&mut self, endpoint: &Endpoint, miss: Miss) {
         let host = &endpoint.host;
         match miss {
-            Miss::Proof(reason, _) => self.unproven = Some((host.clone(), reason)),
-            Miss::Call(CallError::WrongCheckpoint { found, expected, .. }) => {
+            Miss::Proof(reason, _) => self.unproven = Some((host.clone(), None, reason)),
+            Miss::Call(CallError::WrongCheckpoint { number, found, expected }) => {
                 let reason = VerifyError::Mismatch {
                     part: Part::Checkpoint,
                     index: None,
                     found: found.to_string(),
                     expected: expected.to_string(),
                 };
-                self.unproven = Some((host.clone(), reason.into()));
+                self.unproven = Some((host.clone(), Some(number), reason.into()));
             }
             Miss::Call(CallError::NotFound) => self.unknown = true,
             Miss::Call(error) => {
@@ -113,8 +114,9 @@ impl Misses {
 
     fn into_error(self, what: &str) -> SourceError {
         match (self.unproven, self.unknown) {
-            (Some((host, reason)), _) => {
-                SourceError::Unproven { block: what.to_owned(), host, reason: Box::new(reason) }
+            (Some((host, number, reason)), _) => {
+                let block = number.map_or_else(|| what.to_owned(), |number| number.to_string());
+                SourceError::Unproven { block, host, reason: Box::new(reason) }
             }
             (None, true) => SourceError::Unknown(what.to_owned()),
             (None, false) => SourceError::Unreachable(self.unreachable),

@@ -300,7 +300,8 @@ fn a_checkpoint_decides_whom_to_believe() {
     let place = Place::new();
     let out = replay(&place, &[&other.url], &right);
     assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
-    assert!(one_line(&stderr(&out)).contains("checkpoint"));
+    assert!(one_line(&stderr(&out)).contains("block 3 could not be proven"), "{}", stderr(&out));
+    assert!(one_line(&stderr(&out)).contains("checkpoint does not fit"));
     assert_eq!(place.status()["blocks"], 0);
     for wrong in ["3", "x:0x12", "3:0x12", &right.replace("3:", "latest:")] {
         let out = replay(&Place::new(), &[&node.url], wrong);
