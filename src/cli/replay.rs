@@ -52,7 +52,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
     }
-    let (lock, store, shutdown) = open(context)?;
+    let (lock, mut store, shutdown) = open(context)?;
     let held = store.coverage()?;
     let (Some(from), Some(to)) = (
         from.or_else(|| held.first().map(|range| BlockArg::Number(range.from))),
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         ));
     };
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => Arc::new(pool?),
+        pool = settings.connect(ROUNDS, Some(&mut store)) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(0),
     };
     let head = pool.head().await?.link.number;

@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let mut store = Store::open(&context.db, Access::Write { durable: true })?;
     let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => pool,
+        pool = settings.connect(ROUNDS, Some(&mut store)) => pool,
         () = shutdown.requested() => return Ok(0),
     };
     let pool = match pool {

@@ -21,6 +21,7 @@ pub use prepare::{Judge, Prepared};
 pub use record::record;
 pub use replay::{ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
 pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
+pub use vitals::connect;
 pub use watch::{WatchOptions, watch};
 
 use crate::chain::Part;

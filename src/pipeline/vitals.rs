@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{PipelineError, now_ms};
 use crate::ops::ClockWatch;
-use crate::source::{EndpointState, Lie, Pool, Problem};
+use crate::source::{EndpointState, Lie, Pool, PoolOptions, Problem};
 use crate::store::{LieRow, ProblemRow, Store, StoreError};
 
 /// A sign of life at least that often.
@@ -106,6 +106,20 @@ fn of_problem(problem: Problem) -> ProblemRow {
     ProblemRow { code: code.to_owned(), host, detail, since }
 }
 
+/// Connects to the endpoints; what they lied about is kept even where none can be used.
+///
+/// # Errors
+/// As [`Pool::connect`], or of the store.
+pub async fn connect(store: &mut Store, options: PoolOptions) -> Result<Pool, PipelineError> {
+    match Pool::connect_or_lies(options).await {
+        Ok(pool) => Ok(pool),
+        Err((error, lies)) => {
+            store.put_lies(&lies.into_iter().map(row_of).collect::<Vec<_>>())?;
+            Err(error.into())
+        }
+    }
+}
+
 /// Keeps what endpoints lied about.
 pub(super) fn keep_lies(store: &mut Store, pool: &Pool) -> Result<(), PipelineError> {
     Ok(store.put_lies(&lies_of(pool))?)
@@ -116,7 +130,11 @@ fn lies_of(pool: &Pool) -> Vec<LieRow> {
     if dropped > 0 {
         tracing::warn!(dropped, "more wrong answers than are kept");
     }
-    let row = |lie: Lie| LieRow {
+    lies.into_iter().map(row_of).collect()
+}
+
+fn row_of(lie: Lie) -> LieRow {
+    LieRow {
         host: lie.host,
         at: lie.at,
         number: lie.number,
@@ -125,6 +143,5 @@ fn lies_of(pool: &Pool) -> Vec<LieRow> {
         answer_keccak: lie.answer_keccak,
         answer_bytes: lie.answer_bytes,
         reason: lie.reason,
-    };
-    lies.into_iter().map(row).collect()
+    }
 }

@@ -302,7 +302,14 @@ fn a_checkpoint_decides_whom_to_believe() {
     assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
     assert!(one_line(&stderr(&out)).contains("block 3 could not be proven"), "{}", stderr(&out));
     assert!(one_line(&stderr(&out)).contains("checkpoint does not fit"));
-    assert_eq!(place.status()["blocks"], 0);
+    let status = place.status();
+    assert_eq!(status["blocks"], 0);
+    let lie = &status["lies"]["last"][0];
+    assert_eq!(
+        (&lie["number"], &lie["host"]),
+        (&json!(3), &json!(other.url.trim_start_matches("http://"))),
+        "{status:#}"
+    );
     for wrong in ["3", "x:0x12", "3:0x12", &right.replace("3:", "latest:")] {
         let out = replay(&Place::new(), &[&node.url], wrong);
         assert_eq!(out.status.code(), Some(1), "{wrong}: {}", stderr(&out));
