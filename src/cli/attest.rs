@@ -28,6 +28,8 @@ pub struct AttestArgs {
     format: super::args::StatusFormat,
 }
 
+/// Holes that are named.
+const HOLES: usize = 10;
 /// The ledger has a hole.
 const INCOMPLETE: u8 = 3;
 
@@ -40,12 +42,16 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     let refuse = |reason: String| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };
     let coverage = store.block_coverage(from, to)?;
     let again = |from: u64, to: u64| format!("`bolo replay --from-block {from} --to-block {to}`");
-    if let Some((first, last)) = store.holes(from, to)?.first() {
+    let holes = store.holes(from, to)?;
+    if !holes.is_empty() {
         let missing = coverage.missing();
-        let fill = again(*first, *last);
-        return Err(refuse(format!(
-            "{missing} blocks of {from} to {to} were not seen, first {first} to {last}: {fill} fills that hole"
-        )));
+        let mut named: Vec<_> = holes.iter().take(HOLES).map(|(first, last)| format!("{first} to {last}")).collect();
+        if holes.len() > HOLES {
+            named.push(format!("and {} holes more", holes.len() - HOLES));
+        }
+        let named = named.join(", ");
+        let fill = format!("`bolo replay --holes --from-block {from} --to-block {to}`");
+        return Err(refuse(format!("{missing} blocks of {from} to {to} were not seen ({named}): {fill} takes them")));
     }
     if coverage.unproven > 0 {
         return Err(refuse(format!(

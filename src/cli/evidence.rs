@@ -11,6 +11,7 @@ use super::sources::hash;
 use super::{Context, Failure};
 use crate::evidence::{Claim, Contents, write};
 use crate::pipeline::{MOST_FAULTS, Reproven, Shown, check_bundle, proof_of, reprove};
+use crate::screen::AlertStatus;
 use crate::store::{Access, AlertFilter, Store};
 
 /// `bolo evidence`.
@@ -62,7 +63,8 @@ pub(super) fn evidence(context: &Context, args: &EvidenceArgs) -> Result<u8, Fai
     let entries = store.entry_versions(id)?;
     let proof = proof_of(&proof, &claim).map_err(|error| Failure { code: UNPROVEN, message: error })?;
     let alert = AlertJson::new(&row, &ChainWords::of(chain_id));
-    let contents = Contents { alert: &alert, claim: &claim, proof: &proof, screening, entries: &entries };
+    let orphaned = row.status == AlertStatus::Orphaned;
+    let contents = Contents { alert: &alert, claim: &claim, orphaned, proof: &proof, screening, entries: &entries };
     let files = contents.files().map_err(Failure::input)?;
     // What would be refused is not handed out.
     crate::pipeline::check_files(&files).map_err(|error| Failure {

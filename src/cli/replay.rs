@@ -52,7 +52,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
     }
-    let (lock, store, shutdown) = open(context)?;
+    let (lock, mut store, shutdown) = open(context)?;
     let held = store.coverage()?;
     let (Some(from), Some(to)) = (
         from.or_else(|| held.first().map(|range| BlockArg::Number(range.from))),
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         ));
     };
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => Arc::new(pool?),
+        pool = settings.connect(ROUNDS, Some(&mut store)) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(0),
     };
     let head = pool.head().await?.link.number;
@@ -79,6 +79,11 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
     let judge = settings.judge(chain_id).proving(args.senders.into());
+    if context.config.quorum.is_some_and(|quorum| quorum > 1) {
+        tracing::info!(
+            "quorum is for the head that `watch` follows: a replay asks one endpoint, and proves what it says"
+        );
+    }
     if args.holes {
         tracing::info!(holes = spans.len(), from = range.0, to = range.1, "filling the holes of the ledger");
     }

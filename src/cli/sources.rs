@@ -10,7 +10,7 @@ use super::{Context, Failure};
 use crate::config::{EndpointConfig, chain_facts, parse_chain, parse_seconds, parse_traces};
 use crate::decode::DecodeOptions;
 use crate::lists::parse_address;
-use crate::pipeline::Judge;
+use crate::pipeline::{Judge, connect};
 use crate::source::{DEFAULT_MAX_ANSWER, EndpointOptions, Pool, PoolOptions, TraceMode};
 use crate::store::Store;
 
@@ -78,8 +78,11 @@ impl SourceSettings {
     }
 
     /// Connects to the endpoints; `rounds` is how often all of them are asked for one thing before giving up.
-    pub(super) async fn connect(&self, rounds: u32, known_chain: Option<u64>) -> Result<Pool, Failure> {
-        Ok(Pool::connect(self.pool_options(rounds, known_chain)?).await?)
+    /// They must be of the store's chain, where one is given; what they lie about is kept there.
+    pub(super) async fn connect(&self, rounds: u32, store: Option<&mut Store>) -> Result<Pool, Failure> {
+        let Some(store) = store else { return Ok(Pool::connect(self.pool_options(rounds, None)?).await?) };
+        let options = self.pool_options(rounds, store.chain_id()?)?;
+        Ok(connect(store, options).await?)
     }
 
     /// How the pool of these endpoints is made.

@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let mut store = Store::open(&context.db, Access::Write { durable: true })?;
     let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
-        pool = settings.connect(ROUNDS, store.chain_id()?) => pool,
+        pool = settings.connect(ROUNDS, Some(&mut store)) => pool,
         () = shutdown.requested() => return Ok(0),
     };
     let pool = match pool {
@@ -58,7 +58,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
             Some(block) => Some(block.at(&pool).await?),
             None => None,
         },
-        poll_interval: poll.unwrap_or_else(|| default_poll(chain_id)),
+        poll_interval: poll.unwrap_or_else(|| default_poll(chain_id, slot)),
         concurrency: settings.concurrency,
         slot: slot.unwrap_or(USUAL_SLOT),
         show: |state| super::endpoints::as_json(state).to_string(),
@@ -80,10 +80,11 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     Ok(0)
 }
 
-/// Often enough to be early, seldom enough for public endpoints.
-fn default_poll(chain_id: u64) -> Duration {
+/// Often enough to be early and to find out a silent death within three slots, seldom enough for public endpoints.
+fn default_poll(chain_id: u64, slot: Option<Duration>) -> Duration {
     let block_time = chain_facts(chain_id).block_time.unwrap_or(Duration::from_millis(500));
-    block_time.clamp(Duration::from_millis(250), Duration::from_secs(1))
+    let in_time = slot.map_or(Duration::MAX, |slot| slot / 3);
+    block_time.min(in_time).clamp(Duration::from_millis(250), Duration::from_secs(1))
 }
 
 /// Tells of commits: each new alert as a JSON line where that is wanted, a line in the log otherwise.

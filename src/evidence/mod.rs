@@ -80,6 +80,8 @@ pub struct Contents<'a, A> {
     pub alert: &'a A,
     /// Its claims.
     pub claim: &'a Claim,
+    /// A reorg took its block out of the chain, as far as this database knows.
+    pub orphaned: bool,
     /// What proves it, and nothing else.
     pub proof: &'a BlockProof,
     /// How its block was screened.
@@ -108,7 +110,7 @@ impl<A: Serialize> Contents<'_, A> {
         let mut json = serde_json::to_vec_pretty(&evidence).map_err(|error| error.to_string())?;
         json.push(b'\n');
         let mut files = Files::new();
-        files.insert(README.to_owned(), readme::text(self.claim, self.entries).into_bytes());
+        files.insert(README.to_owned(), readme::text(self.claim, self.orphaned, self.entries).into_bytes());
         files.insert(JSON.to_owned(), json);
         files.insert(HEADER.to_owned(), self.proof.header.to_vec());
         for (name, nodes) in [

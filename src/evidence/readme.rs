@@ -6,7 +6,7 @@ use super::Claim;
 use crate::lists::show_date;
 use crate::store::EntryVersions;
 
-pub(super) fn text(claim: &Claim, entries: &[EntryVersions]) -> String {
+pub(super) fn text(claim: &Claim, orphaned: bool, entries: &[EntryVersions]) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
@@ -50,6 +50,14 @@ pub(super) fn text(claim: &Claim, entries: &[EntryVersions]) -> String {
         line("the transaction and show it.".to_owned());
     }
     line(String::new());
+    if orphaned {
+        line("THE BLOCK WAS REPLACED: when this folder was made, another block of that number had taken its place (a reorg). What is".to_owned());
+        line(
+            "proven of the block stays true of it, but the movement is not part of the chain that went on without it."
+                .to_owned(),
+        );
+        line(String::new());
+    }
     line(
         "That the block is on the chain that everybody means is as true as its hash: compare it with a source that you"
             .to_owned(),

@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::eips::BlockNumHash;
 use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::{Engine, Judge, PipelineError, Prepared};
+use crate::chain::Part;
 use crate::chain::canonical::{Canonical, Link};
 use crate::source::{Pool, SourceError};
 use crate::store::{Progress, Store, StoreError};
@@ -36,6 +38,8 @@ pub(super) struct Backfill {
     not_before: Instant,
     failures: u32,
     waiting: Option<String>,
+    /// What was followed last is what the run at the head stands on, and no number's block.
+    at_joint: bool,
     /// Nothing is owed, as far as is known.
     idle: bool,
 }
@@ -61,6 +65,7 @@ impl Backfill {
             not_before: Instant::now(),
             failures: 0,
             waiting: None,
+            at_joint: false,
             idle: false,
         }
     }
@@ -122,6 +127,41 @@ impl Backfill {
         Ok(Span { last, chain, blocks })
     }
 
+    /// What was followed last departs from what was taken of the span further back than can be followed, at `link`, which would
+    /// take the place of the block above `floor`; nothing there is final. The run at the head decides, as the highest head does
+    /// everywhere: whoever has another chain than the one it stands on is benched, and what was taken from `floor` on is owed again.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub(super) async fn set_back(
+        &mut self,
+        engine: &mut Engine<'_>,
+        link: BlockNumHash,
+        floor: u64,
+    ) -> Result<(), PipelineError> {
+        let span = self.span.take();
+        let right = match (self.at_joint, span) {
+            // Reached by hashes alone from the run at the head.
+            (true, _) => Some(link.hash),
+            (false, Some(span)) => match engine.store.parent_of(span.last + 1)? {
+                Some(hash) => self.pool.beside(BlockNumHash { number: span.last, hash }, link.number).await,
+                None => None,
+            },
+            (false, None) => None,
+        };
+        if let Some(hash) = right {
+            self.pool.bench_those_without(BlockNumHash { hash, ..link }, Part::ParentHash).await;
+        }
+        let (blocks, _) = engine.store.revert(floor.saturating_sub(1), Progress::Owed)?;
+        tracing::warn!(
+            from = floor,
+            orphaned = blocks,
+            "what was caught up is not what the head stands on: it is taken again"
+        );
+        self.forget();
+        Ok(())
+    }
+
     /// Takes a block that [`next`](Self::next) brought.
     ///
     /// # Errors
@@ -154,6 +194,7 @@ impl Backfill {
         let Some(span) = &mut self.span else { return Ok(Progressed::Going) };
         let (mut link, mut ready) = (link, Some(*prepared));
         let is_last = link.number == span.last;
+        self.at_joint = false;
         if is_last
             && let Some(parent) = engine.store.parent_of(link.number + 1)?
             && parent != link.hash
@@ -168,6 +209,7 @@ impl Backfill {
                 other => other?,
             };
             ready = None;
+            self.at_joint = true;
         }
         let expected = span.last.min(link.number);
         engine.follow(&self.pool, &self.judge, &mut span.chain, link, ready, Progress::Owed).await?;

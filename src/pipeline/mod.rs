@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alloy::eips::BlockNumHash;
 use alloy::primitives::Address;
 
 use prepare::InForce;
@@ -22,8 +23,10 @@ pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
 pub use replay::{ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
 pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
+pub use vitals::connect;
 pub use watch::{WatchOptions, watch};
 
+use crate::chain::Part;
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::source::{Pool, SourceError, Tags};
 use crate::store::{Committed, Progress, Settled, Store, StoreError, TokenFacts};
@@ -253,9 +256,21 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Orphans what a reorg replaced.
-    fn revert(&mut self, chain: &mut Canonical, above: u64, progress: Progress) -> Result<(), PipelineError> {
-        let (blocks, alerts) = self.store.revert(above, progress)?;
+    /// Orphans what a reorg to that block replaces. What is final does not give way: [`PipelineError::TooDeep`], and nothing changes.
+    fn revert(
+        &mut self,
+        chain: &mut Canonical,
+        above: u64,
+        progress: Progress,
+        link: &Link,
+    ) -> Result<(), PipelineError> {
+        let (blocks, alerts) = match self.store.revert(above, progress) {
+            // An earlier run stored it, so that the chain in hand does not know of it.
+            Err(StoreError::Contradiction { number: floor, .. }) => {
+                return Err(PipelineError::TooDeep { number: link.number, hash: link.hash, floor });
+            }
+            other => other?,
+        };
         chain.revert_to(above);
         tracing::warn!(above, blocks, alerts, "reorg: blocks orphaned");
         Ok(())
@@ -265,9 +280,18 @@ impl<'a> Engine<'a> {
     /// not give way.
     fn give_way(&mut self, chain: &mut Canonical, link: &Link, progress: Progress) -> Result<(), PipelineError> {
         while let Some(number) = self.store.conflicting(link)? {
-            self.revert(chain, number.saturating_sub(1), progress)?;
+            self.revert(chain, number.saturating_sub(1), progress, link)?;
         }
         Ok(())
+    }
+
+    /// A chain was shown that leaves out the block of that number. Where it is final here and an endpoint still has it, those that have
+    /// another one there are wrong: they are benched, and true returned.
+    async fn is_false_chain(&self, pool: &Pool, floor: u64) -> Result<bool, PipelineError> {
+        let Some(hash) = self.store.final_hash(floor)? else { return Ok(false) };
+        let vouched = pool.bench_those_without(BlockNumHash { number: floor, hash }, Part::FinalizedBlock).await;
+        tracing::error!(floor, vouched, "a chain was shown that leaves out what is final");
+        Ok(vouched)
     }
 
     /// Settles what is stored: `confirmed` is a held block that is known to be on the chain of the head that finality is known of.
@@ -316,7 +340,7 @@ impl<'a> Engine<'a> {
                     if ready.as_ref().is_none_or(|prepared| prepared.link().hash != link.hash) {
                         ready = Some(judge.fetch(pool, &link).await?);
                     }
-                    self.revert(chain, above, progress)?;
+                    self.revert(chain, above, progress, &link)?;
                 }
                 Step::NeedParent(hash) => {
                     let parent = pool.link(hash).await?;

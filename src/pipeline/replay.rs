@@ -16,6 +16,9 @@ use crate::source::archive::Archive;
 use crate::source::{Pool, RawBundle, SourceError, TraceMode};
 use crate::store::{Access, Progress, Store};
 
+/// How often in a row a block is looked up again that contradicts what is final, where an endpoint still has that.
+const DOUBTS: u32 = 3;
+
 /// How to replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayOptions {
@@ -83,6 +86,7 @@ async fn replay_range(
     let judge = &judge.screening(&engine.lists);
     let mut batch = Batch::default();
     let mut next = from;
+    let mut doubted = 0;
     let taken = 'range: loop {
         if next > to {
             break Ok(());
@@ -124,15 +128,23 @@ async fn replay_range(
                     let (link, ready) = match other {
                         // It is held and yet does not link: what is before it was replaced meanwhile.
                         Fetched::Held(link) => (link, None),
-                        Fetched::New(link, prepared) => {
-                            engine.give_way(&mut chain, &link, Progress::Replay)?;
-                            (link, Some(*prepared))
-                        }
+                        Fetched::New(link, prepared) => (link, Some(*prepared)),
                     };
-                    outcome.taken += engine.follow(pool, judge, &mut chain, link, ready, Progress::Replay).await?;
+                    match engine.follow(pool, judge, &mut chain, link, ready, Progress::Replay).await {
+                        // Whoever named it is benched where another endpoint has what is final: looked up again, of that one.
+                        Err(PipelineError::TooDeep { floor, .. })
+                            if doubted < DOUBTS && engine.is_false_chain(pool, floor).await? =>
+                        {
+                            doubted += 1;
+                            next = chain.tip().map_or(next, |tip| tip.number + 1);
+                            break;
+                        }
+                        taken => outcome.taken += taken?,
+                    }
                     link.number
                 }
             };
+            doubted = 0;
             next = number + 1;
             keep_lies(&mut engine.store, pool)?;
             if chain.tip().map(|tip| tip.number) != Some(number) {
@@ -336,7 +348,7 @@ async fn take_archived(
                 batch.add(engine, None, prepared).await?;
                 return Ok(true);
             }
-            Step::Revert { above } => engine.revert(chain, above, Progress::Replay)?,
+            Step::Revert { above } => engine.revert(chain, above, Progress::Replay, &link)?,
             Step::TooDeep { floor } => {
                 return Err(PipelineError::TooDeep { number: link.number, hash: link.hash, floor });
             }

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{PipelineError, now_ms};
 use crate::ops::ClockWatch;
-use crate::source::{EndpointState, Lie, Pool, Problem};
+use crate::source::{EndpointState, Lie, Pool, PoolOptions, Problem};
 use crate::store::{LieRow, ProblemRow, Store, StoreError};
 
-/// How often problems are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// A sign of life at least that often.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
 
@@ -99,13 +97,27 @@ pub(super) async fn live(
                 lies.clear();
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pool.look_every()).await;
     }
 }
 
 fn of_problem(problem: Problem) -> ProblemRow {
     let Problem { code, host, detail, since } = problem;
     ProblemRow { code: code.to_owned(), host, detail, since }
+}
+
+/// Connects to the endpoints; what they lied about is kept even where none can be used.
+///
+/// # Errors
+/// As [`Pool::connect`], or of the store.
+pub async fn connect(store: &mut Store, options: PoolOptions) -> Result<Pool, PipelineError> {
+    match Pool::connect_or_lies(options).await {
+        Ok(pool) => Ok(pool),
+        Err((error, lies)) => {
+            store.put_lies(&lies.into_iter().map(row_of).collect::<Vec<_>>())?;
+            Err(error.into())
+        }
+    }
 }
 
 /// Keeps what endpoints lied about.
@@ -118,7 +130,11 @@ fn lies_of(pool: &Pool) -> Vec<LieRow> {
     if dropped > 0 {
         tracing::warn!(dropped, "more wrong answers than are kept");
     }
-    let row = |lie: Lie| LieRow {
+    lies.into_iter().map(row_of).collect()
+}
+
+fn row_of(lie: Lie) -> LieRow {
+    LieRow {
         host: lie.host,
         at: lie.at,
         number: lie.number,
@@ -127,6 +143,5 @@ fn lies_of(pool: &Pool) -> Vec<LieRow> {
         answer_keccak: lie.answer_keccak,
         answer_bytes: lie.answer_bytes,
         reason: lie.reason,
-    };
-    lies.into_iter().map(row).collect()
+    }
 }

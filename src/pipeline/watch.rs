@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::eips::BlockNumHash;
 use alloy::primitives::B256;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
@@ -180,9 +181,15 @@ impl Follower<'_, '_> {
                     self.followed = None;
                 }
                 Ok(Progressed::StartOver) => self.start_over()?,
-                // The head that was jumped to is of a chain that leaves out what is final.
+                // Not from what is final: that the two sides differ says nothing of which of them is wrong.
+                Err(PipelineError::TooDeep { number, hash, floor })
+                    if self.engine.store.final_hash(floor)?.is_none() =>
+                {
+                    self.backfill.set_back(self.engine, BlockNumHash { number, hash }, floor).await?;
+                }
+                // The head that was jumped to, or what is owed, is of a chain that leaves out what is final.
                 Err(PipelineError::TooDeep { number, hash, floor }) => {
-                    if !self.is_false_chain(floor).await? {
+                    if !self.engine.is_false_chain(self.pool, floor).await? {
                         return Err(PipelineError::TooDeep { number, hash, floor });
                     }
                     self.start_over()?;
@@ -252,18 +259,18 @@ impl Follower<'_, '_> {
         Ok(())
     }
 
-    /// Whether endpoints that leave out the final block of that number stand against others that have it: then these are benched.
-    async fn is_false_chain(&self, floor: u64) -> Result<bool, PipelineError> {
-        let Some(held) = self.engine.store.hash_of(floor)? else { return Ok(false) };
-        let vouched = self.pool.bench_those_without(floor, held).await;
-        tracing::error!(floor, vouched, "a chain was shown that leaves out what is final");
-        Ok(vouched)
-    }
-
     /// A chain that leaves out what is final is an alarm and a stop, unless whoever told of it stands alone.
     async fn doubt(&self, outcome: Result<(), PipelineError>, head: &Head) -> Result<(), PipelineError> {
         let Err(PipelineError::TooDeep { number, hash, floor }) = outcome else { return outcome };
-        if self.is_false_chain(floor).await? {
+        if self.engine.store.final_hash(floor)?.is_none() {
+            let host = &head.host;
+            let reason = format!(
+                "{host} shows a chain that departs from ours below block {floor}: further back than can be followed, and nothing \
+                 there is final that would tell who is wrong"
+            );
+            return Err(SourceError::Unreachable(reason).into());
+        }
+        if self.engine.is_false_chain(self.pool, floor).await? {
             let reason = format!("{} shows a chain without our final block {floor}", head.host);
             return Err(SourceError::Unreachable(reason).into());
         }

@@ -83,7 +83,7 @@ pub(super) struct Endpoint {
     /// Its chain and the checkpoints were compared.
     checked: AtomicBool,
     /// The chain it says it is of, where that is another one.
-    wrong_chain: AtomicBool,
+    wrong_chain: Mutex<Option<u64>>,
     freed: Notify,
     pub(super) health: Mutex<Health>,
     pub(super) pulse: Mutex<Pulse>,
@@ -133,7 +133,7 @@ impl Endpoint {
             http: OnceLock::new(),
             next_id: AtomicU64::new(1 << 32),
             checked: AtomicBool::new(false),
-            wrong_chain: AtomicBool::new(false),
+            wrong_chain: Mutex::new(None),
             freed: Notify::new(),
             health: Mutex::new(Health::new(options.concurrency, interval)),
             pulse: Mutex::default(),
@@ -198,7 +198,7 @@ impl Endpoint {
                 .await
                 .map_err(|error| self.alloy_error(error, "eth_chainId"))?;
             let found = quantity(&raw)?;
-            self.wrong_chain.store(found != *expected, Ordering::Relaxed);
+            *lock(&self.wrong_chain) = Some(found).filter(|found| found != expected);
             if found != *expected {
                 return Err(CallError::WrongChain(found));
             }
@@ -235,9 +235,9 @@ impl Endpoint {
         let _ = self.expected_chain.set(chain_id);
     }
 
-    /// It said that it is of another chain.
-    pub(super) fn is_of_another_chain(&self) -> bool {
-        self.wrong_chain.load(Ordering::Relaxed)
+    /// The chain that it says it is of, where that is another one.
+    pub(super) fn other_chain(&self) -> Option<u64> {
+        *lock(&self.wrong_chain)
     }
 
     /// `eth_chainId`.

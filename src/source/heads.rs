@@ -22,6 +22,10 @@ const HEDGE: Duration = Duration::from_millis(50);
 const JUST_NOW: Duration = Duration::from_millis(500);
 /// For those that are said to be ahead to say so again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How often in a slot an endpoint is asked for its head that is not asked for the head anyway: what it has is known late by as much,
+/// and three slots are promised for finding out that it died.
+const LOOKS_A_SLOT: u32 = 4;
+const SHORTEST_RHYTHM: Duration = Duration::from_millis(250);
 /// How often an endpoint that failed is looked at.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -101,7 +105,7 @@ impl Pool {
                 (health.standing(now), health.breaker.failures_in_row > 0)
             };
             let told: Option<Instant> = lock(&endpoint.pulse).told;
-            let rhythm = if failing { RETRY } else { (self.slot() / 2).max(RETRY) };
+            let rhythm = if failing { RETRY } else { (self.slot() / LOOKS_A_SLOT).max(SHORTEST_RHYTHM) };
             let due = told.is_none_or(|told| now.saturating_duration_since(told) >= rhythm);
             let may = !matches!(standing, Standing::Open(_) | Standing::Resting(_));
             if !due || !may || endpoint.asking_head.swap(true, Ordering::AcqRel) {

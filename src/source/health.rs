@@ -61,6 +61,14 @@ pub(super) enum Standing {
     Benched(Instant),
 }
 
+/// A request that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    started: Instant,
+    allowed: Duration,
+    urgent: bool,
+}
+
 /// State of an endpoint.
 #[derive(Debug)]
 pub(super) struct Health {
@@ -71,7 +79,7 @@ pub(super) struct Health {
     latency_us: Option<u64>,
     rate: Option<Rate>,
     next_id: u64,
-    waiting: BTreeMap<u64, (Instant, Duration)>,
+    waiting: BTreeMap<u64, Waiting>,
     pub(super) breaker: Breaker,
     pub(super) timeouts_in_row: u32,
     rest: Option<(Instant, Duration)>,
@@ -129,7 +137,7 @@ impl Health {
     /// Usual time to an answer; longer while one is awaited longer than that.
     pub(super) fn latency(&self, now: Instant) -> Option<Duration> {
         let usual = self.latency_us.map(Duration::from_micros);
-        let awaited = self.waiting.values().map(|(started, _)| now.saturating_duration_since(*started)).max();
+        let awaited = self.waiting.values().map(|waiting| now.saturating_duration_since(waiting.started)).max();
         match (usual, awaited) {
             (Some(usual), Some(awaited)) => Some(usual.max(awaited)),
             (usual, _) => usual,
@@ -144,7 +152,15 @@ impl Health {
     /// A request waits for longer than it was allowed.
     pub(super) fn has_stuck(&self, now: Instant) -> bool {
         let grace = Duration::from_secs(1);
-        self.waiting.values().any(|(started, allowed)| now.saturating_duration_since(*started) > *allowed + grace)
+        self.waiting.values().any(|waiting| now.saturating_duration_since(waiting.started) > waiting.allowed + grace)
+    }
+
+    /// Nothing was answered for `silence`, and an urgent request has waited for `patience`. Others may take long, a trace say, and
+    /// hold up nothing.
+    pub(super) fn hangs(&self, silence: Duration, patience: Duration, now: Instant) -> bool {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        self.last_answer.is_some_and(|at| since(at) >= silence)
+            && self.waiting.values().any(|waiting| waiting.urgent && since(waiting.started) >= patience)
     }
 
     /// How many requests at once that can wait: some room is kept for the head, which must not queue behind a backfill.
@@ -168,7 +184,7 @@ impl Health {
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.waiting.insert(id, (now, allowed));
+        self.waiting.insert(id, Waiting { started: now, allowed, urgent });
         self.requests += 1;
         Admission::Go(Ticket { id, started: now })
     }
@@ -379,6 +395,24 @@ mod tests {
         assert_eq!(health.latency(now + SECOND * 3), Some(SECOND * 3));
         health.finish(ticket, Outcome::Abandoned, now + SECOND * 8, 0);
         assert_eq!(health.latency(now + SECOND * 8), Some(SECOND));
+    }
+
+    #[test]
+    fn an_urgent_request_that_waits_while_nothing_is_answered_shows_before_its_time_is_up() {
+        let now = Instant::now();
+        let mut health = Health::new(8, None);
+        let hangs = |health: &Health, after| health.hangs(SECOND * 2, SECOND, now + SECOND * after);
+        end(&mut health, Outcome::Answered, now);
+        assert!(!hangs(&health, 9), "nobody waits");
+        let Admission::Go(slow) = health.admit(SECOND * 9, false, now) else { panic!() };
+        assert!(!hangs(&health, 9), "it is no hurry");
+        health.finish(slow, Outcome::Answered, now, 0);
+        let ticket = go(&mut health, now + SECOND);
+        assert!(!hangs(&health, 1) && hangs(&health, 2));
+        end(&mut health, Outcome::Answered, now + SECOND);
+        assert!(!hangs(&health, 2), "another one was answered meanwhile");
+        health.finish(ticket, Outcome::Answered, now + SECOND * 5, 0);
+        assert!(!hangs(&health, 5));
     }
 
     proptest! {

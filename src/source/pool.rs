@@ -125,7 +125,23 @@ impl Pool {
     /// [`SourceError::BadUrl`], [`SourceError::WrongChain`], [`SourceError::Unreachable`]; [`SourceError::Unproven`] where all that
     /// answer have another block at a checkpoint.
     pub async fn connect(options: PoolOptions) -> Result<Self, SourceError> {
-        let mut pool = Self::new(&options)?;
+        Self::connect_or_lies(options).await.map_err(|(error, _)| error)
+    }
+
+    /// The same; where no pool comes of it, what endpoints lied about is handed out with the reason.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_or_lies(options: PoolOptions) -> Result<Self, (SourceError, Vec<Lie>)> {
+        let mut pool = Self::new(&options).map_err(|error| (error, Vec::new()))?;
+        match pool.start(&options).await {
+            Ok(()) => Ok(pool),
+            Err(error) => Err((error, pool.take_lies().0)),
+        }
+    }
+
+    async fn start(&mut self, options: &PoolOptions) -> Result<(), SourceError> {
+        let pool = self;
         if options.chain_id.is_none() {
             let work = Work::plain("eth_chainId");
             pool.chain_id = pool.race(work, |endpoint| async move { Ok(endpoint.chain_id().await?) }).await?;
@@ -157,7 +173,7 @@ impl Pool {
             tokio::spawn(async move { endpoint.probe_client().await });
         }
         pool.rounds = options.rounds;
-        Ok(pool)
+        Ok(())
     }
 
     /// Finds out all about the endpoints, whether they can be used or not, for [`states`](Self::states).

@@ -53,7 +53,7 @@ impl Pool {
             let voters = self.voters();
             let votes = self
                 .gather(&voters, number, |endpoint| async move { endpoint.link(Asked::Number(number), timeout).await });
-            let votes = votes.await?;
+            let votes = votes.await;
             match agreed(&links(&votes), self.quorum) {
                 Some(link) => Ok((link, votes)),
                 None => Err(self.no_quorum(number, votes)),
@@ -67,7 +67,7 @@ impl Pool {
         self.in_rounds(|| async move {
             let timeout = self.head_timeout();
             let voters = self.voters();
-            let heads = self.gather(&voters, 0, |endpoint| async move { endpoint.head(timeout).await }).await?;
+            let heads = self.gather(&voters, 0, |endpoint| async move { endpoint.head(timeout).await }).await;
             let told = links(&heads);
             let mut heights: Vec<u64> = told.iter().map(|(_, link)| link.number).collect();
             heights.sort_unstable_by(|a, b| b.cmp(a));
@@ -82,7 +82,7 @@ impl Pool {
                 let higher: Vec<usize> =
                     told.iter().filter(|(_, link)| link.number > number).map(|(p, _)| *p).collect();
                 let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Number(number), timeout).await };
-                votes.extend(self.gather(&higher, number, ask).await?);
+                votes.extend(self.gather(&higher, number, ask).await);
                 if let Some(link) = agreed(&links(&votes), self.quorum) {
                     let host = links(&votes).into_iter().find(|(_, voted)| voted.hash == link.hash);
                     let host = host.map(|(place, _)| self.endpoints[place].host.clone()).unwrap_or_default();
@@ -111,7 +111,7 @@ impl Pool {
         places: &[usize],
         number: u64,
         ask: impl Fn(Arc<Endpoint>) -> F,
-    ) -> Result<Vec<Vote>, SourceError> {
+    ) -> Vec<Vote> {
         let ask = &ask;
         let mut running: FuturesUnordered<_> = places
             .iter()
@@ -128,19 +128,15 @@ impl Pool {
             } else {
                 running.next().await
             };
-            let Some((place, begun, vote)) = next else { return Ok(votes) };
+            let Some((place, begun, vote)) = next else { return votes };
             let endpoint = &self.endpoints[place];
             match &vote {
                 Ok(_) => lock(&endpoint.health).bench.proved(),
-                Err(Miss::Call(CallError::WrongChain(found))) => {
-                    let host = endpoint.host.clone();
-                    return Err(SourceError::WrongChain { host, found: *found, expected: self.chain_id });
-                }
                 Err(miss) => endpoint.note_miss(miss, &number.to_string(), begun),
             }
             votes.push((place, vote));
             if number > 0 && agreed(&links(&votes), self.quorum).is_some() {
-                return Ok(votes);
+                return votes;
             }
         }
     }
@@ -152,6 +148,9 @@ impl Pool {
             by_hash.entry(link.hash).or_default().push(self.endpoints[place].host.clone());
         }
         if by_hash.is_empty() {
+            if let Some(error) = self.all_of_another_chain() {
+                return error;
+            }
             let failures = votes.into_iter().filter_map(|(place, vote)| match vote {
                 Err(Miss::Call(error)) => Some((place, error)),
                 _ => None,

@@ -75,7 +75,8 @@ impl Drop for Turn {
 /// What a round brought where it brought no answer.
 #[derive(Default)]
 struct Misses {
-    unproven: Option<(String, ProofError)>,
+    /// Who, which block where that is another one than what was asked for, and why.
+    unproven: Option<(String, Option<u64>, ProofError)>,
     unknown: bool,
     unsupported: usize,
     unreachable: String,
@@ -87,15 +88,15 @@ impl Misses {
     fn add(&mut self, endpoint: &Endpoint, miss: Miss) {
         let host = &endpoint.host;
         match miss {
-            Miss::Proof(reason, _) => self.unproven = Some((host.clone(), reason)),
-            Miss::Call(CallError::WrongCheckpoint { found, expected, .. }) => {
+            Miss::Proof(reason, _) => self.unproven = Some((host.clone(), None, reason)),
+            Miss::Call(CallError::WrongCheckpoint { number, found, expected }) => {
                 let reason = VerifyError::Mismatch {
                     part: Part::Checkpoint,
                     index: None,
                     found: found.to_string(),
                     expected: expected.to_string(),
                 };
-                self.unproven = Some((host.clone(), reason.into()));
+                self.unproven = Some((host.clone(), Some(number), reason.into()));
             }
             Miss::Call(CallError::NotFound) => self.unknown = true,
             Miss::Call(error) => {
@@ -103,7 +104,9 @@ impl Misses {
                     self.unsupported += 1;
                 }
                 let dead = lock(&endpoint.health).breaker.failures_in_row >= FAILURES_TO_OPEN;
-                self.may_come |= !dead && !matches!(error, CallError::Unsupported(_) | CallError::TooLarge(_));
+                let cannot =
+                    matches!(error, CallError::Unsupported(_) | CallError::TooLarge(_) | CallError::WrongChain(_));
+                self.may_come |= !dead && !cannot;
                 self.unreachable = format!("{host}: {error}");
             }
         }
@@ -111,8 +114,9 @@ impl Misses {
 
     fn into_error(self, what: &str) -> SourceError {
         match (self.unproven, self.unknown) {
-            (Some((host, reason)), _) => {
-                SourceError::Unproven { block: what.to_owned(), host, reason: Box::new(reason) }
+            (Some((host, number, reason)), _) => {
+                let block = number.map_or_else(|| what.to_owned(), |number| number.to_string());
+                SourceError::Unproven { block, host, reason: Box::new(reason) }
             }
             (None, true) => SourceError::Unknown(what.to_owned()),
             (None, false) => SourceError::Unreachable(self.unreachable),
@@ -132,8 +136,11 @@ impl Pool {
         let mut round = 0;
         loop {
             let mut misses = Misses::default();
-            if let Some(value) = self.round(&work, round > 0, &mut misses, &ask).await? {
+            if let Some(value) = self.round(&work, round > 0, &mut misses, &ask).await {
                 return Ok(value);
+            }
+            if let Some(error) = self.all_of_another_chain() {
+                return Err(error);
             }
             round += 1;
             let count = self.endpoints.len();
@@ -169,6 +176,18 @@ impl Pool {
         }
     }
 
+    /// One endpoint that says it is of another chain is left alone, as it may after it was connected to anew; where all say so, there is
+    /// nothing to wait for.
+    pub(super) fn all_of_another_chain(&self) -> Option<SourceError> {
+        let mut found = self.endpoints.iter().map(|endpoint| Some((&endpoint.host, endpoint.other_chain()?)));
+        let first = found.next()??;
+        found.all(|other| other.is_some()).then(|| SourceError::WrongChain {
+            host: first.0.clone(),
+            found: first.1,
+            expected: self.chain_id,
+        })
+    }
+
     /// How many endpoints asked for a pause, and how long until the first of these is over.
     fn rest(&self, now: Instant) -> Option<(usize, Duration)> {
         let pauses = self.endpoints.iter().filter_map(|endpoint| match lock(&endpoint.health).standing(now) {
@@ -186,7 +205,7 @@ impl Pool {
         anyone: bool,
         misses: &mut Misses,
         ask: &impl Fn(Arc<Endpoint>) -> F,
-    ) -> Result<Option<T>, SourceError> {
+    ) -> Option<T> {
         let mut asked = vec![false; self.endpoints.len()];
         let mut running = FuturesUnordered::new();
         let run = |turn: Turn| async move {
@@ -203,7 +222,7 @@ impl Pool {
                     running.push(run(turn));
                     work.hedge.map(|at_least| Instant::now() + at_least.max(usual * 3))
                 }
-                None if running.is_empty() => return Ok(None),
+                None if running.is_empty() => return None,
                 None => None,
             };
             let hedge = async {
@@ -216,11 +235,7 @@ impl Pool {
                 Some((turn, begun, outcome)) = running.next() => match outcome {
                     Ok(value) => {
                         lock(&turn.endpoint.health).bench.proved();
-                        return Ok(Some(value));
-                    }
-                    Err(Miss::Call(CallError::WrongChain(found))) => {
-                        let host = turn.endpoint.host.clone();
-                        return Err(SourceError::WrongChain { host, found, expected: self.chain_id });
+                        return Some(value);
                     }
                     Err(miss) => {
                         turn.endpoint.note_miss(&miss, work.what, begun);

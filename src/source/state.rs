@@ -78,9 +78,21 @@ type Key = (&'static str, Option<usize>);
 #[derive(Debug, Default)]
 pub(super) struct Known {
     active: BTreeMap<Key, Problem>,
+    looked: Option<Instant>,
+    /// The last look came too late to tell anything.
+    overslept: bool,
 }
 
 impl Known {
+    /// Whether so long passed since the last look that it is we who were asleep, on a busy machine: then what was answered meanwhile is
+    /// to be heard first. Never twice in a row, so that nothing is put off for ever.
+    fn oversleeps(&mut self, usual: Duration, now: Instant) -> bool {
+        let last = self.looked.replace(now);
+        let late = last.is_some_and(|last| now.saturating_duration_since(last) > usual * 4);
+        self.overslept = late && !self.overslept;
+        self.overslept
+    }
+
     /// Takes what is wrong now; what began and what ended since the last time.
     fn renew(&mut self, now: BTreeMap<Key, (Option<String>, String)>, at: i64) -> (Vec<Problem>, Vec<Problem>) {
         let over: Vec<Key> = self.active.keys().filter(|key| !now.contains_key(*key)).copied().collect();
@@ -100,9 +112,9 @@ impl Known {
     }
 }
 
-/// Slots without a new head, while another endpoint has one, after which an endpoint counts as stalled: half of one less than
-/// three, since the head is not asked for all the time and three is what is promised.
-const STALLED_HALF_SLOTS: u32 = 5;
+/// Quarters of a slot without a new head, while another endpoint has one, after which an endpoint counts as stalled: three less than
+/// the three slots that are promised, since its head is asked for four times a slot, looked at eight times, and has to be written.
+const STALLED_QUARTER_SLOTS: u32 = 9;
 /// Throttled for that long without a good answer is more than a moment's.
 const THROTTLED_LONG: Duration = Duration::from_secs(30);
 /// Requests in a row without an answer in time; one, where there was no other answer for as long as a head may stand still.
@@ -123,7 +135,7 @@ impl Pool {
         let head = pulse.head.map(|head| head.number);
         let stalled = best.is_some_and(|best| pulse.is_stalled(best, self.stall_patience(), now));
         let state = match health.standing(now) {
-            _ if endpoint.is_of_another_chain() => "wrong_chain",
+            _ if endpoint.other_chain().is_some() => "wrong_chain",
             Standing::Benched(_) => "benched",
             Standing::Open(_) | Standing::HalfOpen => "unreachable",
             _ if health.breaker.failures_in_row > 0 && health.last_answer.is_none() => "unreachable",
@@ -158,12 +170,18 @@ impl Pool {
     }
 
     fn stall_patience(&self) -> Duration {
-        self.slot() * STALLED_HALF_SLOTS / 2
+        self.slot() * STALLED_QUARTER_SLOTS / 4
     }
 
     /// What is wrong now. What began or ended since this was last asked is logged.
     pub fn problems(&self) -> Vec<Problem> {
         let now = Instant::now();
+        {
+            let mut known = lock(&self.known);
+            if known.oversleeps(self.look_every(), now) {
+                return known.active.values().cloned().collect();
+            }
+        }
         let best = self.highest(now);
         let mut found: BTreeMap<Key, (Option<String>, String)> = BTreeMap::new();
         for (place, endpoint) in self.endpoints.iter().enumerate() {
@@ -207,9 +225,10 @@ impl Pool {
         let health = lock(&endpoint.health);
         let silent = health.last_answer.is_some_and(|at| now.saturating_duration_since(at) >= self.stall_patience());
         let no_answer = health.timeouts_in_row >= TIMEOUTS_ENOUGH || (health.timeouts_in_row > 0 && silent);
-        if no_answer || health.has_stuck(now) {
+        let hangs = health.hangs(self.stall_patience(), self.slot(), now);
+        if no_answer || hangs || health.has_stuck(now) {
             wrong.push(("no_answer", "requests get no answer in time".to_owned()));
-        } else if endpoint.is_of_another_chain() || health.breaker.failures_in_row >= FAILURES_TO_OPEN {
+        } else if endpoint.other_chain().is_some() || health.breaker.failures_in_row >= FAILURES_TO_OPEN {
             wrong.push(("unreachable", last));
         }
         if health.throttled_since.is_some_and(|since| now.saturating_duration_since(since) >= THROTTLED_LONG) {
@@ -238,6 +257,16 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_comes_too_late_tells_nothing_and_the_next_one_does() {
+        let (begin, usual) = (Instant::now(), Duration::from_millis(125));
+        let mut known = Known::default();
+        let mut looks = |millis| known.oversleeps(usual, begin + Duration::from_millis(millis));
+        assert!(!looks(0) && !looks(125) && !looks(625));
+        assert!(looks(1200) && !looks(1300));
+        assert!(looks(3000) && !looks(5000) && looks(7000), "never twice in a row");
+    }
 
     #[test]
     fn a_problem_begins_once_and_ends_once() {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use alloy::eips::BlockNumHash;
 use alloy::primitives::{B256, keccak256};
 
 use super::SourceError;
@@ -34,23 +35,39 @@ impl Pool {
         looks.into_iter().flatten().last()
     }
 
-    /// A chain was shown that leaves out a block that is final here. Where an endpoint still has that block, those that have another
-    /// one there are wrong: they are benched, and true returned.
-    pub async fn bench_those_without(&self, number: u64, held: B256) -> bool {
-        let allowed = self.shared.timeout;
+    /// Where an endpoint has that block, which is known to be right, those that have another one of its number are wrong: they are
+    /// benched, as what does not fit in that `part`, and true returned.
+    pub async fn bench_those_without(&self, block: BlockNumHash, part: Part) -> bool {
         let begun = Instant::now();
-        let look = async |endpoint: &Endpoint| endpoint.link(Asked::Number(number), allowed).await.ok();
-        let found = futures_util::future::join_all(self.endpoints.iter().map(|endpoint| look(endpoint))).await;
-        let vouched = found.iter().flatten().any(|link| link.hash == held);
+        let found = self.links_of(block.number).await;
+        let vouched = found.iter().flatten().any(|link| link.hash == block.hash);
         if vouched {
             for (endpoint, link) in self.endpoints.iter().zip(found) {
-                if let Some(link) = link.filter(|link| link.hash != held) {
-                    let request = format!("eth_getBlockByNumber [\"{number:#x}\",false]");
-                    disown(endpoint, link, request, Part::FinalizedBlock, &held.to_string(), begun);
+                if let Some(link) = link.filter(|link| link.hash != block.hash) {
+                    let request = format!("eth_getBlockByNumber [\"{:#x}\",false]", block.number);
+                    disown(endpoint, link, request, part, &block.hash.to_string(), begun);
                 }
             }
         }
         vouched
+    }
+
+    /// The hash of the block of that number that an endpoint has which has `block` as well.
+    pub async fn beside(&self, block: BlockNumHash, number: u64) -> Option<B256> {
+        let (vouching, found) = tokio::join!(self.links_of(block.number), self.links_of(number));
+        let has = |vouching: Option<Link>| vouching.is_some_and(|link| link.hash == block.hash);
+        vouching
+            .into_iter()
+            .zip(found)
+            .find_map(|(vouching, link)| link.filter(|_| has(vouching)))
+            .map(|link| link.hash)
+    }
+
+    /// What each endpoint has of that number, in their order.
+    async fn links_of(&self, number: u64) -> Vec<Option<Link>> {
+        let allowed = self.shared.timeout;
+        let look = async |endpoint: &Endpoint| endpoint.link(Asked::Number(number), allowed).await.ok();
+        futures_util::future::join_all(self.endpoints.iter().map(|endpoint| look(endpoint))).await
     }
 }
 

@@ -127,33 +127,12 @@ impl Store {
     pub fn revert(&mut self, above: u64, progress: Progress) -> Result<(u64, u64)> {
         self.sync(self.durable)?;
         self.write(|tx| {
-            let mut orphaned = (0, 0);
-            let mut number = above + 1;
             // What is owed ends below the run that follows the head, which is not its to orphan.
             let end = if progress == Progress::Owed { super::owed::end(tx, above)? } else { None };
-            while let Some((block_id, hash, status)) = canonical_at(tx, number)?
-                && end.is_none_or(|end| number <= end)
-            {
-                if status == AlertStatus::Finalized {
-                    return Err(StoreError::Contradiction {
-                        number,
-                        found: hash,
-                        held: format!("a reorg would replace block {number}, which is final"),
-                    });
-                }
-                tx.prepare_cached("UPDATE blocks SET status = 3 WHERE id = ?1")?.execute([block_id])?;
-                orphaned.0 += 1;
-                orphaned.1 += tx
-                    .prepare_cached("SELECT count(*) FROM alerts WHERE block_number = ?1 AND block_id = ?2")?
-                    .query_row(params![sql_int(number), block_id], |row| row.get::<_, i64>(0).map(chain_int))?;
-                number += 1;
-            }
-            if number > above + 1 {
-                uncover(tx, sql_int(above + 1), sql_int(number - 1))?;
-            }
+            let orphaned = orphan(tx, above, end)?;
             let next: Option<u64> = meta(tx, "watch_next")?.and_then(|text| text.parse().ok());
             match (progress, next) {
-                (Progress::Owed, _) => super::owed::give_back(tx, above + 1)?,
+                (Progress::Owed, _) => super::owed::give_back(tx, above + 1, above + orphaned.0)?,
                 (_, Some(next)) if next > above + 1 => set_meta(tx, "watch_next", &(above + 1).to_string())?,
                 _ => {}
             }
@@ -187,6 +166,33 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         Progress::Owed => super::owed::take(tx, record.link.number)?,
     }
     Ok(Committed { block_id, new_alerts, alerts_after })
+}
+
+/// Orphans the canonical blocks above that number up to `end`, as far as there is no gap; how many blocks and alerts that are.
+pub(super) fn orphan(conn: &Connection, above: u64, end: Option<u64>) -> Result<(u64, u64)> {
+    let mut orphaned = (0, 0);
+    let mut number = above + 1;
+    while let Some((block_id, hash, status)) = canonical_at(conn, number)?
+        && end.is_none_or(|end| number <= end)
+    {
+        if status == AlertStatus::Finalized {
+            return Err(StoreError::Contradiction {
+                number,
+                found: hash,
+                held: format!("a reorg would replace block {number}, which is final"),
+            });
+        }
+        conn.prepare_cached("UPDATE blocks SET status = 3 WHERE id = ?1")?.execute([block_id])?;
+        orphaned.0 += 1;
+        orphaned.1 += conn
+            .prepare_cached("SELECT count(*) FROM alerts WHERE block_number = ?1 AND block_id = ?2")?
+            .query_row(params![sql_int(number), block_id], |row| row.get::<_, i64>(0).map(chain_int))?;
+        number += 1;
+    }
+    if number > above + 1 {
+        uncover(conn, sql_int(above + 1), sql_int(number - 1))?;
+    }
+    Ok(orphaned)
 }
 
 pub(super) fn canonical_at(conn: &Connection, number: u64) -> Result<Option<(i64, B256, AlertStatus)>> {

@@ -121,6 +121,15 @@ impl Store {
         Ok(canonical_at(&self.conn, number)?.map(|(_, hash, _)| hash))
     }
 
+    /// Hash of the block of that number that is final here; none where none is.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn final_hash(&self, number: u64) -> Result<Option<B256>> {
+        let held = canonical_at(&self.conn, number)?;
+        Ok(held.filter(|(_, _, status)| *status == AlertStatus::Finalized).map(|(_, hash, _)| hash))
+    }
+
     /// The block that `watch` takes next, once it has begun: kept even where it holds none, so that nothing is skipped.
     ///
     /// # Errors

@@ -28,16 +28,24 @@ pub(super) fn end(conn: &Connection, above: u64) -> Result<Option<u64>> {
         .optional()?)
 }
 
-/// Blocks from `first` up to what is owed anyway were orphaned: they are owed again.
-pub(super) fn give_back(conn: &Connection, first: u64) -> Result<()> {
-    let first = sql_int(first);
+/// Blocks from `first` to `orphaned`, up to what is owed anyway, were orphaned: they are owed again.
+pub(super) fn give_back(conn: &Connection, first: u64, orphaned: u64) -> Result<()> {
+    let (first, orphaned) = (sql_int(first), sql_int(orphaned));
     let span: Option<(i64, i64)> = conn
-        .prepare_cached("SELECT first, last FROM owed WHERE first > ?1 ORDER BY first LIMIT 1")?
+        .prepare_cached("SELECT first, last FROM owed WHERE last >= ?1 ORDER BY first LIMIT 1")?
         .query_row([first], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((old, last)) = span else { return Ok(()) };
-    conn.prepare_cached("DELETE FROM owed WHERE first = ?1")?.execute([old])?;
-    put(conn, first, last)
+    match span {
+        // What a replay left within the span gave way: it was owed all the time.
+        Some((begin, _)) if begin <= first => Ok(()),
+        Some((begin, last)) => {
+            conn.prepare_cached("DELETE FROM owed WHERE first = ?1")?.execute([begin])?;
+            put(conn, first, last)
+        }
+        // Nothing is owed above: then what was orphaned is, so that no hole is left.
+        None if orphaned >= first => put(conn, first, orphaned),
+        None => Ok(()),
+    }
 }
 
 fn put(conn: &Connection, first: i64, last: i64) -> Result<()> {
@@ -72,12 +80,13 @@ impl Store {
         let Some((first, last)) = self.owed()?.first().copied() else {
             return Ok((self.watch_next()?.unwrap_or_default(), 0));
         };
-        let (blocks, _) = self.revert(last, super::Progress::Replay)?;
+        self.sync(self.durable)?;
         self.write(|tx| {
+            let (blocks, _) = super::blocks::orphan(tx, last, None)?;
             tx.prepare_cached("DELETE FROM owed")?.execute([])?;
-            set_meta(tx, "watch_next", &first.to_string())
-        })?;
-        Ok((first, blocks))
+            set_meta(tx, "watch_next", &first.to_string())?;
+            Ok((first, blocks))
+        })
     }
 
     /// The spans that are owed, lowest first, both ends included.
@@ -88,5 +97,31 @@ impl Store {
         let mut statement = self.conn.prepare_cached("SELECT first, last FROM owed ORDER BY first")?;
         let rows = statement.query_map([], |row| Ok((chain_int(row.get(0)?), chain_int(row.get(1)?))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gave_way_is_owed_whatever_is_owed_above_it() {
+        let owed_after = |owed: &[(i64, i64)], first: u64, orphaned: u64| -> Vec<(i64, i64)> {
+            let conn = Connection::open_in_memory().unwrap();
+            conn.execute_batch(include_str!("../../schema.sql")).unwrap();
+            for (first, last) in owed {
+                put(&conn, *first, *last).unwrap();
+            }
+            give_back(&conn, first, orphaned).unwrap();
+            let mut rows = conn.prepare("SELECT first, last FROM owed ORDER BY first").unwrap();
+            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(|row| row.unwrap()).collect()
+        };
+        assert_eq!(owed_after(&[(10, 20), (30, 40)], 7, 9), [(7, 20), (30, 40)], "below a span: it begins earlier");
+        for first in [10, 15, 20] {
+            assert_eq!(owed_after(&[(10, 20), (30, 40)], first, first + 3), [(10, 20), (30, 40)], "owed all the time");
+        }
+        assert_eq!(owed_after(&[(10, 20), (30, 40)], 25, 29), [(10, 20), (25, 40)]);
+        assert_eq!(owed_after(&[(10, 20)], 25, 29), [(10, 20), (25, 29)], "no hole is left");
+        assert_eq!(owed_after(&[(10, 20)], 25, 24), [(10, 20)], "nothing gave way");
     }
 }

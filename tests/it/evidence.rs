@@ -255,8 +255,15 @@ fn an_attestation_is_made_from_the_ledger_and_refused_where_that_has_a_hole() {
     };
     let quiet = quiet.to_string();
     take("0", "8", &[]);
-    take("12", "20", &[]);
-    refused(&quiet, 3, "first 9 to 11");
+    take("12", "13", &[]);
+    take("15", "20", &[]);
+    refused(
+        &quiet,
+        3,
+        "4 blocks of 2 to 18 were not seen (9 to 11, 14 to 14): `bolo replay --holes --from-block 2 --to-block 18`",
+    );
+    place.ok(&["replay", "--holes", "-r", &node.url, "--from-block", "12", "--to-block", "18"]);
+    refused(&quiet, 3, "3 blocks of 2 to 18 were not seen (9 to 11)");
     take("9", "11", &["--trust-rpc"]);
     refused(&quiet, 3, "taken on trust");
     take("9", "11", &["--checkpoint", &format!("20:{}", node.hash_at(20))]);

@@ -71,7 +71,7 @@ fn timeout(sin: Sin) -> [&'static str; 2] {
     ["--timeout", if matches!(sin, Sin::Hang | Sin::Drip | Sin::HugeBody) { "1.5" } else { "10" }]
 }
 
-/// With an honest endpoint beside the sinner, which may be asked so early that the sinner never is: then once more.
+/// With an honest endpoint beside the sinner, which may be asked so early, on a busy machine, that the sinner never is: then once more.
 fn beside_an_honest_one(
     chain: &Chain,
     plan: &Plan,

@@ -300,8 +300,16 @@ fn a_checkpoint_decides_whom_to_believe() {
     let place = Place::new();
     let out = replay(&place, &[&other.url], &right);
     assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
-    assert!(one_line(&stderr(&out)).contains("checkpoint"));
-    assert_eq!(place.status()["blocks"], 0);
+    assert!(one_line(&stderr(&out)).contains("block 3 could not be proven"), "{}", stderr(&out));
+    assert!(one_line(&stderr(&out)).contains("checkpoint does not fit"));
+    let status = place.status();
+    assert_eq!(status["blocks"], 0);
+    let lie = &status["lies"]["last"][0];
+    assert_eq!(
+        (&lie["number"], &lie["host"]),
+        (&json!(3), &json!(other.url.trim_start_matches("http://"))),
+        "{status:#}"
+    );
     for wrong in ["3", "x:0x12", "3:0x12", &right.replace("3:", "latest:")] {
         let out = replay(&Place::new(), &[&node.url], wrong);
         assert_eq!(out.status.code(), Some(1), "{wrong}: {}", stderr(&out));
@@ -722,4 +730,33 @@ fn endpoints_of_the_config_file_have_their_own_settings() {
     }
     config("checkpoints = [\"1:0xzz\"]\n".to_owned());
     assert_eq!(run().status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_turns_out_to_be_of_another_chain_after_the_start_is_a_miss_of_its_own() {
+    let node = Node::start(&[]);
+    node.mine(3);
+    // It is not up when the others are asked for their chain.
+    let up = Arc::new(AtomicUsize::new(0));
+    let late = |up: Arc<AtomicUsize>| {
+        endpoint(&node, move |request| match (up.load(Ordering::Relaxed), request["method"] == "eth_chainId") {
+            (0, _) => status("503 Service Unavailable", ""),
+            (_, true) => {
+                let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": "0x1"}).to_string();
+                status("200 OK", &answer)
+            }
+            _ => Reply::Pass,
+        })
+    };
+    let (first, slow) = (late(up.clone()), endpoint(&node, |_| Reply::Late(Duration::from_millis(100))));
+    let known = |urls: &[&str]| PoolOptions { chain_id: Some(31337), ..options(urls) };
+    let pool = Pool::connect(known(&[&first, &slow])).await.unwrap();
+    let agreeing = Pool::connect(PoolOptions { quorum: 2, ..known(&[&first, &slow, &slow]) }).await.unwrap();
+    up.store(1, Ordering::Relaxed);
+    for pool in [&pool, &agreeing] {
+        assert_eq!(pool.link_at(2).await.unwrap().hash, hash(&node, 2));
+        assert_eq!(pool.head().await.unwrap().link.number, 3);
+        assert_eq!(pool.states()[0].state, "wrong_chain");
+        assert!(pool.take_lies().0.is_empty(), "that is no lie");
+    }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Ill {
     Hangs,
     /// It closes each connection, open ones too, and serves none.
     Gone,
+    /// It says that it is of another chain, and serves its blocks as before.
+    OtherChain,
 }
 
 /// The kinds that were committed, with the blocks.
@@ -204,6 +206,14 @@ fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
     }
 }
 
+/// Where anvil's chain id is the answer, another one of the same length is put in its place; whether it was.
+pub(crate) fn say_another_chain(answer: &mut [u8]) -> bool {
+    let own = br#""result":"0x7a69""#;
+    let Some(at) = answer.windows(own.len()).position(|window| window == own) else { return false };
+    answer[at..at + own.len()].copy_from_slice(br#""result":"0x7a6a""#);
+    true
+}
+
 /// Head and body of the next request, which stay unread. None where the other side went away.
 fn peek_request(stream: &TcpStream) -> Option<(String, Vec<u8>)> {
     let mut buffer = vec![0; 1 << 20];
@@ -249,7 +259,10 @@ impl State {
             question["params"][0] = json!(format!("{height:#x}"));
             return Some(ok(upstream.post(question.to_string().as_bytes())?));
         }
-        let body = upstream.post(request)?;
+        let mut body = upstream.post(request)?;
+        if plan.ill == Ill::OtherChain {
+            say_another_chain(&mut body);
+        }
         if plan.bare && asked == Asked::Receipts {
             let error = json!({"code": -32601, "message": "the method does not exist"});
             return Some(ok(json!({"jsonrpc": "2.0", "id": question["id"], "error": error}).to_string().into_bytes()));

@@ -119,6 +119,13 @@ fn a_transaction_that_moves_to_another_block_is_a_new_alert_that_names_the_old_o
     assert_ne!(new["status"], "orphaned");
     assert_eq!(new["replaces"], old["id"]);
     check(&place, &node, a);
+    // What is written out as evidence says on its first page that it happened on another fork.
+    for (alert, replaced) in [(old, true), (new, false)] {
+        let dir = place.dir.path().join(alert["id"].as_str().unwrap());
+        place.ok(&["evidence", alert["id"].as_str().unwrap(), "--out", dir.to_str().unwrap()]);
+        let page = std::fs::read_to_string(dir.join("README.txt")).unwrap();
+        assert_eq!(page.contains("THE BLOCK WAS REPLACED"), replaced, "{page}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use crate::proxy::{Ill, Socket, State};
+use crate::proxy::{Ill, Socket, State, say_another_chain};
 
 /// Passes both ways until one side ends. `head` bytes of the request for an upgrade are still unread.
 pub(crate) fn tunnel(mut client: TcpStream, head: usize, state: &State) -> Option<()> {
@@ -39,7 +39,7 @@ fn to_client(node: &mut TcpStream, client: &mut TcpStream, state: &State) -> Opt
     }
     client.write_all(&head).ok()?;
     let (mut heads, mut messages) = (0, 0);
-    while let Some(frame) = Frame::read(node) {
+    while let Some(mut frame) = Frame::read(node) {
         if state.ill() == Ill::Gone {
             return None;
         }
@@ -57,6 +57,9 @@ fn to_client(node: &mut TcpStream, client: &mut TcpStream, state: &State) -> Opt
             }
             Socket::ClosedAfterHeads(_) => false,
         };
+        if state.ill() == Ill::OtherChain && say_another_chain(&mut frame.raw) {
+            *state.held_back.lock().unwrap() += 1;
+        }
         if held {
             *state.held_back.lock().unwrap() += 1;
         } else {
