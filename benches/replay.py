@@ -198,10 +198,17 @@ def median(values):
     return statistics.median(values)
 
 
-def rounds(lines, count):
+def measure_floors(bench):
+    """What a proven block cannot cost less than, in CPU ms: both roots, one pass over the bytes, receiving them; all senders."""
+    out = subprocess.run([bench.load, "stages", "--floors", "--blocks", "60"], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(out)
+
+
+def rounds(lines, count, before_each=lambda: None):
     """Every line once a round, in turn; (name, blocks, how)."""
     results = {name: [] for name, _, _ in lines}
     for number in range(1, count + 1):
+        before_each()
         for name, blocks, how in lines:
             run = how()
             results[name].append(run)
@@ -244,11 +251,13 @@ def replay(bench):
             python, etl = peers()
             lines.append(("cryo", args.peer_blocks, lambda: bench.cryo(python, server.url, args.peer_blocks)))
             lines.append(("ethereum-etl", args.etl_blocks, lambda: bench.etl(etl, server.url, args.etl_blocks)))
-        results = rounds(lines, args.rounds)
+        floors = []
+        results = rounds(lines, args.rounds, lambda: floors.append(measure_floors(bench)))
         if args.only != "bolo":
             check_rows(server, results, args)
         before = server.call("bench_stats")["cpu_ms"]
-    table = report(lines, results)
+    floor = {name: median([one[name] for one in floors]) for name in floors[0]}
+    table = report(lines, results) + "\n\n" + verdicts(summary(lines, results), floor)
     print(table)
     print(f"server: {before} ms CPU in all")
     if args.only != "bolo" and args.latency == 0:
@@ -280,6 +289,26 @@ def report(lines, results):
             f"| {wall:.2f} | {ratio(cryo, wall, 1)} | {peak:.0f} | {what} |"
         )
     return "\n".join(rows)
+
+
+def verdicts(sums, floor):
+    """The ratios that are to be met, each beside what it is to be."""
+    parts = ("transactions_root", "receipts_root", "pass", "receiving")
+    shown = ", ".join(f"{name.replace('_', ' ')} {floor[name]:.2f}" for name in parts)
+    out = [f"- Floors, CPU ms per block: {shown}; together {floor['sum']:.2f}; recovery of all senders {floor['senders']:.2f}."]
+    cpu = {name: values[0] for name, values in sums.items()}
+    trust, every, matched = cpu["bolo --trust-rpc"], cpu.get("bolo proven, --senders all"), cpu.get("bolo proven, --senders matched")
+    if "cryo" in cpu:
+        out.append(f"- `--trust-rpc`: {cpu['cryo'] / trust:.1f}× cryo's blocks per CPU second (wanted: 8), {cpu['ethereum-etl'] / trust:.0f}× ethereum-etl's (60).")
+    if matched:
+        if "cryo" in cpu:
+            out.append(f"- `--senders matched`: {cpu['cryo'] / matched:.1f}× cryo's blocks per CPU second (wanted: 5).")
+        out.append(f"- `--senders matched`: {matched / floor['sum']:.2f}× the sum of its floors (at most 1.5).")
+        out.append(f"- `--senders all`: {every / (matched + floor['senders']):.2f}× `matched` and the recoveries' floor (at most 1.15).")
+    else:
+        proven = cpu["bolo proven"]
+        out.append(f"- Proven: {proven / (floor['sum'] + floor['senders']):.2f}× the sum of all floors with the recoveries.")
+    return "\n".join(out)
 
 
 def million(bench):

@@ -16,6 +16,7 @@ mod http;
 mod logs;
 mod rpc;
 mod socket;
+mod stages;
 mod template;
 mod text;
 
@@ -55,6 +56,17 @@ enum Args {
         #[arg(long, default_value_t = 0)]
         every: u64,
     },
+    /// Prints what each stage costs, and the floors of their sum.
+    Stages {
+        /// Blocks that are gone through: more than caches hold.
+        #[arg(long, default_value_t = 100)]
+        blocks: u64,
+        #[arg(long, default_value_t = 4)]
+        seed: u64,
+        /// The floors alone, as JSON.
+        #[arg(long)]
+        floors: bool,
+    },
     /// Prints a watchlist: addresses of the chain by rank (low ones are busy), and others that no block has.
     Watchlist {
         #[arg(long, default_value_t = 1)]
@@ -69,8 +81,12 @@ enum Args {
 }
 
 fn main() {
-    // `cargo bench` adds this flag for harnesses.
-    match Args::parse_from(std::env::args().filter(|arg| arg != "--bench")) {
+    // `cargo bench` adds this flag for harnesses, and asks for nothing else: then it is the stages.
+    let mut asked: Vec<String> = std::env::args().filter(|arg| arg != "--bench").collect();
+    if asked.len() == 1 {
+        asked.push("stages".to_owned());
+    }
+    match Args::parse_from(asked) {
         Args::Serve { listen, blocks, distinct, seed, latency, raw, every } => {
             let chain = Chain::new(blocks, distinct, seed);
             let last = chain.last();
@@ -88,6 +104,8 @@ fn main() {
             println!("serving {FIRST} to {last} at http://{}", listener.local_addr().unwrap());
             http::serve(&listener, &node, Duration::from_millis(latency));
         }
+        Args::Stages { blocks, seed, floors: true } => println!("{}", stages::Floors::measure(blocks, seed).to_json()),
+        Args::Stages { blocks, seed, floors: false } => stages::run(blocks, seed),
         Args::Watchlist { count, hits, from_rank } => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             for rank in from_rank..from_rank + hits.min(count) {

@@ -143,7 +143,7 @@ fn make(index: u64, rng: &mut Rng, signers: &Signers, cumulative: &mut u64) -> M
             (token, input, vec![log], 45_000 + rng.below(20_000))
         }
         Act::Swap => {
-            let count = 6 + rng.below(10);
+            let count = 6 + rng.below(11);
             let length = 4 + 32 * usize::try_from(8 + rng.below(40)).unwrap();
             let logs = (0..count).map(|_| logs::of_a_swap(signer, rng)).collect();
             (rng.token(), rng.bytes(length).into(), logs, 120_000 + rng.below(200_000))
