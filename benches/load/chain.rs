@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alloy::consensus::Header;
+use alloy::consensus::{Block, EthereumTxEnvelope, Header, TxEip4844};
 use alloy::primitives::{B256, keccak256};
+use alloy::rlp::{Decodable, Encodable};
 use bolo::chain::{BlockBundle, Expected, VerifiedBlock, verify::verify};
 use serde_json::value::RawValue;
 
@@ -28,13 +29,13 @@ pub(crate) struct Chain {
 
 /// One block of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Block<'a> {
+pub(crate) struct Placed<'a> {
     pub(crate) template: &'a Template,
     pub(crate) place: &'a Place,
 }
 
 impl Chain {
-    /// `blocks` blocks of `distinct` different contents. The first one is proven, so that nothing is measured on what nobody
+    /// `blocks` blocks of `distinct` different contents. One of them is proven, so that nothing is measured on what nobody
     /// would take.
     pub(crate) fn new(blocks: u64, distinct: u64, seed: u64) -> Self {
         let distinct = distinct.clamp(1, blocks);
@@ -68,8 +69,14 @@ impl Chain {
             chain.by_hash.insert(hash, number);
             parent = hash;
         }
-        let proven = chain.verified(FIRST);
-        assert_eq!(proven.hash(), chain.hash(FIRST).unwrap());
+        let last = chain.last();
+        let proven = chain.verified(last);
+        assert_eq!(Some(proven.hash()), chain.hash(last));
+        let raw = Block::<EthereumTxEnvelope<TxEip4844>>::decode(&mut chain.raw_block(last).as_slice()).unwrap();
+        assert_eq!(
+            (Some(raw.header.hash_slow()), raw.body.transactions.len()),
+            (chain.hash(last), proven.transactions().len())
+        );
         chain
     }
 
@@ -101,9 +108,19 @@ impl Chain {
         self.header_under(number, parent)
     }
 
-    pub(crate) fn block(&self, number: u64) -> Option<Block<'_>> {
+    pub(crate) fn block(&self, number: u64) -> Option<Placed<'_>> {
         let place = self.places.get(usize::try_from(number.checked_sub(FIRST)?).ok()?)?;
-        Some(Block { template: self.template(number), place })
+        Some(Placed { template: self.template(number), place })
+    }
+
+    /// The block's RLP.
+    pub(crate) fn raw_block(&self, number: u64) -> Vec<u8> {
+        let (header, body) = (self.header(number), &self.template(number).body);
+        let mut bytes = Vec::with_capacity(body.len() + 1_024);
+        alloy::rlp::Header { list: true, payload_length: header.length() + body.len() }.encode(&mut bytes);
+        header.encode(&mut bytes);
+        bytes.extend_from_slice(body);
+        bytes
     }
 
     /// The block and its receipts as JSON.

@@ -23,7 +23,6 @@ mod text;
 use std::io::{BufWriter, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Parser;
@@ -96,7 +95,7 @@ fn main() {
                 let node = node.clone();
                 std::thread::spawn(move || {
                     for number in FIRST..=last {
-                        node.head.store(number, Ordering::Relaxed);
+                        node.advance(number);
                         std::thread::sleep(Duration::from_millis(every));
                     }
                 });

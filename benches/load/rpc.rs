@@ -5,13 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy::consensus::Header;
 use alloy::primitives::{Address, B256, hex};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::chain::{Block, Chain, FIRST};
+use crate::chain::{Chain, FIRST, Placed};
 use crate::text::Text;
 
 /// What is served, and what was.
@@ -23,8 +22,10 @@ pub(crate) struct Node {
     pub(crate) raw: bool,
     /// Calls by method.
     calls: Mutex<BTreeMap<String, u64>>,
-    /// For each block, when the last byte of its answer was written: microseconds since 1970.
+    /// For each block, when the last byte of its transactions and receipts was written: microseconds since 1970.
     pub(crate) answered: Mutex<BTreeMap<u64, u64>>,
+    /// When it became the head; of those only that the head came by while it was served.
+    appeared: Mutex<BTreeMap<u64, u64>>,
 }
 
 #[derive(Deserialize)]
@@ -46,14 +47,21 @@ pub(crate) fn micros() -> u64 {
 
 impl Node {
     pub(crate) fn new(chain: Chain, head: u64, raw: bool) -> Self {
-        Self { chain, head: AtomicU64::new(head), raw, calls: Mutex::default(), answered: Mutex::default() }
+        let head = AtomicU64::new(head);
+        Self { chain, head, raw, calls: Mutex::default(), answered: Mutex::default(), appeared: Mutex::default() }
+    }
+
+    /// Makes that block the head.
+    pub(crate) fn advance(&self, number: u64) {
+        self.appeared.lock().unwrap().insert(number, micros());
+        self.head.store(number, Ordering::Relaxed);
     }
 
     fn head(&self) -> u64 {
         self.head.load(Ordering::Relaxed)
     }
 
-    /// Answers a call or a batch of them. Gives the numbers of the blocks that went out whole.
+    /// Answers a call or a batch of them. Gives the numbers of the blocks whose transactions or receipts went out.
     pub(crate) fn answer(&self, request: &[u8], out: &mut Vec<u8>) -> Vec<u64> {
         let mut blocks = Vec::new();
         if request.trim_ascii_start().starts_with(b"[") {
@@ -103,6 +111,7 @@ impl Node {
                 };
                 let whole = params[1].as_bool().unwrap_or_default();
                 write(if whole { &block.1.template.full } else { &block.1.template.hashes }, block.1, out);
+                blocks.extend(whole.then_some(block.0));
             }
             "eth_getBlockReceipts" => {
                 let Some((number, block)) = self.block(&params[0])? else {
@@ -128,7 +137,7 @@ impl Node {
     }
 
     /// The block that a number, a tag, a hash, or an object with one of them names; none where it is not there (yet).
-    fn block(&self, named: &Value) -> Result<Option<(u64, Block<'_>)>, Refusal> {
+    fn block(&self, named: &Value) -> Result<Option<(u64, Placed<'_>)>, Refusal> {
         let named = named.get("blockHash").or_else(|| named.get("blockNumber")).unwrap_or(named);
         let name = named.as_str().ok_or_else(|| (-32602, "no block is named".to_owned()))?;
         let number = if name.len() == 66 { self.chain.number(&parse(name)?) } else { Some(self.height(name)?) };
@@ -208,20 +217,9 @@ impl Node {
             out.extend_from_slice(hex::encode(bytes).as_bytes());
             out.push(b'"');
         };
-        let header = || {
-            let header: Header = self.chain.header(number);
-            alloy::rlp::encode(header)
-        };
         match method {
-            "debug_getRawHeader" => quoted(&header(), out),
-            "debug_getRawBlock" => {
-                let (header, body) = (header(), &block.template.body);
-                let mut bytes = Vec::with_capacity(header.len() + body.len() + 8);
-                alloy::rlp::Header { list: true, payload_length: header.len() + body.len() }.encode(&mut bytes);
-                bytes.extend_from_slice(&header);
-                bytes.extend_from_slice(body);
-                quoted(&bytes, out);
-            }
+            "debug_getRawHeader" => quoted(&alloy::rlp::encode(self.chain.header(number)), out),
+            "debug_getRawBlock" => quoted(&self.chain.raw_block(number), out),
             _ => {
                 out.push(b'[');
                 for (index, receipt) in block.template.encoded_receipts.iter().enumerate() {
@@ -244,8 +242,14 @@ impl Node {
         let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         let (calls, answered) = (self.calls.lock().unwrap(), self.answered.lock().unwrap());
-        serde_json::json!({"cpu_ms": ticks * 10, "calls": *calls, "answered_us": *answered, "head": self.head()})
-            .to_string()
+        serde_json::json!({
+            "cpu_ms": ticks * 10,
+            "head": self.head(),
+            "calls": *calls,
+            "answered_us": *answered,
+            "appeared_us": *self.appeared.lock().unwrap(),
+        })
+        .to_string()
     }
 }
 
@@ -254,7 +258,7 @@ fn unreadable(out: &mut Vec<u8>) -> Vec<u64> {
     Vec::new()
 }
 
-fn write(text: &Text, block: Block<'_>, out: &mut Vec<u8>) {
+fn write(text: &Text, block: Placed<'_>, out: &mut Vec<u8>) {
     text.render(0..text.len(), block.place, out);
 }
 
