@@ -15,6 +15,18 @@ use serde_json::value::RawValue;
 
 use super::traces::Traces;
 
+/// A block as it came, before anything of it is believed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum RawBlock {
+    /// What JSON-RPC methods answered, as it came.
+    Json {
+        /// The result of `eth_getBlockByHash` with full transactions.
+        block: Bytes,
+        /// The result of `eth_getBlockReceipts`.
+        receipts: Bytes,
+    },
+}
+
 /// The answer could not be read as a block at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} cannot be read: {detail}")]
@@ -44,19 +56,19 @@ impl BlockBundle {
     ///
     /// # Errors
     /// [`BundleError`] naming the answer that could not be read.
-    pub fn parse(block: &RawValue, receipts: &RawValue, traces: Option<&RawValue>) -> Result<Self, BundleError> {
-        let body: RpcBody = read("block", block.get())?;
+    pub fn parse(block: &[u8], receipts: &[u8], traces: Option<&RawValue>) -> Result<Self, BundleError> {
+        let body: RpcBody = read("block", block)?;
         Ok(Self {
-            header: read("block", block.get())?,
+            header: read("block", block)?,
             body,
-            receipts: read("receipts", receipts.get())?,
+            receipts: read("receipts", receipts)?,
             traces: traces.map(|raw| Traces::parse(raw.get())).transpose()?,
         })
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a str) -> Result<T, BundleError> {
-    serde_json::from_str(text).map_err(|err| BundleError { what, detail: err.to_string() })
+fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a [u8]) -> Result<T, BundleError> {
+    serde_json::from_slice(text).map_err(|err| BundleError { what, detail: err.to_string() })
 }
 
 /// What a block's answer holds beside the header's fields.

@@ -14,7 +14,7 @@ pub mod transaction;
 mod verified;
 pub mod verify;
 
-pub use bundle::{BlockBundle, BundleError};
+pub use bundle::{BlockBundle, BundleError, RawBlock};
 pub use error::{Part, VerifyError};
 pub use traces::{Frame, FrameKind};
 pub use verified::{Proof, VerifiedBlock, VerifiedTransaction};

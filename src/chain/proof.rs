@@ -27,8 +27,8 @@ use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 /// The bytes that the roots of a block were computed from, in order.
 #[derive(Debug, Clone)]
 pub(super) struct Encoded {
-    pub(super) transactions: Vec<Vec<u8>>,
-    pub(super) receipts: Vec<Vec<u8>>,
+    pub(super) transactions: Vec<Bytes>,
+    pub(super) receipts: Vec<Bytes>,
 }
 
 /// What of a block is to be proven.
@@ -60,8 +60,8 @@ impl VerifiedBlock {
     pub fn prove(&self, wanted: &Wanted) -> Option<BlockProof> {
         let encoded = self.encoded.as_ref()?;
         let is_wanted = |index: u64| wanted.whole || wanted.transactions.contains(&index);
-        let withdrawals: Vec<Vec<u8>> = match wanted.withdrawals {
-            true => self.withdrawals().iter().map(alloy::rlp::encode).collect(),
+        let withdrawals: Vec<Bytes> = match wanted.withdrawals {
+            true => self.withdrawals().iter().map(|one| alloy::rlp::encode(one).into()).collect(),
             false => Vec::new(),
         };
         Some(BlockProof {
@@ -74,7 +74,7 @@ impl VerifiedBlock {
 }
 
 /// The nodes on the paths to the wanted items of an ordered trie, from the root down.
-fn trie_nodes(items: &[Vec<u8>], wanted: impl Fn(u64) -> bool) -> Vec<Bytes> {
+fn trie_nodes(items: &[Bytes], wanted: impl Fn(u64) -> bool) -> Vec<Bytes> {
     let targets: Vec<_> = (0..items.len() as u64).filter(|index| wanted(*index)).map(key).collect();
     if targets.is_empty() {
         return Vec::new();
@@ -403,6 +403,7 @@ fn open_transaction(
         index,
         hash: keccak256(tx),
         signer,
+        recovered: true,
         to: envelope.to(),
         value: envelope.value(),
         nonce: envelope.nonce(),

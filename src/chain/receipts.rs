@@ -1,11 +1,10 @@
-//! The proof of receipts: number, order, gas, blooms, root; then the senders, which cost the most, last.
+//! The proof of receipts: number, order, gas, blooms, root.
 
-use alloy::consensus::transaction::SignerRecoverable;
 use alloy::consensus::{
     Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxReceipt as _,
 };
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, B256, Bloom, Log, LogData};
+use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData};
 use alloy::trie::root::ordered_trie_root_encoded;
 
 use super::bundle::{RpcBody, RpcLog, RpcReceipt, RpcTransaction};
@@ -28,7 +27,7 @@ pub(super) fn verify_receipts(
     body: &RpcBody,
     envelopes: &[Envelope],
     receipts: &[RpcReceipt],
-) -> Result<(Vec<VerifiedTransaction>, Vec<Vec<u8>>), VerifyError> {
+) -> Result<(Vec<VerifiedTransaction>, Vec<Bytes>), VerifyError> {
     same(Part::ReceiptCount, None, receipts.len(), envelopes.len())?;
     let mut consensus = Vec::with_capacity(receipts.len());
     let mut bloom = Bloom::ZERO;
@@ -101,11 +100,7 @@ pub(super) fn verify_receipts(
     let mut verified = Vec::with_capacity(envelopes.len());
     for ((index, receipt), (tx, envelope)) in (0u64..).zip(consensus).zip(body.transactions.iter().zip(envelopes)) {
         let claimed = &receipts[verified.len()];
-        let signer = envelope
-            .recover_signer_unchecked()
-            .map_err(|err| VerifyError::Malformed { index, detail: format!("signature names no sender: {err}") })?;
-        same(Part::Sender, Some(index), tx.from, signer)?;
-        verify_created(tx, claimed, signer, index)?;
+        verify_created(tx, claimed, tx.from, index)?;
         let success = match receipt.status_or_post_state() {
             Eip658Value::Eip658(status) => Some(status),
             Eip658Value::PostState(_) => None,
@@ -116,7 +111,8 @@ pub(super) fn verify_receipts(
         verified.push(VerifiedTransaction {
             index,
             hash: tx.hash,
-            signer,
+            signer: tx.from,
+            recovered: false,
             to: tx.to,
             value: tx.value,
             nonce: envelope.nonce(),
@@ -138,8 +134,8 @@ pub(super) fn verify_receipts(
 }
 
 /// The bytes that are hashed: [EIP-2718](https://eips.ethereum.org/EIPS/eip-2718).
-fn encode(receipts: &[ReceiptEnvelope]) -> Vec<Vec<u8>> {
-    receipts.iter().map(Encodable2718::encoded_2718).collect()
+fn encode(receipts: &[ReceiptEnvelope]) -> Vec<Bytes> {
+    receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect()
 }
 
 /// The blob price is not in any root and nothing here depends on it; what can be checked is: all of a block pay the same, none

@@ -1,13 +1,16 @@
-//! What is left of a block once it is proven: facts, with nothing of what proved them.
+//! What is left of a block once it is proven: facts, with nothing of what proved them. Senders may be proven later than the rest.
 
 use alloy::consensus::Header;
+use alloy::consensus::transaction::SignerRecoverable;
+use alloy::eips::eip2718::Decodable2718;
 use alloy::eips::eip4895::Withdrawal;
 use alloy::eips::eip7702::SignedAuthorization;
-use alloy::primitives::{Address, B256, Log, U256};
+use alloy::primitives::{Address, B256, Bytes, Log, U256};
 
-use super::error::VerifyError;
+use super::error::{Part, VerifyError, same};
 use super::proof::Encoded;
 use super::traces::Frame;
+use super::transaction::Envelope;
 
 /// Whether the data was proven or is the endpoint's word (`--trust-rpc`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,8 +28,10 @@ pub struct VerifiedTransaction {
     pub index: u64,
     /// Transaction hash.
     pub hash: B256,
-    /// Who signed it.
+    /// Who signed it: proven where it was recovered, else as claimed.
     pub signer: Address,
+    /// The signer was recovered from the signature.
+    pub recovered: bool,
     /// Whom it called; none for a creation.
     pub to: Option<Address>,
     /// Value in wei.
@@ -47,7 +52,23 @@ pub struct VerifiedTransaction {
     pub authorizations: Vec<SignedAuthorization>,
 }
 
+/// Senders that a thread is worth starting for: a recovery costs some 50 µs, as a thread does.
+const LEAST_SHARE: usize = 16;
+
 impl VerifiedTransaction {
+    /// Proves the sender from the bytes that were hashed into the root.
+    fn recover(&mut self, encoded: &[u8]) -> Result<(), VerifyError> {
+        let malformed = |detail: String| VerifyError::Malformed { index: self.index, detail };
+        let envelope = Envelope::decode_2718_exact(encoded)
+            .map_err(|error| malformed(format!("the transaction cannot be read: {error}")))?;
+        let signer = envelope
+            .recover_signer_unchecked()
+            .map_err(|error| malformed(format!("signature names no sender: {error}")))?;
+        same(Part::Sender, Some(self.index), self.signer, signer)?;
+        self.recovered = true;
+        Ok(())
+    }
+
     /// Whether value moved as far as the receipt tells: before Byzantium it is taken to have moved, since only a trace could
     /// prove that it did not.
     pub fn moved(&self) -> bool {
@@ -104,6 +125,50 @@ impl VerifiedBlock {
     pub fn traces_refused(&self) -> Option<&VerifyError> {
         self.traces_refused.as_ref()
     }
+    /// Every sender was recovered from its signature.
+    pub fn senders_proven(&self) -> bool {
+        self.transactions.iter().all(|tx| tx.recovered)
+    }
+
+    /// Proves the senders of those transactions, by their index in the block, that are not proven yet.
+    ///
+    /// # Errors
+    /// [`VerifyError`] where a signature names another sender than was claimed, or none. A block of which nothing was proven
+    /// keeps none of its signatures, so that nothing can be proven later either.
+    pub fn recover(&mut self, indices: impl IntoIterator<Item = usize>) -> Result<(), VerifyError> {
+        let Some(encoded) = &self.encoded else { return Ok(()) };
+        for index in indices {
+            if let Some(tx) = self.transactions.get_mut(index).filter(|tx| !tx.recovered) {
+                tx.recover(&encoded.transactions[index])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Proves all senders, on so many threads.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub fn recover_all(&mut self, threads: usize) -> Result<(), VerifyError> {
+        let Some(encoded) = &self.encoded else { return Ok(()) };
+        let share = self.transactions.len().div_ceil(threads.max(1)).max(LEAST_SHARE);
+        let recover = |(transactions, encoded): (&mut [VerifiedTransaction], &[Bytes])| {
+            let mut open = transactions.iter_mut().zip(encoded).filter(|(tx, _)| !tx.recovered);
+            open.try_for_each(|(tx, encoded)| tx.recover(encoded))
+        };
+        let mut shares = self.transactions.chunks_mut(share).zip(encoded.transactions.chunks(share));
+        let Some(first) = shares.next() else { return Ok(()) };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = shares.map(|share| scope.spawn(move || recover(share))).collect();
+            let mut result = recover(first);
+            for other in others {
+                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                result = result.and(other);
+            }
+            result
+        })
+    }
+
     /// Proven or not.
     pub fn proof(&self) -> Proof {
         self.proof

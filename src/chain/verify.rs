@@ -10,7 +10,7 @@ use alloy::consensus::proofs::calculate_withdrawals_root;
 use alloy::consensus::{EMPTY_OMMER_ROOT_HASH, Header, Transaction as _};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::eips::eip4895::Withdrawal;
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 use alloy::rlp::{Encodable, Header as RlpHeader};
 use alloy::trie::root::ordered_trie_root_encoded;
 
@@ -31,11 +31,22 @@ pub struct Expected {
     pub chain_id: u64,
 }
 
-/// Proves a block.
+/// Proves a block, with the senders of all its transactions.
 ///
 /// # Errors
 /// The first claim that does not fit, cheap ones first.
 pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
+    let mut block = verify_but_senders(bundle, expected)?;
+    block.recover_all(1)?;
+    Ok(block)
+}
+
+/// Proves a block but for its senders, whose recovery costs more than all the rest: they are claims until
+/// [`VerifiedBlock::recover`] has been asked for them.
+///
+/// # Errors
+/// The first claim that does not fit, cheap ones first.
+pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
     let BlockBundle { header, body, receipts, traces } = bundle;
     if let Some(hash) = expected.hash {
         same(Part::BlockHash, None, body.hash, hash)?;
@@ -87,7 +98,7 @@ fn verify_transactions(
     header: &Header,
     body: &RpcBody,
     chain_id: u64,
-) -> Result<(Vec<Envelope>, Vec<Vec<u8>>), VerifyError> {
+) -> Result<(Vec<Envelope>, Vec<Bytes>), VerifyError> {
     let mut envelopes = Vec::with_capacity(body.transactions.len());
     let mut all_encoded = Vec::with_capacity(body.transactions.len());
     for (index, tx) in (0u64..).zip(&body.transactions) {
@@ -103,7 +114,7 @@ fn verify_transactions(
         verify_chain_id(tx, &envelope, index, chain_id)?;
         verify_stated_price(tx, &envelope, header, index)?;
         envelopes.push(envelope);
-        all_encoded.push(encoded);
+        all_encoded.push(encoded.into());
     }
     same(Part::TransactionsRoot, None, ordered_trie_root_encoded(&all_encoded), header.transactions_root)?;
     Ok((envelopes, all_encoded))
@@ -201,6 +212,7 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
             index,
             hash: tx.hash,
             signer: tx.from,
+            recovered: false,
             to: tx.to,
             value: tx.value,
             nonce: tx.nonce.to(),

@@ -8,7 +8,8 @@ use alloy::primitives::{U64, U256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{RawBundle, SourceError};
+use super::{RawBundle, SourceError, bytes_of};
+use crate::chain::RawBlock;
 
 /// The recorded chain that comes with the crate has this as its name.
 pub const BUILT_IN: &str = "built-in demo";
@@ -108,7 +109,8 @@ impl Archive {
         }
         for block in self {
             let (number, raw) = block?;
-            let block: Signed = serde_json::from_str(raw.block.get())
+            let RawBlock::Json { block, .. } = &raw.block;
+            let block: Signed = serde_json::from_slice(block)
                 .map_err(|error| SourceError::Archive(format!("block {number} cannot be read: {error}")))?;
             let found = block.transactions.iter().find_map(|tx| match tx.tx_type.to::<u64>() {
                 // EIP-155 hides it in the signature.
@@ -179,8 +181,9 @@ impl Lines {
             let numbered: Numbered =
                 serde_json::from_str(line.block.get()).map_err(|error| bad(format!("is no block: {error}")))?;
             let Line { block, receipts, traces } = line;
-            let endpoint = self.name.clone();
-            return Ok(Some((numbered.number.to(), RawBundle { block, receipts, traces, endpoint })));
+            let block = RawBlock::Json { block: bytes_of(block), receipts: bytes_of(receipts) };
+            let bundle = RawBundle { block, traces, endpoint: self.name.clone() };
+            return Ok(Some((numbered.number.to(), bundle)));
         }
     }
 }
@@ -236,13 +239,15 @@ impl ArchiveWriter {
     /// # Errors
     /// [`SourceError::Archive`] where it cannot be written.
     pub fn write(&mut self, raw: &RawBundle) -> Result<(), SourceError> {
-        let one_line = |raw: &RawValue| -> Result<Box<RawValue>, SourceError> {
+        let one_line = |json: &[u8]| -> Result<Box<RawValue>, SourceError> {
+            let json = std::str::from_utf8(json).map_err(|error| SourceError::Archive(error.to_string()))?;
             // A line break in JSON is white space between tokens: a node that prints prettily still makes one line.
-            RawValue::from_string(raw.get().replace(['\n', '\r'], " "))
+            RawValue::from_string(json.replace(['\n', '\r'], " "))
                 .map_err(|error| SourceError::Archive(error.to_string()))
         };
-        let (block, receipts) = (one_line(&raw.block)?, one_line(&raw.receipts)?);
-        let traces = raw.traces.as_deref().map(one_line).transpose()?;
+        let RawBlock::Json { block, receipts } = &raw.block;
+        let (block, receipts) = (one_line(block)?, one_line(receipts)?);
+        let traces = raw.traces.as_deref().map(|traces| one_line(traces.get().as_bytes())).transpose()?;
         let line = LineOut { block: &block, receipts: &receipts, traces: traces.as_deref() };
         let write = |out: &mut dyn Write| -> std::io::Result<()> {
             serde_json::to_writer(&mut *out, &line)?;

@@ -12,7 +12,7 @@ use super::call::CallError;
 use super::endpoint::Endpoint;
 use super::{ProofError, RawBundle, lock, unix_now};
 use crate::chain::canonical::Link;
-use crate::chain::{BundleError, Part, VerifyError};
+use crate::chain::{BundleError, Part, RawBlock, VerifyError};
 
 /// Lies that wait to be taken; what comes on top of that is counted.
 const MOST: usize = 1000;
@@ -88,12 +88,12 @@ impl From<CallError> for Miss {
     }
 }
 
-fn fingerprint(answers: &[&RawValue]) -> (B256, u64) {
+fn fingerprint(answers: &[&[u8]]) -> (B256, u64) {
     let mut hasher = Keccak256::new();
     let mut bytes = 0;
     for answer in answers {
-        hasher.update(answer.get().as_bytes());
-        bytes += answer.get().len() as u64;
+        hasher.update(answer);
+        bytes += answer.len() as u64;
     }
     (hasher.finalize(), bytes)
 }
@@ -107,8 +107,9 @@ pub(super) fn refused_bundle(
     traces_from: Option<String>,
 ) -> Miss {
     let of_traces = reason.is_of_traces();
-    let mut answers: Vec<&RawValue> = vec![&raw.block, &raw.receipts];
-    answers.extend(raw.traces.as_deref().filter(|_| of_traces));
+    let RawBlock::Json { block, receipts } = &raw.block;
+    let mut answers: Vec<&[u8]> = vec![block, receipts];
+    answers.extend(raw.traces.as_deref().filter(|_| of_traces).map(|traces| traces.get().as_bytes()));
     let (keccak, bytes) = fingerprint(&answers);
     let request = format!("eth_getBlockByHash [\"{hash}\",true] + eth_getBlockReceipts [\"{hash}\"]");
     let traces_from = traces_from.filter(|_| of_traces);
@@ -147,7 +148,7 @@ pub(super) fn read_link(
 ) -> Result<Link, Miss> {
     let claim = link_of(raw, asked, trust, checkpoints);
     claim.map_err(|reason| {
-        let (keccak, bytes) = fingerprint(&[raw]);
+        let (keccak, bytes) = fingerprint(&[raw.get().as_bytes()]);
         let (number, hash) = match asked {
             Asked::Tag(_) => (None, None),
             Asked::Number(number) => (Some(number), None),

@@ -24,10 +24,10 @@ mod unmask;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 use serde_json::value::RawValue;
 
-use crate::chain::VerifyError;
+use crate::chain::{RawBlock, VerifyError};
 
 pub use call::CallError;
 pub use lies::Lie;
@@ -46,10 +46,8 @@ pub const SELDOM_LOGGED: &str = "alloy_pubsub=off,alloy_transport_ws=off";
 /// A block as it was answered, with the name of who answered.
 #[derive(Debug, Clone)]
 pub struct RawBundle {
-    /// `eth_getBlockByHash` with full transactions.
-    pub block: Box<RawValue>,
-    /// `eth_getBlockReceipts`.
-    pub receipts: Box<RawValue>,
+    /// The block with its receipts.
+    pub block: RawBlock,
     /// `debug_traceBlockByHash` with callTracer, or `trace_block`.
     pub traces: Option<Box<RawValue>>,
     /// Host of the endpoint, or name of the archive file.
@@ -153,6 +151,11 @@ fn show_votes(votes: &[(B256, Vec<String>)]) -> String {
         return "none answered".to_owned();
     }
     votes.iter().map(|(hash, hosts)| format!("{hash}: {}", hosts.join(", "))).collect::<Vec<_>>().join("; ")
+}
+
+/// The bytes of an answer, which are not copied.
+fn bytes_of(answer: Box<RawValue>) -> Bytes {
+    String::from(Box::<str>::from(answer)).into_bytes().into()
 }
 
 /// A lock that a panic elsewhere does not take away.

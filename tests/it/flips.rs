@@ -17,9 +17,7 @@ struct Line<'a> {
 }
 
 fn proven(block: &str, receipts: &str) -> Option<VerifiedBlock> {
-    let block: &RawValue = serde_json::from_str(block).ok()?;
-    let receipts: &RawValue = serde_json::from_str(receipts).ok()?;
-    let bundle = BlockBundle::parse(block, receipts, None).ok()?;
+    let bundle = BlockBundle::parse(block.as_bytes(), receipts.as_bytes(), None).ok()?;
     verify(bundle, Expected { hash: None, chain_id: 1 }).ok()
 }
 
