@@ -12,13 +12,12 @@ use alloy::primitives::{Bloom, BloomInput};
 use alloy::trie::root::ordered_trie_root_encoded;
 use bolo::chain::canonical::Link;
 use bolo::chain::proof::{BlockProof, Wanted};
-use bolo::chain::verify::{trust, verify};
+use bolo::chain::verify::{trust, verify, verify_but_senders};
 use bolo::chain::{BlockBundle, Expected, VerifiedBlock};
 use bolo::decode::{DecodeOptions, Decoded, decode};
 use bolo::lists::ParsedEntry;
 use bolo::screen::{Alert, ListKind, WatchEntry, Watchlist, screen};
 use bolo::store::{Access, BlockRecord, ListFile, Progress, Store, TransactionFacts};
-use serde_json::value::RawValue;
 
 use crate::chain::{Chain, FIRST};
 use crate::draw;
@@ -52,8 +51,8 @@ fn per_item<T>(items: &[T], mut work: impl FnMut(&T)) -> f64 {
 /// A block in all the shapes that a stage begins with.
 struct Subject {
     number: u64,
-    block: Box<RawValue>,
-    receipts: Box<RawValue>,
+    block: Vec<u8>,
+    receipts: Vec<u8>,
     transactions: Vec<Vec<u8>>,
     receipts_encoded: Vec<Vec<u8>>,
     envelopes: Vec<EthereumTxEnvelope<TxEip4844>>,
@@ -112,8 +111,8 @@ pub(crate) fn run(blocks: u64, seed: u64) {
         "{blocks} blocks, on average: {} transactions, {} logs, {} bytes of block, {} of receipts",
         bytes(|s| s.transactions.len()),
         (FIRST..=chain.last()).map(|n| chain.block(n).unwrap().template.logs.len()).sum::<usize>() / subjects.len(),
-        bytes(|s| s.block.get().len()),
-        bytes(|s| s.receipts.get().len()),
+        bytes(|s| s.block.len()),
+        bytes(|s| s.receipts.len()),
     );
     drop(chain);
     println!("CPU ms per block:");
@@ -147,14 +146,18 @@ pub(crate) fn run(blocks: u64, seed: u64) {
     say(
         "serde_json into alloy's types",
         per_item(&subjects, |s| {
-            black_box(serde_json::from_str::<alloy::rpc::types::Block>(s.block.get()).unwrap());
-            black_box(serde_json::from_str::<Vec<alloy::rpc::types::TransactionReceipt>>(s.receipts.get()).unwrap());
+            black_box(serde_json::from_slice::<alloy::rpc::types::Block>(&s.block).unwrap());
+            black_box(serde_json::from_slice::<Vec<alloy::rpc::types::TransactionReceipt>>(&s.receipts).unwrap());
         }),
     );
 
     println!("bolo's stages");
     let parse = say("parse", per_item(&subjects, |s| drop_of(parsed(s))));
     // A bundle is eaten by its proof, so both are measured together.
+    say(
+        "verify, no senders",
+        per_item(&subjects, |s| drop_of(verify_but_senders(parsed(s), EXPECTED).unwrap())) - parse,
+    );
     say("verify, all senders", per_item(&subjects, |s| drop_of(verified(s))) - parse);
     say("trust", per_item(&subjects, |s| drop_of(trust(parsed(s), EXPECTED).unwrap())) - parse);
     let options = DecodeOptions::default();
@@ -200,7 +203,7 @@ fn recover(subject: &Subject) {
 }
 
 fn texts(subject: &Subject) -> [&[u8]; 2] {
-    [subject.block.get().as_bytes(), subject.receipts.get().as_bytes()]
+    [&subject.block, &subject.receipts]
 }
 
 /// The cheapest reading there is: one comparison for each byte, many at once.
@@ -269,9 +272,9 @@ fn watchlist(count: u64) -> Watchlist {
     Watchlist::new(entries.collect(), 1)
 }
 
-/// Blocks with next to no alert, and with many, committed one by one.
+/// Blocks with next to no alert, and with many, committed one by one and together.
 fn store(decoded: &[(&VerifiedBlock, Decoded)]) {
-    for ranks in [1_000..1_001, 0..200] {
+    for (ranks, batch) in [(1_000..1_001, 1), (1_000..1_001, 100), (0..200, 1), (0..200, 100)] {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("bench.db"), Access::Write { durable: false }).unwrap();
         let entries: Vec<_> = ranks.map(|rank| ParsedEntry::bare(draw::holder(rank))).collect();
@@ -293,13 +296,16 @@ fn store(decoded: &[(&VerifiedBlock, Decoded)]) {
         let average = format!("{:.1}", average(alerts, screened.len()));
         let prove = |(block, record): &(&VerifiedBlock, BlockRecord)| drop_of(evidence(block, record));
         let pairs: Vec<_> = decoded.iter().map(|(block, _)| *block).zip(screened).collect();
-        say(&format!("paths that prove {average} alerts a block"), per_item(&pairs, prove));
+        if batch == 1 {
+            say(&format!("paths that prove {average} alerts a block"), per_item(&pairs, prove));
+        }
+        let records: Vec<BlockRecord> = pairs.into_iter().map(|(_, record)| record).collect();
         let begin = cpu();
-        for (_, record) in &pairs {
-            store.append(record).unwrap();
+        for many in records.chunks(batch) {
+            store.append_all(many).unwrap();
         }
         let nanos = usize::try_from(cpu() - begin).unwrap();
-        say(&format!("store, {average} alerts a block"), average_ms(nanos, pairs.len()));
+        say(&format!("store, {average} alerts a block, {batch} in one commit"), average_ms(nanos, records.len()));
     }
 }
 
@@ -341,6 +347,7 @@ fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watchlist) -> Bl
         link: Link { number: header.number, hash: block.hash(), parent_hash: header.parent_hash },
         timestamp: header.timestamp,
         proof: block.proof(),
+        senders: true,
         traces: false,
         watch_revision: watchlist.revision(),
         decoder: 1,
