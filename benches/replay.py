@@ -291,13 +291,13 @@ def head_over(bench, scheme):
     return tuple(sorted((seen[number] - since[number]) / 1000 for number in taken) for since in (answered, appeared))
 
 
-def machine():
+def machine(busy):
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     out = lambda *command: subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT).stdout.strip()
     gigabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
     return (
         f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, {gigabytes} GB, Linux {platform.release()}; "
-        f"bolo {out('git', 'describe', '--always', '--dirty')}, {out('rustc', '--version')}."
+        f"bolo {out('git', 'describe', '--always', '--dirty')}, {out('rustc', '--version')}. Load before the run: {busy:.1f}."
     )
 
 
@@ -309,11 +309,11 @@ machines, milliseconds do not. `cargo bench` prints what the single stages cost.
 """
 
 
-def write_section(title, text):
+def write_section(title, text, busy):
     """Puts it under its heading, in the place of what stood there."""
     page = ROOT / "docs/BENCHMARKS.md"
     parts = (page.read_text() if page.exists() else INTRODUCTION).split("\n## ")
-    section = f"{title}\n\n{machine()}\n\n`{' '.join(['benches/replay.py', *sys.argv[1:]])}`\n\n{text}\n"
+    section = f"{title}\n\n{machine(busy)}\n\n`{' '.join(['benches/replay.py', *sys.argv[1:]])}`\n\n{text}\n"
     kept = [part.rstrip("\n") + "\n" for part in parts[1:]]
     at = next((index for index, part in enumerate(kept) if part.splitlines()[0] == title), len(kept))
     kept[at : at + 1] = [section]
@@ -351,6 +351,8 @@ def main():
     parser.add_argument("--head", action="store_true")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/BENCHMARKS.md")
     args = parser.parse_args()
+    # Wall times of a machine that does something else as well are worth little: it is said.
+    busy = os.getloadavg()[0]
     bench = Bench(args)
     measures = [
         (args.million, "A million watched addresses", million),
@@ -365,7 +367,7 @@ def main():
         text = measure(bench)
         print(f"\n{text}")
         if args.write:
-            write_section(title, text)
+            write_section(title, text, busy)
     finally:
         shutil.rmtree(bench.folder, ignore_errors=True)
 

@@ -1,7 +1,7 @@
 //! The load that bolo is measured under: a generator of modern blocks, a server for them, and benches of the single stages.
 //!
-//! `cargo bench` measures the stages; `cargo bench -- serve …` is the endpoint that benches/replay.py puts bolo and its peers
-//! before. The harness is plain: a CPU clock and medians, since a framework would cost every build more than it tells.
+//! `cargo bench` measures the stages; `cargo bench -- serve` is the endpoint that benches/replay.py puts before bolo and its peers.
+//! The harness is plain: a CPU clock and medians, since a framework would cost every build more than it tells.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
