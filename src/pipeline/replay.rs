@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use super::prepare::numbered;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
-use crate::chain::RawBlock;
 use crate::chain::canonical::{Canonical, Link, Step};
+use crate::chain::{RawBlock, rlp};
 use crate::ops::Shutdown;
 use crate::source::archive::Archive;
 use crate::source::{Pool, RawBundle, SourceError, TraceMode};
@@ -292,6 +292,9 @@ fn block_name(raw: &RawBundle) -> String {
     struct Numbered {
         number: alloy::primitives::U64,
     }
-    let RawBlock::Json { block, .. } = &raw.block;
-    serde_json::from_slice::<Numbered>(block).map_or_else(|_| "?".to_owned(), |block| block.number.to_string())
+    let number = match &raw.block {
+        RawBlock::Json { block, .. } => serde_json::from_slice::<Numbered>(block).ok().map(|block| block.number.to()),
+        RawBlock::Rlp { block, .. } => rlp::number_of(block),
+    };
+    number.map_or_else(|| "?".to_owned(), |number: u64| number.to_string())
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{RawBundle, SourceError, bytes_of};
-use crate::chain::RawBlock;
+use crate::chain::{RawBlock, rlp};
 
 /// The recorded chain that comes with the crate has this as its name.
 pub const BUILT_IN: &str = "built-in demo";
@@ -109,7 +109,13 @@ impl Archive {
         }
         for block in self {
             let (number, raw) = block?;
-            let RawBlock::Json { block, .. } = &raw.block;
+            let block = match &raw.block {
+                RawBlock::Json { block, .. } => block,
+                RawBlock::Rlp { block, .. } => match rlp::chain_id_of(block) {
+                    Some(found) => return Ok(Some(found)),
+                    None => continue,
+                },
+            };
             let block: Signed = serde_json::from_slice(block)
                 .map_err(|error| SourceError::Archive(format!("block {number} cannot be read: {error}")))?;
             let found = block.transactions.iter().find_map(|tx| match tx.tx_type.to::<u64>() {
@@ -245,7 +251,9 @@ impl ArchiveWriter {
             RawValue::from_string(json.replace(['\n', '\r'], " "))
                 .map_err(|error| SourceError::Archive(error.to_string()))
         };
-        let RawBlock::Json { block, receipts } = &raw.block;
+        let RawBlock::Json { block, receipts } = &raw.block else {
+            return Err(SourceError::Archive("only what JSON-RPC answered can be recorded, not RLP".to_owned()));
+        };
         let (block, receipts) = (one_line(block)?, one_line(receipts)?);
         let traces = raw.traces.as_deref().map(|traces| one_line(traces.get().as_bytes())).transpose()?;
         let line = LineOut { block: &block, receipts: &receipts, traces: traces.as_deref() };

@@ -30,6 +30,7 @@ mod reorg;
 mod replay;
 mod reply;
 mod rich;
+mod rlp;
 mod rooms;
 mod sins;
 mod socket;
