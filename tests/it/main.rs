@@ -13,6 +13,7 @@ mod common;
 mod crash;
 mod demo;
 mod downtime;
+mod era;
 mod evidence;
 mod faults;
 mod flips;
