@@ -1,4 +1,4 @@
--- The whole present schema of bolo's database, version 2. A fresh file is made from this text; an older file is brought here by
+-- The whole present schema of bolo's database, version 3. A fresh file is made from this text; an older file is brought here by
 -- the migrations in src/store/migrate.rs, which a test holds equal to it.
 --
 -- Conventions: times are unix seconds UTC unless the name ends in _ms; hashes and addresses are BLOBs of 32 and 20 bytes;
@@ -26,7 +26,7 @@ INSERT INTO words (topic, code, word) VALUES
     ('status', 0, 'pending'), ('status', 1, 'safe'), ('status', 2, 'finalized'), ('status', 3, 'orphaned'),
     ('proof', 0, 'unproven'), ('proof', 1, 'proven'),
     ('plane', 0, 'transactions'), ('plane', 1, 'logs'), ('plane', 2, 'traces'), ('plane', 3, 'withdrawals'),
-    ('plane', 4, 'authorizations'),
+    ('plane', 4, 'authorizations'), ('plane', 5, 'senders'),
     ('kind', 0, 'native_transfer'), ('kind', 1, 'transaction'), ('kind', 2, 'contract_creation'),
     ('kind', 3, 'internal_transfer'), ('kind', 4, 'self_destruct'), ('kind', 5, 'erc20_transfer'),
     ('kind', 6, 'erc721_transfer'), ('kind', 7, 'erc1155_transfer'), ('kind', 8, 'wrap'), ('kind', 9, 'unwrap'),
@@ -52,7 +52,8 @@ CREATE TABLE endpoints (
     seen_at     INTEGER                -- when it last answered
 ) STRICT;
 
--- Every block that was taken: the ledger of what is covered. A reorg marks its losers 'orphaned'; nothing is deleted.
+-- Every block that was taken: the ledger of what is covered. A reorg marks its losers 'orphaned'; nothing is deleted. Bit 5 of planes
+-- ('senders') is no plane: every sender of the block was recovered from its signature, not only those of its alerts.
 CREATE TABLE blocks (
     id             INTEGER PRIMARY KEY,
     number         INTEGER NOT NULL,
@@ -341,13 +342,16 @@ CREATE TABLE revisions (
 
 -- The content of the database as text, the same for the same chain and lists on any machine: every canonical block, the ledger,
 -- and every alert that stands. `bolo status --digest` is the SHA-256 of these lines in order, each ended by a line feed.
--- Not in it: when and by whom a thing was seen, what is pending or final just now, and what a reorg orphaned.
+-- Not in it: when and by whom a thing was seen, what is pending or final just now, and what a reorg orphaned. A proven block of which
+-- not every sender was recovered says so by 'matched' at the end of its lines.
 CREATE VIEW digest_lines AS
 SELECT 1 AS part, b.number AS number, x'' AS place, 0 AS side,
-       'block' || char(9) || b.number || char(9) || lower(hex(b.hash)) || char(9) || b.proof || char(9) || b.planes AS line
+       'block' || char(9) || b.number || char(9) || lower(hex(b.hash)) || char(9) || b.proof || char(9) || (b.planes & ~32)
+       || iif(b.proof = 1 AND b.planes & 32 = 0, char(9) || 'matched', '') AS line
 FROM blocks b WHERE b.status <> 3
 UNION ALL
-SELECT 2, min(first), x'', 0, 'covered' || char(9) || min(first) || char(9) || max(last) || char(9) || proof || char(9) || planes
+SELECT 2, min(first), x'', 0, 'covered' || char(9) || min(first) || char(9) || max(last) || char(9) || proof || char(9)
+       || (planes & ~32) || iif(proof = 1 AND planes & 32 = 0, char(9) || 'matched', '')
 FROM (SELECT *, sum(begins) OVER (ORDER BY first) AS run
       FROM (SELECT *, NOT (coalesce(lag(last) OVER w, -2) = first - 1 AND lag(proof) OVER w = proof
                            AND lag(planes) OVER w = planes) AS begins

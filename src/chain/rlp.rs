@@ -19,7 +19,7 @@ use super::proof::{Encoded, opened};
 use super::receipts::{counts_gas_apart, enveloped};
 use super::traces::Traces;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
-use super::verify::{Expected, accept_traces, verify_withdrawals};
+use super::verify::{Expected, verify_withdrawals};
 
 /// Items of a list, above which it is not read: 262,144 transactions would burn more than 5 billion gas.
 const MOST_ITEMS: usize = 1 << 18;
@@ -128,18 +128,19 @@ impl RlpBundle {
         same(Part::ReceiptsRoot, None, ordered_trie_root_encoded(&receipts), header.receipts_root)?;
         verify_blooms(&header, &consensus)?;
         let proven = open(&header, &transactions, consensus, expected.chain_id)?;
-        let (frames, traces_refused) = accept_traces(traces, hash, &proven);
-        Ok(VerifiedBlock {
+        let mut block = VerifiedBlock {
             hash,
             header,
             transactions: proven,
             withdrawals,
-            frames,
-            traces_refused,
+            frames: None,
+            traces_refused: None,
             proof: Proof::Proven,
             encoded: Some(Encoded { transactions, receipts }),
             whole: true,
-        })
+        };
+        block.accept_traces(traces)?;
+        Ok(block)
     }
 }
 

@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::error::{Part, VerifyError, same};
 use super::proof::Encoded;
-use super::traces::Frame;
+use super::traces::{Frame, Traces};
 use super::transaction::Envelope;
 
 /// Whether the data was proven or is the endpoint's word (`--trust-rpc`).
@@ -140,6 +140,23 @@ impl VerifiedBlock {
         for index in indices {
             if let Some(tx) = self.transactions.get_mut(index).filter(|tx| !tx.recovered) {
                 tx.recover(&encoded.transactions[index])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes frames where they do not contradict what is proven; otherwise it is kept why not. Before traces are refused, it is
+    /// made sure that it is not the claimed senders which are wrong.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub(super) fn accept_traces(&mut self, traces: Option<Traces>) -> Result<(), VerifyError> {
+        match traces.map(|traces| traces.frames(self.hash, &self.transactions)) {
+            None => {}
+            Some(Ok(frames)) => self.frames = Some(frames),
+            Some(Err(refused)) => {
+                self.recover_all(1)?;
+                self.traces_refused = Some(refused);
             }
         }
         Ok(())

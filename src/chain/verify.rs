@@ -18,7 +18,6 @@ use super::bundle::{BlockBundle, RpcBody, RpcTransaction};
 use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated};
 use super::proof::Encoded;
 use super::receipts::{consensus_log, verify_receipts};
-use super::traces::{Frame, Traces};
 use super::transaction::{Envelope, effective_gas_price};
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 
@@ -62,19 +61,20 @@ pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<Ver
     let (envelopes, encoded_transactions) = verify_transactions(&header, &body, expected.chain_id)?;
     verify_size(&header, &body, &envelopes)?;
     let (transactions, encoded_receipts) = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
-    let (frames, traces_refused) = accept_traces(traces, hash, &transactions);
     let encoded = Some(Encoded { transactions: encoded_transactions, receipts: encoded_receipts });
-    Ok(VerifiedBlock {
+    let mut block = VerifiedBlock {
         hash,
         header,
         transactions,
         withdrawals,
-        frames,
-        traces_refused,
+        frames: None,
+        traces_refused: None,
         proof: Proof::Proven,
         encoded,
         whole: true,
-    })
+    };
+    block.accept_traces(traces)?;
+    Ok(block)
 }
 
 pub(super) fn verify_withdrawals(
@@ -173,19 +173,6 @@ fn verify_size(header: &Header, body: &RpcBody, envelopes: &[Envelope]) -> Resul
     same(Part::BlockSize, None, stated, list(rest + withdrawals.unwrap_or_default()) as u64)
 }
 
-/// Frames are taken where they do not contradict what is proven; otherwise it is said why not.
-pub(super) fn accept_traces(
-    traces: Option<Traces>,
-    block: B256,
-    transactions: &[VerifiedTransaction],
-) -> (Option<Vec<Vec<Frame>>>, Option<VerifyError>) {
-    match traces.map(|traces| traces.frames(block, transactions)) {
-        None => (None, None),
-        Some(Ok(frames)) => (Some(frames), None),
-        Some(Err(refused)) => (None, Some(refused)),
-    }
-}
-
 /// Takes a block at its endpoint's word (`--trust-rpc`), for chains whose blocks this build cannot prove. Only what later
 /// stages rely on is checked: the hash that was asked for, and one receipt for each transaction, in order.
 ///
@@ -235,16 +222,17 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
         first_log_index += count;
         gas_before = cumulative;
     }
-    let (frames, traces_refused) = accept_traces(traces, body.hash, &transactions);
-    Ok(VerifiedBlock {
+    let mut block = VerifiedBlock {
         hash: body.hash,
         header,
         transactions,
         withdrawals: body.withdrawals.unwrap_or_default(),
-        frames,
-        traces_refused,
+        frames: None,
+        traces_refused: None,
         proof: Proof::Unproven,
         encoded: None,
         whole: true,
-    })
+    };
+    block.accept_traces(traces)?;
+    Ok(block)
 }

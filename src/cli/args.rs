@@ -173,6 +173,11 @@ pub struct ReplayArgs {
     /// Last block, inclusive
     #[arg(long, value_name = "BLOCK")]
     pub(super) to_block: Option<String>,
+    /// Whose senders are recovered from their signatures, the dearest part of the proof: of all transactions, or of those that an
+    /// alert belongs to. With `matched`, that a watched address sent nothing else is as true as what the endpoint says of who
+    /// sent what, and the ledger says so: --require-complete and attest do not take it for complete
+    #[arg(long, value_enum, default_value = "all", value_name = "WHICH", conflicts_with = "trust_rpc")]
+    pub(super) senders: SendersArg,
     /// Fill the holes of the ledger: all between the first and the last block held, or those of the given range
     #[arg(long, conflicts_with = "archive")]
     pub(super) holes: bool,
@@ -183,6 +188,24 @@ pub struct ReplayArgs {
     /// Print each new alert as a JSON line on stdout as it is committed
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Whose senders are recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SendersArg {
+    /// Of all transactions.
+    All,
+    /// Of those that an alert belongs to.
+    Matched,
+}
+
+impl From<SendersArg> for crate::pipeline::Senders {
+    fn from(arg: SendersArg) -> Self {
+        match arg {
+            SendersArg::All => Self::All,
+            SendersArg::Matched => Self::Matched,
+        }
+    }
 }
 
 /// `bolo record`.
@@ -288,7 +311,7 @@ pub struct QueryArgs {
     /// Form of the answer
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
-    /// With a range of blocks or time: exit 3 unless every block in it is proven
+    /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered
     #[arg(long)]
     pub(super) require_complete: bool,
 }

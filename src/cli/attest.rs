@@ -53,6 +53,14 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
             coverage.unproven
         )));
     }
+    if coverage.senders < coverage.proven {
+        let fill = again(from, to);
+        return Err(refuse(format!(
+            "in {} blocks of {from} to {to} senders were recovered for alerts only (--senders matched), so that {address} sent nothing \
+             is the endpoint's word: {fill} recovers all",
+            coverage.proven - coverage.senders
+        )));
+    }
     let (Some(first_hash), Some(last_hash)) = (store.hash_of(from)?, store.hash_of(to)?) else {
         return Err(refuse(format!("block {from} or {to} is not held")));
     };
@@ -146,6 +154,7 @@ impl Statement {
             "to": {"number": to, "hash": self.ends.1.to_string()},
             "blocks": self.coverage.proven,
             "planes": {"transactions": "proven", "logs": "proven", "withdrawals": "proven", "traces": self.traces()},
+            "senders": "all",
             "not_decoded": NOT_DECODED,
             "watch_revisions": revisions,
             "decoder_version": current,

@@ -20,6 +20,15 @@ const PLANES: [(&str, State); 4] = [
     ("traces", |range| if range.traces { "unproven" } else { "missing" }),
 ];
 
+/// How true it is who sent each transaction: of all, of those that alerted only, or nothing but claimed.
+pub(super) fn senders(range: &CoverageRange) -> &'static str {
+    match (range.proven, range.senders) {
+        (true, true) => "all",
+        (true, false) => "matched",
+        (false, _) => "claimed",
+    }
+}
+
 fn rooted(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
 }
@@ -50,20 +59,17 @@ fn spans(coverage: &[CoverageRange], state: State) -> Vec<Span> {
 pub(super) fn text(coverage: &[CoverageRange], format: StatusFormat) -> String {
     let holes: Vec<_> = holes(coverage).collect();
     if format == StatusFormat::Json {
-        let planes: serde_json::Map<_, _> = PLANES
-            .iter()
-            .map(|(name, state)| {
-                let spans = spans(coverage, *state);
-                let spans: Vec<_> =
-                    spans.iter().map(|(from, to, state)| json!({"from": from, "to": to, "state": state})).collect();
-                ((*name).to_owned(), json!(spans))
-            })
-            .collect();
+        let listed = |state: State| -> serde_json::Value {
+            let spans = spans(coverage, state).into_iter();
+            spans.map(|(from, to, state)| json!({"from": from, "to": to, "state": state})).collect()
+        };
+        let planes: serde_json::Map<_, _> =
+            PLANES.iter().map(|(name, state)| ((*name).to_owned(), listed(*state))).collect();
         let holes: Vec<_> = holes.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
-        return format!("{}\n", json!({"planes": planes, "holes": holes}));
+        return format!("{}\n", json!({"planes": planes, "senders": listed(senders), "holes": holes}));
     }
     let mut out = String::new();
-    for (name, state) in PLANES {
+    for (name, state) in PLANES.into_iter().chain([("senders", senders as State)]) {
         for (place, (from, to, state)) in spans(coverage, state).into_iter().enumerate() {
             let name = if place == 0 { name } else { "" };
             let _ = writeln!(out, "{name:<14}{from} to {to}: {state} ({} blocks)", to - from + 1);

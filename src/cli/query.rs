@@ -96,7 +96,11 @@ fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
             incomplete
         }
         Some(c) if c.is_complete() => {
-            tracing::info!(from = c.from, to = c.to, "complete: every block of the range is proven");
+            tracing::info!(
+                from = c.from,
+                to = c.to,
+                "complete: every block of the range is proven, with all its senders"
+            );
             if c.screened_before > 0 {
                 tracing::warn!(
                     blocks = c.screened_before,
@@ -118,6 +122,7 @@ fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
                 to = c.to,
                 proven = c.proven,
                 unproven = c.unproven,
+                senders_of_alerts_only = c.proven - c.senders,
                 missing = c.missing(),
                 ends_known = c.ends_known,
                 "the range is not complete: alerts may be missing"

@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
         engine.store.put_checkpoints(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
-        let judge = settings.judge(chain_id);
+        let judge = settings.judge(chain_id).proving(args.senders.into());
         let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
         finish(&mut printer, outcome?);
         drop(lock);
@@ -78,7 +78,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
-    let judge = settings.judge(chain_id);
+    let judge = settings.judge(chain_id).proving(args.senders.into());
     if args.holes {
         tracing::info!(holes = spans.len(), from = range.0, to = range.1, "filling the holes of the ledger");
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{StatusArgs, StatusFormat};
-use super::coverage::{self, holes};
+use super::coverage::{self, holes, senders};
 use super::health::Health;
 use super::present::{clean, print};
 use super::{Context, Failure};
@@ -68,6 +68,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "alerts": status.alerts.iter().map(|(s, n)| (s.name().to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "coverage": status.coverage.iter().map(|range| json!({
             "from": range.from, "to": range.to, "proof": proof(range), "traces": range.traces,
+            "senders": senders(range),
         })).collect::<Vec<_>>(),
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
@@ -132,7 +133,8 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
     for (place, range) in status.coverage.iter().take(SHOWN).enumerate() {
         let traces = if range.traces { "traces seen" } else { "no traces: internal transfers not seen" };
         let name = if place == 0 { "coverage" } else { "" };
-        line(name, format!("{} to {}: {}, {traces}", range.from, range.to, proof(range)));
+        let matched = if senders(range) == "matched" { ", senders proven of alerts only" } else { "" };
+        line(name, format!("{} to {}: {}{matched}, {traces}", range.from, range.to, proof(range)));
     }
     if status.coverage.len() > SHOWN {
         line("", format!("… and {} more ranges (--format json)", status.coverage.len() - SHOWN));

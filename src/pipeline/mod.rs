@@ -3,6 +3,7 @@
 
 mod apart;
 mod backfill;
+mod batch;
 mod prepare;
 mod record;
 mod replay;
@@ -16,16 +17,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::Address;
 
-pub use prepare::{Judge, Prepared};
+use prepare::InForce;
+pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
 pub use replay::{ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
 pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use watch::{WatchOptions, watch};
 
 use crate::chain::canonical::{Canonical, Link, Step};
-use crate::screen::{Watchlist, screen};
 use crate::source::{Pool, SourceError, Tags};
-use crate::store::{BlockRecord, Committed, Progress, Settled, Store, StoreError, TokenFacts};
+use crate::store::{Committed, Progress, Settled, Store, StoreError, TokenFacts};
 
 /// How often a token that gives no answer is asked in one run.
 const TOKEN_TRIES: u8 = 5;
@@ -91,7 +92,7 @@ pub struct Engine<'a> {
     /// Told of every commit.
     pub observer: &'a mut dyn Observer,
     chain_id: u64,
-    watchlist: Watchlist,
+    lists: InForce,
     finality: Finality,
     /// How often tokens could not be asked: some never answer.
     token_failures: HashMap<Address, u8>,
@@ -164,56 +165,63 @@ impl<'a> Engine<'a> {
     /// [`StoreError::OtherChain`], or of SQLite.
     pub fn new(store: Store, chain_id: u64, observer: &'a mut dyn Observer) -> Result<Self, StoreError> {
         store.expect_chain(chain_id)?;
-        let watchlist = store.watchlist()?;
+        let lists = InForce::new(store.watchlist()?);
         let has_tags = store.finality_rule()?.as_deref() == Some(RULE_TAGS);
         let finality = Finality { has_tags, ..Finality::default() };
-        Ok(Self { store, observer, chain_id, watchlist, finality, token_failures: HashMap::new() })
+        Ok(Self { store, observer, chain_id, lists, finality, token_failures: HashMap::new() })
     }
 
     /// Number of entries that blocks are screened against.
     pub fn watched(&self) -> usize {
-        self.watchlist.len()
+        self.lists.get().len()
     }
 
-    /// Screens a block and stores it with all that came of it.
+    /// Stores a block with all that came of it.
     async fn commit(
         &mut self,
-        prepared: &Prepared,
+        prepared: Prepared,
         pool: Option<&Pool>,
         progress: Progress,
-    ) -> Result<Committed, PipelineError> {
+    ) -> Result<(), PipelineError> {
+        self.commit_all(&mut [prepared], pool, progress).await
+    }
+
+    /// Stores blocks with all that came of them, all at once; those that were screened against another state of the watchlist are
+    /// screened anew.
+    async fn commit_all(
+        &mut self,
+        batch: &mut [Prepared],
+        pool: Option<&Pool>,
+        progress: Progress,
+    ) -> Result<(), PipelineError> {
+        let Some(last) = batch.last() else { return Ok(()) };
+        let last = last.link();
         let committed = loop {
-            let alerts = screen(self.chain_id, &prepared.block, &prepared.decoded.activities, &self.watchlist);
-            if let Some(pool) = pool {
-                let tokens = alerts.iter().filter_map(|alert| alert.activity.asset.contract()).collect();
-                self.ask_tokens(pool, tokens, Some(prepared.link().hash)).await?;
+            let watchlist = self.lists.get();
+            for prepared in &mut *batch {
+                prepared.screen(self.chain_id, &watchlist).map_err(|reason| SourceError::Unproven {
+                    block: prepared.link().number.to_string(),
+                    host: prepared.endpoint.clone(),
+                    reason: Box::new(reason.into()),
+                })?;
             }
-            let record = BlockRecord {
-                chain_id: self.chain_id,
-                link: prepared.link(),
-                timestamp: prepared.block.header().timestamp,
-                proof: prepared.block.proof(),
-                traces: prepared.block.frames().is_some(),
-                watch_revision: self.watchlist.revision(),
-                endpoint: prepared.endpoint.clone(),
-                seen_at_ms: now_ms(),
-                transactions: prepared.facts_of(&alerts),
-                evidence: prepared.evidence_of(&alerts),
-                alerts,
-                undecoded: prepared.decoded.undecoded.clone(),
-                decoder: prepared.decoder,
-                progress,
-            };
-            match self.store.append(&record) {
+            if let Some(pool) = pool {
+                self.ask_tokens(pool, batch.iter().flat_map(Prepared::tokens).collect(), Some(last.hash)).await?;
+            }
+            let records: Vec<_> = batch.iter().map(|prepared| prepared.record(self.chain_id, progress)).collect();
+            match self.store.append_all(&records) {
                 Err(StoreError::StaleWatchlist) => {
-                    self.watchlist = self.store.watchlist()?;
-                    tracing::info!(entries = self.watchlist.len(), "watchlist changed: read anew");
+                    let watchlist = self.store.watchlist()?;
+                    tracing::info!(entries = watchlist.len(), "watchlist changed: read anew");
+                    self.lists.put(watchlist);
                 }
                 other => break other?,
             }
         };
-        self.observer.committed(&self.store, &prepared.link(), &committed).map_err(PipelineError::Output)?;
-        Ok(committed)
+        for (prepared, committed) in batch.iter().zip(&committed) {
+            self.observer.committed(&self.store, &prepared.link(), committed).map_err(PipelineError::Output)?;
+        }
+        Ok(())
     }
 
     /// Asks what unknown tokens say of themselves, and keeps it. What cannot be asked now is asked later.
@@ -295,7 +303,7 @@ impl<'a> Engine<'a> {
                     };
                     // What was stored of another fork by an earlier replay gives way, unless it is final.
                     self.give_way(chain, &link, progress)?;
-                    self.commit(&prepared, Some(pool), progress).await?;
+                    self.commit(prepared, Some(pool), progress).await?;
                     chain.push(link);
                     taken += 1;
                     todo.pop();

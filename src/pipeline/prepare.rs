@@ -1,21 +1,52 @@
-//! The part of the pipeline that costs CPU time and needs no store: parse, prove, decode. Off the async threads.
+//! The part of the pipeline that costs CPU time and needs no store: parse, prove, decode, screen. Off the async threads.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use super::PipelineError;
+use alloy::primitives::{Address, B256};
+
 use super::apart::apart;
+use super::{PipelineError, now_ms};
 use crate::chain::canonical::Link;
 use crate::chain::proof::{BlockProof, Wanted};
 use crate::chain::rlp::RlpBundle;
-use crate::chain::verify::{trust, verify};
+use crate::chain::verify::{trust, verify_but_senders};
 use crate::chain::{BlockBundle, Expected, Part, Proof, RawBlock, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
-use crate::screen::Alert;
+use crate::screen::{Alert, Watchlist, screen};
 use crate::source::{Pool, ProofError, RawBundle, SourceError};
-use crate::store::TransactionFacts;
+use crate::store::{BlockRecord, Progress, TransactionFacts};
 
-/// A block that is proven and decoded.
+/// Whose senders are recovered from their signatures, which costs more than all the rest of the proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Senders {
+    /// Those of all transactions.
+    #[default]
+    All,
+    /// Those of transactions that an alert belongs to. That a watched address sent nothing else is then as true as what the
+    /// endpoint says of who sent it.
+    Matched,
+}
+
+/// The watchlist that blocks are screened against, shared by the workers and by whoever commits, who brings it up to date.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InForce(Arc<RwLock<Arc<Watchlist>>>);
+
+impl InForce {
+    pub(super) fn new(watchlist: Watchlist) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(watchlist))))
+    }
+
+    pub(super) fn get(&self) -> Arc<Watchlist> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn put(&self, watchlist: Watchlist) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(watchlist);
+    }
+}
+
+/// A block that is proven, decoded and screened.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// The block.
@@ -26,9 +57,65 @@ pub struct Prepared {
     pub endpoint: String,
     /// Which decoder, with which wrapped-native contracts.
     pub decoder: i64,
+    /// Which senders are proven.
+    pub senders: Senders,
+    /// What came of screening it, against which state of the watchlist.
+    alerts: Vec<Alert>,
+    /// What proves those for ever.
+    evidence: Option<BlockProof>,
+    watch_revision: i64,
 }
 
 impl Prepared {
+    /// Screens it, unless it was screened against that state of the watchlist. The senders of what is found are proven.
+    ///
+    /// # Errors
+    /// [`VerifyError`] where a sender is not who the endpoint said.
+    pub(super) fn screen(&mut self, chain_id: u64, watchlist: &Watchlist) -> Result<(), VerifyError> {
+        if self.watch_revision == watchlist.revision() {
+            return Ok(());
+        }
+        let alerts = screen(chain_id, &self.block, &self.decoded.activities, watchlist);
+        self.block
+            .recover(alerts.iter().filter_map(|alert| alert.activity.location.tx_index).map(|index| index as usize))?;
+        self.evidence = self.evidence_of(&alerts);
+        self.alerts = alerts;
+        self.watch_revision = watchlist.revision();
+        Ok(())
+    }
+
+    /// What the store is to keep of it.
+    pub(super) fn record(&self, chain_id: u64, progress: Progress) -> BlockRecord {
+        BlockRecord {
+            chain_id,
+            link: self.link(),
+            timestamp: self.block.header().timestamp,
+            proof: self.block.proof(),
+            traces: self.block.frames().is_some(),
+            // Not what happens to be proven of this one: a range is to say one thing.
+            senders: self.senders == Senders::All && self.block.proof() == Proof::Proven,
+            watch_revision: self.watch_revision,
+            endpoint: self.endpoint.clone(),
+            seen_at_ms: now_ms(),
+            transactions: self.facts_of(&self.alerts),
+            evidence: self.evidence.clone(),
+            alerts: self.alerts.clone(),
+            undecoded: self.decoded.undecoded.clone(),
+            decoder: self.decoder,
+            progress,
+        }
+    }
+
+    /// How many alerts came of it.
+    pub(super) fn alerts(&self) -> usize {
+        self.alerts.len()
+    }
+
+    /// The tokens that its alerts are about.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Address> {
+        self.alerts.iter().filter_map(|alert| alert.activity.asset.contract())
+    }
+
     /// Its place in the chain.
     pub fn link(&self) -> Link {
         let header = self.block.header();
@@ -117,19 +204,44 @@ pub(super) fn wanted_by_kind(kind: ActivityKind, tx_index: Option<u32>) -> Wante
     }
 }
 
+/// No state of the watchlist: nothing was screened yet.
+const UNSCREENED: i64 = -1;
+
 /// How answers are judged: cheap to clone, shared by all workers.
 #[derive(Debug, Clone)]
 pub struct Judge {
     chain_id: u64,
     trust: bool,
     require_traces: bool,
+    senders: Senders,
+    /// For the signatures of one block.
+    threads: usize,
     options: Arc<DecodeOptions>,
+    lists: InForce,
 }
 
 impl Judge {
     /// `trust` takes answers without proof.
     pub fn new(chain_id: u64, trust: bool, options: DecodeOptions) -> Self {
-        Self { chain_id, trust, require_traces: false, options: Arc::new(options) }
+        let (senders, lists) = (Senders::All, InForce::default());
+        Self { chain_id, trust, require_traces: false, senders, threads: 1, options: Arc::new(options), lists }
+    }
+
+    /// Whose senders are proven.
+    #[must_use]
+    pub fn proving(self, senders: Senders) -> Self {
+        Self { senders, ..self }
+    }
+
+    /// Screens against that list, as it is when a block's turn comes.
+    #[must_use]
+    pub(super) fn screening(&self, lists: &InForce) -> Self {
+        Self { lists: lists.clone(), ..self.clone() }
+    }
+
+    /// Whether it proves every sender.
+    pub(super) fn proves_senders(&self) -> bool {
+        self.senders == Senders::All
     }
 
     /// A block whose traces are missing, or are refused, is not taken.
@@ -148,15 +260,15 @@ impl Judge {
         if self.trust { Proof::Unproven } else { Proof::Proven }
     }
 
-    /// Parses, proves and decodes an answer; `hash` is what was asked for, none for a block of an archive.
+    /// Parses, proves, decodes and screens an answer; `hash` is what was asked for, none for a block of an archive.
     ///
     /// # Errors
     /// [`ProofError`] naming what did not fit.
-    pub fn judge(&self, raw: &RawBundle, hash: Option<alloy::primitives::B256>) -> Result<Prepared, ProofError> {
+    pub fn judge(&self, raw: &RawBundle, hash: Option<B256>) -> Result<Prepared, ProofError> {
         // Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to
         // be; an endpoint is told so, and others may have better ones.
         let expected = Expected { hash, chain_id: self.chain_id };
-        let block = match &raw.block {
+        let mut block = match &raw.block {
             RawBlock::Json { block, receipts } => {
                 let bundle = match BlockBundle::parse(block, receipts, raw.traces.as_deref()) {
                     Err(error) if error.what == "traces" && hash.is_none() => {
@@ -165,7 +277,7 @@ impl Judge {
                     }
                     other => other?,
                 };
-                if self.trust { trust(bundle, expected) } else { verify(bundle, expected) }?
+                if self.trust { trust(bundle, expected) } else { verify_but_senders(bundle, expected) }?
             }
             // It names no sender, so that there is nothing to take at anybody's word: always proven.
             RawBlock::Rlp { block, receipts } => {
@@ -187,19 +299,28 @@ impl Judge {
             }
             tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
         }
-        let decoded = decode(&block, &self.options);
-        Ok(Prepared { block, decoded, endpoint: raw.endpoint.clone(), decoder: self.decoder() })
+        if self.senders == Senders::All {
+            block.recover_all(self.threads)?;
+        }
+        let mut prepared = Prepared {
+            decoded: decode(&block, &self.options),
+            block,
+            endpoint: raw.endpoint.clone(),
+            decoder: self.decoder(),
+            senders: self.senders,
+            alerts: Vec::new(),
+            evidence: None,
+            watch_revision: UNSCREENED,
+        };
+        prepared.screen(self.chain_id, &self.lists.get())?;
+        Ok(prepared)
     }
 
     /// The same on a thread that may block.
     ///
     /// # Errors
     /// As [`judge`](Self::judge); a worker that died, as unreadable.
-    pub async fn judge_apart(
-        &self,
-        raw: RawBundle,
-        hash: Option<alloy::primitives::B256>,
-    ) -> Result<Prepared, ProofError> {
+    pub async fn judge_apart(&self, raw: RawBundle, hash: Option<B256>) -> Result<Prepared, ProofError> {
         let judge = self.clone();
         let worker = tokio::task::spawn_blocking(move || judge.judge(&raw, hash));
         worker.await.unwrap_or_else(|error| {
@@ -217,11 +338,36 @@ impl Judge {
 
     /// The same at the head, where time counts.
     pub(super) async fn fetch_at_head(&self, pool: &Arc<Pool>, link: &Link) -> Result<Prepared, PipelineError> {
-        Ok(pool.head_bundle(link.number, link.hash, |raw| self.judge_apart(raw, Some(link.hash))).await?)
+        // Blocks do not come side by side here: the signatures of one are shared out.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let judge = &Self { threads, ..self.clone() };
+        Ok(pool.head_bundle(link.number, link.hash, |raw| judge.judge_apart(raw, Some(link.hash))).await?)
     }
 
-    /// Fetches the block of a number.
+    /// Fetches the block of a number, from an endpoint that has one there. Where more than one is to say which it is, or nobody has
+    /// the block that was named, its hash is looked up first.
     pub(super) async fn fetch_number(&self, pool: &Arc<Pool>, number: u64) -> Result<(Link, Prepared), PipelineError> {
+        if !pool.wants_quorum() {
+            let (judge, asked) = (self.clone(), pool.clone());
+            let work = async move {
+                let judge = &judge;
+                asked
+                    .bundle_at(number, |raw, hash| async move {
+                        let prepared = judge.judge_apart(raw, Some(hash)).await?;
+                        let found = prepared.link().number;
+                        if found == number {
+                            return Ok(prepared);
+                        }
+                        let (found, expected) = (found.to_string(), number.to_string());
+                        Err(VerifyError::Mismatch { part: Part::BlockNumber, index: None, found, expected }.into())
+                    })
+                    .await
+            };
+            match apart(work).await? {
+                Err(SourceError::Unknown(_)) => {}
+                other => return other.map(|prepared| (prepared.link(), prepared)).map_err(PipelineError::from),
+            }
+        }
         numbered(pool, number, async |link| Ok((link, self.fetch(pool, &link).await?))).await
     }
 }

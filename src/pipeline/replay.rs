@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
+use super::batch::Batch;
 use super::prepare::numbered;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
@@ -79,43 +80,56 @@ async fn replay_range(
         Some(before) => engine.store.canonical_window(before)?,
         None => Canonical::default(),
     };
+    let judge = &judge.screening(&engine.lists);
+    let mut batch = Batch::default();
     let mut next = from;
-    'range: while next <= to {
-        let fetches = (next..=to).map(|number| {
-            let ledger = &ledger;
-            numbered(pool, number, async move |link| {
-                if is_held(ledger, pool, judge, link)? {
-                    return Ok(Fetched::Held(link));
-                }
-                Ok::<_, PipelineError>(Fetched::New(link, Box::new(judge.fetch(pool, &link).await?)))
-            })
-        });
+    let taken = 'range: loop {
+        if next > to {
+            break Ok(());
+        }
+        let fetches = (next..=to).map(|number| fetch(&ledger, pool, judge, number));
         let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
         loop {
             let fetched = tokio::select! {
                 fetched = blocks.next() => fetched,
+                () = batch.due() => {
+                    batch.commit(engine, Some(pool)).await?;
+                    continue;
+                }
                 () = shutdown.requested() => {
                     outcome.stopped = true;
-                    break 'range;
+                    break 'range Ok(());
                 }
             };
-            let Some(fetched) = fetched else { break 'range };
-            let number = match fetched? {
+            let fetched = match fetched {
+                None => break 'range Ok(()),
+                Some(Err(error)) => break 'range Err(error),
+                Some(Ok(fetched)) => fetched,
+            };
+            let number = match fetched {
                 Fetched::Held(link) if chain.step(&link) == Step::Append => {
                     chain.push(link);
                     outcome.skipped += 1;
                     engine.observer.skipped(link.number);
                     link.number
                 }
-                // It is held and yet does not link: what is before it was replaced meanwhile.
-                Fetched::Held(link) => {
-                    outcome.taken += engine.follow(pool, judge, &mut chain, link, None, Progress::Replay).await?;
+                Fetched::New(link, prepared) if appends(engine, &chain, &link)? => {
+                    batch.add(engine, Some(pool), *prepared).await?;
+                    chain.push(link);
+                    outcome.taken += 1;
                     link.number
                 }
-                Fetched::New(link, prepared) => {
-                    engine.give_way(&mut chain, &link, Progress::Replay)?;
-                    outcome.taken +=
-                        engine.follow(pool, judge, &mut chain, link, Some(*prepared), Progress::Replay).await?;
+                other => {
+                    batch.commit(engine, Some(pool)).await?;
+                    let (link, ready) = match other {
+                        // It is held and yet does not link: what is before it was replaced meanwhile.
+                        Fetched::Held(link) => (link, None),
+                        Fetched::New(link, prepared) => {
+                            engine.give_way(&mut chain, &link, Progress::Replay)?;
+                            (link, Some(*prepared))
+                        }
+                    };
+                    outcome.taken += engine.follow(pool, judge, &mut chain, link, ready, Progress::Replay).await?;
                     link.number
                 }
             };
@@ -127,9 +141,32 @@ async fn replay_range(
                 break;
             }
         }
-    }
+    };
+    // What was taken before an error stays.
+    batch.commit(engine, Some(pool)).await?;
+    taken?;
     settle_at_end(engine, pool, &mut chain, &outcome).await?;
     Ok(outcome)
+}
+
+/// The block of a number, unless it is there already.
+async fn fetch(ledger: &Store, pool: &Arc<Pool>, judge: &Judge, number: u64) -> Result<Fetched, PipelineError> {
+    if ledger.hash_of(number)?.is_none() {
+        let (link, prepared) = judge.fetch_number(pool, number).await?;
+        return Ok(Fetched::New(link, Box::new(prepared)));
+    }
+    numbered(pool, number, async |link| {
+        if is_held(ledger, pool, judge, link)? {
+            return Ok(Fetched::Held(link));
+        }
+        Ok(Fetched::New(link, Box::new(judge.fetch(pool, &link).await?)))
+    })
+    .await
+}
+
+/// Whether the block is the next one, and nothing that is stored contradicts it.
+fn appends(engine: &Engine<'_>, chain: &Canonical, link: &Link) -> Result<bool, PipelineError> {
+    Ok(chain.step(link) == Step::Append && engine.store.conflicting(link)?.is_none())
 }
 
 /// The chain went on meanwhile: what was replayed is settled by what is known of it now.
@@ -149,7 +186,7 @@ async fn settle_at_end(
 }
 
 fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {
-    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces())?)
+    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces(), judge.proves_senders())?)
 }
 
 /// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
@@ -165,6 +202,7 @@ pub async fn replay_archive(
     shutdown: &Shutdown,
 ) -> Result<ReplayOutcome, PipelineError> {
     let mut outcome = ReplayOutcome::default();
+    let judge = &judge.screening(&engine.lists);
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
     // Reading and unpacking has a thread of its own.
     let reader = std::thread::spawn(move || {
@@ -205,20 +243,32 @@ pub async fn replay_archive(
     .buffered(options.concurrency.max(1));
     let mut judged = std::pin::pin!(judged);
     let mut chain = Canonical::default();
-    loop {
+    let mut batch = Batch::default();
+    let taken = loop {
         let prepared = tokio::select! {
             prepared = judged.next() => prepared,
-            () = shutdown.requested() => { outcome.stopped = true; break }
+            () = batch.due() => {
+                batch.commit(engine, None).await?;
+                continue;
+            }
+            () = shutdown.requested() => { outcome.stopped = true; break Ok(()) }
         };
-        let Some(prepared) = prepared else { break };
-        let prepared = prepared?;
-        if take_archived(engine, &mut chain, judge, &prepared, options).await? {
+        let prepared = match prepared {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error),
+            Some(Ok(prepared)) => prepared,
+        };
+        let number = prepared.link().number;
+        if take_archived(engine, &mut chain, &mut batch, judge, prepared, options).await? {
             outcome.taken += 1;
         } else {
             outcome.skipped += 1;
-            engine.observer.skipped(prepared.link().number);
+            engine.observer.skipped(number);
         }
-    }
+    };
+    // What was taken before an error stays.
+    batch.commit(engine, None).await?;
+    taken?;
     if !outcome.stopped {
         outcome.outside = reader.join().map_err(|_| PipelineError::Worker("the reader of the archive died".into()))?;
         if let Some(tip) = chain.tip() {
@@ -241,11 +291,16 @@ fn settle_archived(engine: &mut Engine<'_>, end: u64) -> Result<(), PipelineErro
 async fn take_archived(
     engine: &mut Engine<'_>,
     chain: &mut Canonical,
+    batch: &mut Batch,
     judge: &Judge,
-    prepared: &Prepared,
+    prepared: Prepared,
     options: ReplayOptions,
 ) -> Result<bool, PipelineError> {
     let link = prepared.link();
+    let follows = chain.tip().is_some_and(|tip| tip.number + 1 == link.number) && appends(engine, chain, &link)?;
+    if !follows {
+        batch.commit(engine, None).await?;
+    }
     // After a hole, or on going back, the window is that of the block before.
     if chain.tip().is_none_or(|tip| tip.number + 1 < link.number || chain.floor() > link.number) {
         if let Some(tip) = chain.tip() {
@@ -257,23 +312,28 @@ async fn take_archived(
         };
     }
     let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
-    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces)? {
+    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, judge.proves_senders())? {
         if chain.step(&link) == Step::Append {
             chain.push(link);
         }
         return Ok(false);
     }
+    if follows {
+        batch.add(engine, None, prepared).await?;
+        chain.push(link);
+        return Ok(true);
+    }
     loop {
         match chain.step(&link) {
             Step::Append => {
                 engine.give_way(chain, &link, Progress::Replay)?;
-                engine.commit(prepared, None, Progress::Replay).await?;
+                batch.add(engine, None, prepared).await?;
                 chain.push(link);
                 return Ok(true);
             }
             // Held, but lacking something: screened against an older list, unproven, or without traces.
             Step::Behind => {
-                engine.commit(prepared, None, Progress::Replay).await?;
+                batch.add(engine, None, prepared).await?;
                 return Ok(true);
             }
             Step::Revert { above } => engine.revert(chain, above, Progress::Replay)?,

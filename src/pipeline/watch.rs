@@ -54,6 +54,7 @@ pub async fn watch(
     // Signs of life have a connection of their own, so that they do not wait for what the loop at the head waits for.
     let mut vitals = Store::open(engine.store.path(), Access::Write { durable: false })?;
     vitals.note_running(Some((now_ms() / 1000, u64::try_from(options.slot.as_millis()).unwrap_or(u64::MAX))))?;
+    let judge = &judge.screening(&engine.lists);
     let outcome = {
         let follow = async {
             let Some(chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! One endpoint: its connection, and a single call with all that is learned from how it went.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use super::health::{Admission, Health, Outcome, Ticket};
 use super::http::BoundedHttp;
 use super::lies::{Asked, Lies, Miss, read_link};
 use super::pulse::Pulse;
-use super::{EndpointOptions, SourceError, chance, lock};
+use super::{EndpointOptions, SourceError, bytes_of, chance, lock};
 use crate::chain::canonical::Link;
 
 /// What all endpoints of a pool have in common.
@@ -77,6 +77,9 @@ pub(super) struct Endpoint {
     pub(super) shared: Arc<Shared>,
     expected_chain: OnceLock<u64>,
     provider: AsyncMutex<Option<DynProvider>>,
+    /// Over HTTP, the way past alloy's client for answers that are large.
+    http: OnceLock<BoundedHttp>,
+    next_id: AtomicU64,
     /// Its chain and the checkpoints were compared.
     checked: AtomicBool,
     /// The chain it says it is of, where that is another one.
@@ -127,6 +130,8 @@ impl Endpoint {
             shared,
             expected_chain: OnceLock::new(),
             provider: AsyncMutex::new(None),
+            http: OnceLock::new(),
+            next_id: AtomicU64::new(1 << 32),
             checked: AtomicBool::new(false),
             wrong_chain: AtomicBool::new(false),
             freed: Notify::new(),
@@ -155,7 +160,8 @@ impl Endpoint {
             Reach::Http(url) => {
                 // Each exchange is bounded in time as a whole; a second clock here would only hide why it ended.
                 let http = reqwest::Client::builder().build().map_err(|e| CallError::Transport(e.to_string()))?;
-                RpcClient::new(BoundedHttp::new(http, url.clone(), self.shared.max_answer), false)
+                let http = BoundedHttp::new(http, url.clone(), self.shared.max_answer);
+                RpcClient::new(self.http.get_or_init(|| http).clone(), false)
             }
             Reach::WebSocket(url) => {
                 let most = usize::try_from(self.shared.max_answer).unwrap_or(usize::MAX);
@@ -321,6 +327,28 @@ impl Endpoint {
             Ok(raw) if raw.get() == "null" => Err(CallError::NotFound),
             other => other,
         }
+    }
+
+    /// One call for a block or its receipts, whose answer is large: over HTTP its result is taken as it came.
+    pub(super) async fn call_large<P: RpcSend>(
+        &self,
+        urgent: bool,
+        method: &'static str,
+        params: P,
+    ) -> Result<Bytes, CallError> {
+        if self.can_subscribe() {
+            return self.call_within(self.shared.timeout, urgent, method, params).await.map(bytes_of);
+        }
+        Box::pin(self.exchange(self.shared.timeout, urgent, async {
+            // Compares the chain and the checkpoints first, where that was not done yet.
+            self.provider().await?;
+            let Some(http) = self.http.get() else { return Err(CallError::Gone) };
+            tracing::trace!(host = %self.host, method, "request");
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let answer = http.call_raw(id, method, params).await.map_err(|error| self.alloy_error(error, method))?;
+            if answer.as_ref() == b"null" { Err(CallError::NotFound) } else { Ok(answer) }
+        }))
+        .await
     }
 
     /// A header's place in the chain; checked as far as a header can be.

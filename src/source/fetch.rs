@@ -1,6 +1,6 @@
 //! The calls that a whole block takes at one endpoint, and the ways around what it lacks.
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 use alloy::providers::Provider;
 use alloy::rpc::client::BatchRequest;
 use serde::Deserialize;
@@ -10,11 +10,20 @@ use serde_json::value::RawValue;
 use super::call::CallError;
 use super::capability::TraceMethod;
 use super::endpoint::Endpoint;
-use super::{RawBundle, bytes_of, lock};
+use super::{RawBundle, lock};
 use crate::chain::RawBlock;
 
 /// Receipts that are asked for in one batch where the whole block's cannot be had.
 const RECEIPTS_PER_BATCH: usize = 50;
+
+/// The block that an endpoint has at a height.
+pub(super) struct AtHeight {
+    /// The hash that it says the block has.
+    pub(super) hash: B256,
+    pub(super) raw: RawBundle,
+    /// It can be read, and the endpoint knows it by that hash, too.
+    pub(super) known: bool,
+}
 
 impl Endpoint {
     /// Everything of a block by its hash, with traces where they are wanted and can be had here.
@@ -25,9 +34,8 @@ impl Endpoint {
         want_traces: bool,
         urgent: bool,
     ) -> Result<RawBundle, CallError> {
-        let allowed = self.shared.timeout;
         let (block, receipts, traces) = tokio::join!(
-            self.call_within(allowed, urgent, "eth_getBlockByHash", (hash, true)),
+            self.call_large(urgent, "eth_getBlockByHash", (hash, true)),
             self.block_receipts(hash, urgent),
             async { if want_traces { self.block_traces(number, hash).await } else { None } }
         );
@@ -36,16 +44,52 @@ impl Endpoint {
             Some(receipts) => receipts,
             None => self.receipts_one_by_one(&block).await?,
         };
-        let block = RawBlock::Json { block: bytes_of(block), receipts: bytes_of(receipts) };
-        Ok(RawBundle { block, traces, endpoint: self.host.clone() })
+        Ok(RawBundle { block: RawBlock::Json { block, receipts }, traces, endpoint: self.host.clone() })
+    }
+
+    /// Everything of the block that it has at that height: one request less than by its hash, where the hash is not known yet.
+    /// Receipts and traces are asked for by the hash that the block says it has; where it does not know them, there are none.
+    pub(super) async fn bundle_at(&self, number: u64, want_traces: bool) -> Result<AtHeight, CallError> {
+        #[derive(Deserialize)]
+        struct Hashed {
+            hash: B256,
+        }
+        let block = self.call_large(false, "eth_getBlockByNumber", (format!("{number:#x}"), true)).await?;
+        let hash = match hash_of(&block) {
+            Some(hash) => hash,
+            // Not where or as nodes put it.
+            None => match serde_json::from_slice::<Hashed>(&block) {
+                Ok(hashed) => hashed.hash,
+                // The proof's to refuse, as a lie that is kept: it needs no receipts for that.
+                Err(_) => {
+                    let block = RawBlock::Json { block, receipts: Bytes::default() };
+                    let raw = RawBundle { block, traces: None, endpoint: self.host.clone() };
+                    return Ok(AtHeight { hash: B256::ZERO, raw, known: false });
+                }
+            },
+        };
+        let (receipts, traces) = tokio::join!(self.block_receipts(hash, false), async {
+            if want_traces { self.block_traces(number, hash).await } else { None }
+        });
+        let receipts = match receipts {
+            Ok(None) => self.receipts_one_by_one(&block).await,
+            Ok(Some(receipts)) => Ok(receipts),
+            Err(error) => Err(error),
+        };
+        let (receipts, known) = match receipts {
+            Err(CallError::NotFound) => (Bytes::from_static(b"[]"), false),
+            other => (other?, true),
+        };
+        let block = RawBlock::Json { block, receipts };
+        Ok(AtHeight { hash, raw: RawBundle { block, traces, endpoint: self.host.clone() }, known })
     }
 
     /// None where the endpoint does not have the method, or not for as much as this block has.
-    async fn block_receipts(&self, hash: B256, urgent: bool) -> Result<Option<Box<RawValue>>, CallError> {
+    async fn block_receipts(&self, hash: B256, urgent: bool) -> Result<Option<Bytes>, CallError> {
         if lock(&self.capability).block_receipts == Some(false) {
             return Ok(None);
         }
-        match self.call_within(self.shared.timeout, urgent, "eth_getBlockReceipts", (hash,)).await {
+        match self.call_large(urgent, "eth_getBlockReceipts", (hash,)).await {
             Err(CallError::Unsupported(_)) => {
                 if lock(&self.capability).block_receipts.replace(false) != Some(false) {
                     tracing::info!(host = %self.host, "has no eth_getBlockReceipts: receipts are asked for one by one");
@@ -64,7 +108,7 @@ impl Endpoint {
         }
     }
 
-    async fn receipts_one_by_one(&self, block: &RawValue) -> Result<Box<RawValue>, CallError> {
+    async fn receipts_one_by_one(&self, block: &[u8]) -> Result<Bytes, CallError> {
         #[derive(Deserialize)]
         struct Hashes {
             transactions: Vec<Hash>,
@@ -74,7 +118,7 @@ impl Endpoint {
             hash: B256,
         }
         // A block that cannot be read is the proof's to refuse, as a lie that is kept: it needs no receipts for that.
-        let Ok(hashes) = serde_json::from_str::<Hashes>(block.get()) else { return Ok(Box::default()) };
+        let Ok(hashes) = serde_json::from_slice::<Hashes>(block) else { return Ok(Bytes::default()) };
         let hashes: Vec<B256> = hashes.transactions.iter().map(|tx| tx.hash).collect();
         let mut receipts: Vec<Box<RawValue>> = Vec::with_capacity(hashes.len());
         while receipts.len() < hashes.len() {
@@ -87,7 +131,7 @@ impl Endpoint {
         if receipts.iter().any(|receipt| receipt.get() == "null") {
             return Err(CallError::NotFound);
         }
-        serde_json::value::to_raw_value(&receipts).map_err(|error| CallError::BadAnswer(error.to_string()))
+        serde_json::to_vec(&receipts).map(Bytes::from).map_err(|error| CallError::BadAnswer(error.to_string()))
     }
 
     /// None where the batch was too large for it: to be tried again with a smaller one.
@@ -191,4 +235,14 @@ impl Endpoint {
     pub(super) fn known_traces(&self) -> Option<&'static str> {
         lock(&self.capability).traces.map(|known| known.map_or("none", TraceMethod::name))
     }
+}
+
+/// The hash that a block says it has, found without a parse: the first `"hash":"0x…"` that stands before its transactions, where
+/// no other member of a block has that name. None where it stands elsewhere.
+fn hash_of(block: &[u8]) -> Option<B256> {
+    const KEY: &[u8] = b"\"hash\":\"0x";
+    let end = memchr::memmem::find(block, b"\"transactions\"").unwrap_or(block.len());
+    let at = memchr::memmem::find(&block[..end], KEY)? + KEY.len();
+    let digits = block.get(at..at + 64)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

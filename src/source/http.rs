@@ -2,13 +2,19 @@
 //! answer; both matter where the other side may be broken or hostile.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use alloy::rpc::json_rpc::{Id, RequestPacket, Response, ResponsePacket};
+use alloy::primitives::Bytes;
+use alloy::rpc::json_rpc::{
+    Id, Request, RequestPacket, Response, ResponsePacket, ResponsePayload, RpcSend, SerializedRequest,
+};
 use alloy::transports::http::reqwest;
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut, TransportResult};
 use url::Url;
+
+use super::bytes_of;
 
 /// Why an HTTP answer is no JSON-RPC answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +45,36 @@ impl BoundedHttp {
     }
 
     async fn exchange(self, request: RequestPacket) -> TransportResult<ResponsePacket> {
+        let received = self.receive(&request).await?;
+        received.into_packet(&request)
+    }
+
+    /// One call whose result is taken as it came, without a parse of its own: whoever reads it parses it once.
+    pub(super) async fn call_raw(&self, id: u64, method: &'static str, params: impl RpcSend) -> TransportResult<Bytes> {
+        let request = Request::new(method, Id::Number(id), params);
+        let request: SerializedRequest = request.try_into().map_err(TransportErrorKind::custom)?;
+        let request = RequestPacket::Single(request);
+        let received = self.receive(&request).await?;
+        if received.status.is_success()
+            && let Some(range) = result_of(&received.body, id)
+        {
+            return Ok(Bytes::from(received.body).slice(range));
+        }
+        match received.into_packet(&request)? {
+            ResponsePacket::Single(Response { payload: ResponsePayload::Success(result), .. }) => Ok(bytes_of(result)),
+            ResponsePacket::Single(Response { payload: ResponsePayload::Failure(error), .. }) => {
+                Err(TransportError::ErrorResp(error))
+            }
+            // Ids and number of answers were compared.
+            ResponsePacket::Batch(_) => Err(TransportError::NullResp),
+        }
+    }
+
+    async fn receive(&self, request: &RequestPacket) -> TransportResult<Received> {
         let mut response = self
             .client
-            .post(self.url)
-            .json(&request)
+            .post(self.url.clone())
+            .json(request)
             .send()
             .await
             .map_err(|error| TransportErrorKind::custom(error.without_url()))?;
@@ -52,42 +84,87 @@ impl BoundedHttp {
             .get(reqwest::header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| retry_after(value, jiff::Timestamp::now()));
-        let failed = |why: String| TransportErrorKind::http_error_with_retry_after(status.as_u16(), why, retry_after);
-        let mut body = Vec::new();
-        // What a server says of its size is believed where it is too much, and never to make room.
-        if response.content_length().is_some_and(|length| length > self.max_answer) {
-            return Err(TransportErrorKind::custom(HttpFault::TooLarge(self.max_answer)));
+        let mut received = Received { status, retry_after, body: Vec::new() };
+        // What a server says of its size is believed where it is too much, and makes room only up to what is usual.
+        if let Some(length) = response.content_length() {
+            if length > self.max_answer {
+                return Err(TransportErrorKind::custom(HttpFault::TooLarge(self.max_answer)));
+            }
+            received.body.reserve(usize::try_from(length).unwrap_or_default().min(USUAL_ANSWER));
         }
         loop {
+            let length = received.body.len();
             match response.chunk().await {
-                Ok(None) => break,
-                Ok(Some(chunk)) if body.len() as u64 + chunk.len() as u64 > self.max_answer => {
+                Ok(None) => return Ok(received),
+                Ok(Some(chunk)) if length as u64 + chunk.len() as u64 > self.max_answer => {
                     return Err(TransportErrorKind::custom(HttpFault::TooLarge(self.max_answer)));
                 }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Err(_) if !status.is_success() => return Err(failed("its body cannot be read".to_owned())),
+                Ok(Some(chunk)) => received.body.extend_from_slice(&chunk),
+                Err(_) if !status.is_success() => return Err(received.failed("its body cannot be read".to_owned())),
                 Err(error) => {
-                    let why = format!("the answer ended after {} bytes: {}", body.len(), error.without_url());
+                    let why = format!("the answer ended after {length} bytes: {}", error.without_url());
                     return Err(TransportErrorKind::custom(HttpFault::Unreadable(why)));
                 }
             }
         }
-        let parsed = serde_json::from_slice::<ResponsePacket>(&body);
-        if !status.is_success() {
+    }
+}
+
+/// Bytes that an answer may make room for before they come.
+const USUAL_ANSWER: usize = 4 << 20;
+
+/// What came over HTTP.
+struct Received {
+    status: reqwest::StatusCode,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
+
+impl Received {
+    fn failed(&self, why: String) -> TransportError {
+        TransportErrorKind::http_error_with_retry_after(self.status.as_u16(), why, self.retry_after)
+    }
+
+    fn into_packet(self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
+        let parsed = serde_json::from_slice::<ResponsePacket>(&self.body);
+        if !self.status.is_success() {
             // Some answer a JSON-RPC error with a status of its own; being throttled outranks what it says.
             return match parsed {
-                Ok(packet) if packet.is_error() && status.as_u16() != 429 => matched(&request, packet),
-                _ => Err(failed(excerpt(&body))),
+                Ok(packet) if packet.is_error() && self.status.as_u16() != 429 => matched(request, packet),
+                _ => Err(self.failed(excerpt(&self.body))),
             };
         }
         match parsed {
-            Ok(packet) => matched(&request, packet),
+            Ok(packet) => matched(request, packet),
             Err(error) => {
-                let why = format!("no JSON-RPC answer ({error}): {}", excerpt(&body));
+                let why = format!("no JSON-RPC answer ({error}): {}", excerpt(&self.body));
                 Err(TransportErrorKind::custom(HttpFault::Unreadable(why)))
             }
         }
     }
+}
+
+/// Where the result lies in an answer to that request, if it is put together as nodes do it: an object or array as the last or, before
+/// the id, the last but one of the three members. Whether it is one value is for its reader to see; anything else is parsed.
+fn result_of(body: &[u8], id: u64) -> Option<Range<usize>> {
+    let text = body.trim_ascii();
+    let before = text.as_ptr() as usize - body.as_ptr() as usize;
+    let id = id.to_string();
+    let ids_first =
+        [format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"#), format!(r#"{{"id":{id},"jsonrpc":"2.0","result":"#)];
+    let starts = |start: &String| text.starts_with(start.as_bytes()).then_some(start.len());
+    let (start, end) = match ids_first.iter().find_map(starts) {
+        Some(start) => (start, text.len().checked_sub(1)?),
+        None => {
+            let end = format!(r#","id":{id}}}"#);
+            let start = r#"{"jsonrpc":"2.0","result":"#;
+            (text.starts_with(start.as_bytes()) && text.ends_with(end.as_bytes()))
+                .then(|| (start.len(), text.len() - end.len()))?
+        }
+    };
+    let closes = |open: u8, close: u8| text.get(start) == Some(&open) && text.get(end.wrapping_sub(1)) == Some(&close);
+    let fits = text.last() == Some(&b'}') && end > start + 1 && (closes(b'{', b'}') || closes(b'[', b']'));
+    fits.then(|| before + start..before + end)
 }
 
 impl tower_service::Service<RequestPacket> for BoundedHttp {
@@ -127,16 +204,13 @@ fn matched(request: &RequestPacket, answer: ResponsePacket) -> TransportResult<R
             Some(error) => Ok(ResponsePacket::Batch(
                 asked
                     .iter()
-                    .map(|call| Response {
-                        id: call.id().clone(),
-                        payload: alloy::rpc::json_rpc::ResponsePayload::Failure(error.clone()),
-                    })
+                    .map(|call| Response { id: call.id().clone(), payload: ResponsePayload::Failure(error.clone()) })
                     .collect(),
             )),
             None => refuse("a single answer to a batch".to_owned()),
         },
         (RequestPacket::Batch(asked), ResponsePacket::Batch(answers)) => {
-            let mut open: HashSet<&Id> = asked.iter().map(alloy::rpc::json_rpc::SerializedRequest::id).collect();
+            let mut open: HashSet<&Id> = asked.iter().map(SerializedRequest::id).collect();
             for answer in &answers {
                 if !open.remove(&answer.id) {
                     return refuse(format!("a batch answers {}, which was not asked or is there twice", answer.id));
@@ -190,7 +264,6 @@ fn excerpt(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy::rpc::json_rpc::{Request, SerializedRequest};
     use serde_json::{Value, json};
 
     fn call(id: u64) -> SerializedRequest {
@@ -226,6 +299,34 @@ mod tests {
         assert!(check(&[1, 2], true, json!([ok(1), ok(9)])).is_err());
         assert!(check(&[1, 2], true, ok(1)).is_err());
         assert_eq!(check(&[1, 2], true, error), Ok(2), "an error for all");
+    }
+
+    #[test]
+    fn a_result_is_found_without_a_parse_where_it_stands_as_nodes_put_it() {
+        let found = |text: &str| result_of(text.as_bytes(), 7).map(|range| text[range].to_owned());
+        for result in [r#"{"a":"b"}"#, r#"[{"a":1},{}]"#, "{}"] {
+            let some = Some(result.to_owned());
+            assert_eq!(found(&format!(r#"{{"jsonrpc":"2.0","id":7,"result":{result}}}"#)), some);
+            assert_eq!(found(&format!(" {{\"id\":7,\"jsonrpc\":\"2.0\",\"result\":{result}}}\r\n")), some);
+            assert_eq!(found(&format!(r#"{{"jsonrpc":"2.0","result":{result},"id":7}}"#)), some);
+            assert_eq!(found(&format!(r#"{{"jsonrpc":"2.0","id":8,"result":{result}}}"#)), None, "another id");
+            assert_eq!(found(&format!(r#"{{"jsonrpc":"2.0","id":7,"result":{result}"#)), None, "cut");
+            assert_eq!(found(&format!(r#"{{"jsonrpc":"2.0","result":{result}}}"#)), None, "no id");
+        }
+        let others = [
+            r#"{"jsonrpc":"2.0","id":7,"result":null}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":"0x1"}"#,
+            "",
+            "{",
+            "}",
+            r#"{"jsonrpc":"2.0","id":7,"result":{"a":1},"more":1}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":""}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":"#,
+        ];
+        for other in others {
+            assert_eq!(found(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -135,6 +135,14 @@ pub enum ProofError {
 }
 
 impl ProofError {
+    /// Whether it is only that there are too few or too many receipts: the block without them may be good.
+    pub fn is_of_receipts(&self) -> bool {
+        match self {
+            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::ReceiptCount,
+            Self::Unreadable(_) | Self::Refused(_) => false,
+        }
+    }
+
     /// Whether it is only the traces that were refused: the block itself may be good.
     pub fn is_of_traces(&self) -> bool {
         match self {

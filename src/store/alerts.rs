@@ -3,13 +3,20 @@
 use alloy::primitives::Address;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
-use super::{Result, address_id, bytes, chain_int, sql_int};
+use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::Asset;
 use crate::screen::Alert;
 
 /// Whether the alert is new.
-pub(super) fn put_alert(conn: &Connection, record: &BlockRecord, block_id: i64, alert: &Alert) -> Result<bool> {
+pub(super) fn put_alert(
+    conn: &Connection,
+    ids: &mut AddressIds,
+    record: &BlockRecord,
+    block_id: i64,
+    alert: &Alert,
+) -> Result<bool> {
     let known: Option<i64> = conn
         .prepare_cached("SELECT id FROM alerts WHERE alert_id = ?1")?
         .query_row([alert.id.as_slice()], |row| row.get(0))
@@ -20,9 +27,8 @@ pub(super) fn put_alert(conn: &Connection, record: &BlockRecord, block_id: i64, 
     }
     let activity = &alert.activity;
     let location = activity.location.encode();
-    let optional = |address: Option<Address>| address.map(|a| address_id(conn, a)).transpose();
     let facts = activity.location.tx_index.and_then(|index| Some((index, record.transactions.get(&index)?)));
-    let tx_id = facts.map(|(index, facts)| put_transaction(conn, block_id, index, facts)).transpose()?;
+    let tx_id = facts.map(|(index, facts)| put_transaction(conn, ids, block_id, index, facts)).transpose()?;
     let activity_id: Option<i64> = conn
         .prepare_cached("SELECT id FROM activities WHERE block_id = ?1 AND location = ?2")?
         .query_row(params![block_id, location], |row| row.get(0))
@@ -30,6 +36,7 @@ pub(super) fn put_alert(conn: &Connection, record: &BlockRecord, block_id: i64, 
     let activity_id = match activity_id {
         Some(id) => id,
         None => {
+            let mut optional = |address: Option<Address>| address.map(|a| ids.of(conn, a)).transpose();
             let (from, to) = (optional(activity.from)?, optional(activity.to)?);
             let token = optional(activity.asset.contract())?;
             conn.prepare_cached(
@@ -51,7 +58,7 @@ pub(super) fn put_alert(conn: &Connection, record: &BlockRecord, block_id: i64, 
             conn.last_insert_rowid()
         }
     };
-    let watched = address_id(conn, alert.watched)?;
+    let watched = ids.of(conn, alert.watched)?;
     let replaces = facts.map(|(_, facts)| replaced(conn, facts, alert, watched)).transpose()?.flatten();
     let reasons = serde_json::to_string(&alert.triage.reasons).unwrap_or_else(|_| "[]".to_owned());
     conn.prepare_cached(
@@ -111,7 +118,13 @@ fn asset_code(asset: Asset) -> i64 {
     }
 }
 
-fn put_transaction(conn: &Connection, block_id: i64, index: u32, facts: &TransactionFacts) -> Result<i64> {
+fn put_transaction(
+    conn: &Connection,
+    ids: &mut AddressIds,
+    block_id: i64,
+    index: u32,
+    facts: &TransactionFacts,
+) -> Result<i64> {
     let known: Option<i64> = conn
         .prepare_cached("SELECT id FROM transactions WHERE block_id = ?1 AND tx_index = ?2")?
         .query_row(params![block_id, index], |row| row.get(0))
@@ -119,8 +132,8 @@ fn put_transaction(conn: &Connection, block_id: i64, index: u32, facts: &Transac
     if let Some(id) = known {
         return Ok(id);
     }
-    let signer = address_id(conn, facts.signer)?;
-    let to = facts.to.map(|to| address_id(conn, to)).transpose()?;
+    let signer = ids.of(conn, facts.signer)?;
+    let to = facts.to.map(|to| ids.of(conn, to)).transpose()?;
     conn.prepare_cached(
         "INSERT INTO transactions (block_id, tx_index, hash, signer_id, to_id, success, first_log_index) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::addresses::AddressIds;
 use super::alerts::put_alert;
-use super::coverage::{ALWAYS, TRACES, Taken, cover, proof_code, uncover};
+use super::coverage::{Taken, cover, uncover};
 use super::proofs::put_proof;
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::Proof;
@@ -43,6 +44,9 @@ pub struct BlockRecord {
     pub proof: Proof,
     /// Whether the plane of traces was seen; all others come with every block.
     pub traces: bool,
+    /// Whether every sender of the block was recovered from its signature, and not only those of its alerts. Counts only where the
+    /// block is proven: the signatures of one taken on trust may be of anything.
+    pub senders: bool,
     /// Which state of the watchlist it was screened against.
     pub watch_revision: i64,
     /// Which decoder took it.
@@ -93,33 +97,24 @@ impl Store {
     /// [`StoreError::Contradiction`] where it does not fit to a stored neighbour or a stored block of its height;
     /// [`StoreError::StaleWatchlist`] where it was screened against an older state of the lists.
     pub fn append(&mut self, record: &BlockRecord) -> Result<Committed> {
+        Ok(self.append_all(std::slice::from_ref(record))?.pop().unwrap_or_default())
+    }
+
+    /// Takes blocks as [`Store::append`] does, in the order given, all in one transaction: either all of them are there afterwards
+    /// or none is. Tells of each what became of it, in the same order.
+    ///
+    /// # Errors
+    /// As of [`Store::append`], for whichever block it is.
+    pub fn append_all(&mut self, records: &[BlockRecord]) -> Result<Vec<Committed>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
         // What is owed stays owed if the power takes its last commits; a commit at the head syncs them with it.
-        self.sync(self.durable && record.progress != Progress::Owed)?;
+        self.sync(self.durable && records.iter().any(|record| record.progress != Progress::Owed))?;
         self.write(|tx| {
-            let alerts_after =
-                tx.query_row("SELECT coalesce(max(id), 0) FROM alerts", [], |row| row.get::<_, i64>(0))?;
-            if !check_chain(tx, record.chain_id)? {
-                set_meta(tx, "chain_id", &record.chain_id.to_string())?;
-            }
             let revision = meta(tx, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-            if record.watch_revision != revision {
-                return Err(StoreError::StaleWatchlist);
-            }
-            check_neighbours(tx, &record.link)?;
-            let block_id = put_block(tx, record)?;
-            let mut new_alerts = 0;
-            for alert in &record.alerts {
-                new_alerts += usize::from(put_alert(tx, record, block_id, alert)?);
-            }
-            if let Some(evidence) = &record.evidence {
-                put_proof(tx, block_id, evidence)?;
-            }
-            match record.progress {
-                Progress::Replay => {}
-                Progress::Head => set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?,
-                Progress::Owed => super::owed::take(tx, record.link.number)?,
-            }
-            Ok(Committed { block_id, new_alerts, alerts_after })
+            let mut ids = AddressIds::default();
+            records.iter().map(|record| append_one(tx, &mut ids, revision, record)).collect()
         })
     }
 
@@ -167,6 +162,33 @@ impl Store {
     }
 }
 
+/// Takes a block in a transaction that others may share, `revision` being the state of the lists now.
+fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &BlockRecord) -> Result<Committed> {
+    let alerts_after =
+        tx.prepare_cached("SELECT coalesce(max(id), 0) FROM alerts")?.query_row([], |row| row.get::<_, i64>(0))?;
+    if !check_chain(tx, record.chain_id)? {
+        set_meta(tx, "chain_id", &record.chain_id.to_string())?;
+    }
+    if record.watch_revision != revision {
+        return Err(StoreError::StaleWatchlist);
+    }
+    check_neighbours(tx, &record.link)?;
+    let block_id = put_block(tx, record)?;
+    let mut new_alerts = 0;
+    for alert in &record.alerts {
+        new_alerts += usize::from(put_alert(tx, ids, record, block_id, alert)?);
+    }
+    if let Some(evidence) = &record.evidence {
+        put_proof(tx, block_id, evidence)?;
+    }
+    match record.progress {
+        Progress::Replay => {}
+        Progress::Head => set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?,
+        Progress::Owed => super::owed::take(tx, record.link.number)?,
+    }
+    Ok(Committed { block_id, new_alerts, alerts_after })
+}
+
 pub(super) fn canonical_at(conn: &Connection, number: u64) -> Result<Option<(i64, B256, AlertStatus)>> {
     Ok(conn
         .prepare_cached("SELECT id, hash, status FROM blocks WHERE number = ?1 AND status <> 3")?
@@ -209,37 +231,38 @@ pub(super) fn parent_at(conn: &Connection, number: u64) -> Result<Option<B256>> 
 
 fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
     let link = &record.link;
-    let proof = proof_code(record.proof);
-    let planes = if record.traces { ALWAYS | TRACES } else { ALWAYS };
+    let now = Taken::of(record);
     let endpoint = endpoint_id(conn, &record.endpoint)?;
-    let known: Option<(i64, i64)> = conn
-        .prepare_cached("SELECT id, proof FROM blocks WHERE hash = ?1")?
-        .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+    let known: Option<(i64, Taken)> = conn
+        .prepare_cached("SELECT id, proof, planes, watch_revision, decoder FROM blocks WHERE hash = ?1")?
+        .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, Taken::read(row, 1)?)))
         .optional()?;
-    let id = match known {
-        Some((id, proven)) => {
-            if proven < proof {
+    let (id, taken) = match known {
+        Some((id, held)) => {
+            if held.proof < now.proof {
                 forget_contents(conn, id)?;
             }
-            // Canonical again after a reorg and back, or taken anew. Proof and planes are only gained, from who gave them.
+            // Canonical again after a reorg and back, or taken anew.
+            let taken = held.again(now);
             conn.prepare_cached(
-                "UPDATE blocks SET endpoint_id = CASE WHEN proof < ?2 OR planes | ?3 <> planes THEN ?4 ELSE endpoint_id END, \
+                "UPDATE blocks SET endpoint_id = CASE WHEN ?10 THEN ?4 ELSE endpoint_id END, \
                  status = CASE WHEN status = 3 THEN 0 ELSE status END, number = ?5, parent_hash = ?6, timestamp = ?7, \
-                 proof = max(proof, ?2), planes = planes | ?3, watch_revision = ?8, decoder = ?9 WHERE id = ?1",
+                 proof = ?2, planes = ?3, watch_revision = ?8, decoder = ?9 WHERE id = ?1",
             )?
             .execute(params![
                 id,
-                proof,
-                planes,
+                taken.proof,
+                taken.planes,
                 endpoint,
                 sql_int(link.number),
                 link.parent_hash.as_slice(),
                 sql_int(record.timestamp),
-                record.watch_revision,
-                record.decoder,
+                taken.watch_revision,
+                taken.decoder,
+                (held.proof, held.planes) != (taken.proof, taken.planes),
             ])?;
             conn.prepare_cached("DELETE FROM undecoded WHERE block_id = ?1")?.execute([id])?;
-            id
+            (id, taken)
         }
         None => {
             conn.prepare_cached(
@@ -251,21 +274,16 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
                 link.hash.as_slice(),
                 link.parent_hash.as_slice(),
                 sql_int(record.timestamp),
-                proof,
-                planes,
-                record.watch_revision,
-                record.decoder,
+                now.proof,
+                now.planes,
+                now.watch_revision,
+                now.decoder,
                 endpoint,
                 record.seen_at_ms,
             ])?;
-            conn.last_insert_rowid()
+            (conn.last_insert_rowid(), now)
         }
     };
-    let taken: Taken = conn
-        .prepare_cached("SELECT proof, planes, watch_revision, decoder FROM blocks WHERE id = ?1")?
-        .query_row([id], |row| {
-            Ok(Taken { proof: row.get(0)?, planes: row.get(1)?, watch_revision: row.get(2)?, decoder: row.get(3)? })
-        })?;
     cover(conn, link.number, taken)?;
     for (reason, count) in &record.undecoded {
         conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Result, Store, chain_int, sql_int};
+use super::{BlockRecord, Result, Store, chain_int, sql_int};
 use crate::chain::Proof;
 
 /// The bit of the plane of traces.
@@ -11,6 +11,9 @@ pub(super) const TRACES: i64 = 1 << 2;
 /// The bits of the planes that come with every block: transactions, logs and withdrawals are in its roots. What is not decoded yet
 /// (authorizations) is not claimed.
 pub(super) const ALWAYS: i64 = 1 | 1 << 1 | 1 << 3;
+/// No plane, but beside them: every sender of a proven block was recovered from its signature. Without it, who sent is proven of
+/// what alerted and is the endpoint's word of all else, so that a transfer out may have been missed.
+pub(super) const SENDERS: i64 = 1 << 5;
 
 /// How a block was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,46 @@ pub(super) struct Taken {
     pub(super) planes: i64,
     pub(super) watch_revision: i64,
     pub(super) decoder: i64,
+}
+
+impl Taken {
+    /// How a block is taken now.
+    pub(super) fn of(record: &BlockRecord) -> Self {
+        let proof = proof_code(record.proof);
+        let traces = if record.traces { TRACES } else { 0 };
+        let senders = if record.senders && proof == 1 { SENDERS } else { 0 };
+        let planes = ALWAYS | traces | senders;
+        Self { proof, planes, watch_revision: record.watch_revision, decoder: record.decoder }
+    }
+
+    /// From four columns of a row, in the order of the fields.
+    pub(super) fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            proof: row.get(at)?,
+            planes: row.get(at + 1)?,
+            watch_revision: row.get(at + 2)?,
+            decoder: row.get(at + 3)?,
+        })
+    }
+
+    /// What holds of a block that was taken so and is taken once more: it gains what it lacked. What it had counts only for the
+    /// lists and the decoder that it was looked at with: against others, only this time counts.
+    pub(super) fn again(self, now: Self) -> Self {
+        if (self.watch_revision, self.decoder) != (now.watch_revision, now.decoder) {
+            return now;
+        }
+        Self { proof: self.proof.max(now.proof), planes: self.planes | now.planes, ..now }
+    }
+
+    fn range(self, from: u64, to: u64) -> CoverageRange {
+        CoverageRange {
+            from,
+            to,
+            proven: self.proof == 1,
+            traces: self.planes & TRACES != 0,
+            senders: self.planes & SENDERS != 0,
+        }
+    }
 }
 
 /// Blocks next to each other that were taken in the same way.
@@ -32,6 +75,8 @@ pub struct CoverageRange {
     pub proven: bool,
     /// All with the plane of traces, which no root covers.
     pub traces: bool,
+    /// Every sender of every block was recovered from its signature; never where they are not proven.
+    pub senders: bool,
 }
 
 /// A range of the ledger with all it says.
@@ -56,6 +101,8 @@ pub struct RangeCoverage {
     pub proven: u64,
     /// Unproven blocks in it.
     pub unproven: u64,
+    /// Proven blocks in it of which every sender was recovered: in the others a transfer out may have been missed.
+    pub senders: u64,
     /// Blocks with traces in it.
     pub traces: u64,
     /// Blocks screened before the watchlist gained its last entries: these may have a past there.
@@ -70,17 +117,16 @@ impl RangeCoverage {
         (self.to - self.from + 1).saturating_sub(self.proven + self.unproven)
     }
 
-    /// Every block is proven.
+    /// Every block is proven, with all its senders.
     pub fn is_complete(&self) -> bool {
-        self.ends_known && self.missing() == 0 && self.unproven == 0
+        self.ends_known && self.missing() == 0 && self.unproven == 0 && self.senders == self.proven
     }
 }
 
 type Row = (i64, i64, Taken);
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let taken = Taken { proof: row.get(2)?, planes: row.get(3)?, watch_revision: row.get(4)?, decoder: row.get(5)? };
-    Ok((row.get(0)?, row.get(1)?, taken))
+    Ok((row.get(0)?, row.get(1)?, Taken::read(row, 2)?))
 }
 
 /// The range that holds the block or ends nearest below it.
@@ -114,14 +160,7 @@ pub(super) fn cover(conn: &Connection, number: u64, taken: Taken) -> Result<()> 
         Some((_, last, _)) if last >= number => uncover(conn, number, number)?,
         _ => {}
     }
-    let (mut first, mut last) = (number, number);
-    if let Some((left, end, held)) = at_or_below(conn, number)?
-        && end == number - 1
-        && held == taken
-    {
-        delete(conn, left)?;
-        first = left;
-    }
+    let mut last = number;
     if let Some((right, end, held)) = at_or_below(conn, number + 1)?
         && right == number + 1
         && held == taken
@@ -129,7 +168,14 @@ pub(super) fn cover(conn: &Connection, number: u64, taken: Taken) -> Result<()> 
         delete(conn, right)?;
         last = end;
     }
-    insert(conn, (first, last, taken))
+    if let Some((left, end, held)) = at_or_below(conn, number)?
+        && end == number - 1
+        && held == taken
+    {
+        conn.prepare_cached("UPDATE coverage SET last = ?2 WHERE first = ?1")?.execute([left, last])?;
+        return Ok(());
+    }
+    insert(conn, (number, last, taken))
 }
 
 /// Strikes out blocks, both ends included.
@@ -168,12 +214,7 @@ impl Store {
         let rows = statement.query_map([from, to], |found| {
             let (first, last, taken) = row(found)?;
             Ok(LedgerRange {
-                range: CoverageRange {
-                    from: chain_int(first),
-                    to: chain_int(last),
-                    proven: taken.proof == 1,
-                    traces: taken.planes & TRACES != 0,
-                },
+                range: taken.range(chain_int(first), chain_int(last)),
                 watch_revision: taken.watch_revision,
                 decoder: taken.decoder,
             })
@@ -190,7 +231,8 @@ impl Store {
         for LedgerRange { range, .. } in self.ledger(0, i64::MAX as u64)? {
             match ranges.last_mut() {
                 Some(last)
-                    if last.to + 1 == range.from && last.proven == range.proven && last.traces == range.traces =>
+                    if last.to + 1 == range.from
+                        && CoverageRange { from: last.from, to: last.to, ..range } == *last =>
                 {
                     last.to = range.to;
                 }
@@ -225,13 +267,23 @@ impl Store {
     /// Of SQLite.
     pub fn block_coverage(&self, from: u64, to: u64) -> Result<RangeCoverage> {
         let last_addition = self.last_addition()?;
-        let none = RangeCoverage { from, to, proven: 0, unproven: 0, traces: 0, screened_before: 0, ends_known: true };
+        let none = RangeCoverage {
+            from,
+            to,
+            proven: 0,
+            unproven: 0,
+            senders: 0,
+            traces: 0,
+            screened_before: 0,
+            ends_known: true,
+        };
         Ok(self.ledger(from, to)?.iter().fold(none, |sum, ledger| {
-            let CoverageRange { from, to, proven, traces } = ledger.range;
+            let CoverageRange { from, to, proven, traces, senders } = ledger.range;
             let count = |is: bool| if is { to - from + 1 } else { 0 };
             RangeCoverage {
                 proven: sum.proven + count(proven),
                 unproven: sum.unproven + count(!proven),
+                senders: sum.senders + count(senders),
                 traces: sum.traces + count(traces),
                 screened_before: sum.screened_before + count(ledger.watch_revision < last_addition),
                 ..sum

@@ -5,7 +5,7 @@ use alloy::primitives::B256;
 use rusqlite::OptionalExtension;
 
 use super::blocks::{canonical_at, parent_at};
-use super::coverage::{TRACES, proof_code};
+use super::coverage::{SENDERS, TRACES, proof_code};
 use super::{Result, Store, bytes, chain_int, meta, set_meta, sql_int};
 use crate::chain::Proof;
 use crate::chain::canonical::{Canonical, Link, WINDOW};
@@ -138,11 +138,18 @@ impl Store {
     }
 
     /// Whether a block is canonical here, at least so well proven, taken by that decoder, screened against the present lists, and
-    /// with traces if they are wanted: then a replay has nothing to add.
+    /// with traces, and with every sender recovered, if that is wanted: then a replay has nothing to add. On trust no sender is.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn is_complete(&self, block: BlockNumHash, proof: Proof, decoder: i64, traces: bool) -> Result<bool> {
+    pub fn is_complete(
+        &self,
+        block: BlockNumHash,
+        proof: Proof,
+        decoder: i64,
+        traces: bool,
+        senders: bool,
+    ) -> Result<bool> {
         let revision = self.watch_revision()?;
         let found: Option<(i64, i64, i64, i64)> = self
             .conn
@@ -155,7 +162,12 @@ impl Store {
             .query_row([block.hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         Ok(found.is_some_and(|(proven, by, screened, planes)| {
-            proven >= proof_code(proof) && by == decoder && screened == revision && (!traces || planes & TRACES != 0)
+            let has = |wanted: bool, bit: i64| !wanted || planes & bit != 0;
+            proven >= proof_code(proof)
+                && by == decoder
+                && screened == revision
+                && has(traces, TRACES)
+                && has(senders && proof == Proof::Proven, SENDERS)
         }))
     }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use alloy::primitives::Address;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Result, Store, StoreError, address_id, find_address, meta, set_meta};
+use super::addresses::{address_id, find_address};
+use super::{Result, Store, StoreError, meta, set_meta};
 use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 

@@ -13,7 +13,7 @@ const SCHEMA: &str = include_str!("../../schema.sql");
 const APPLICATION_ID: i64 = 0x626f_6c6f;
 
 /// Each step brings a file from its place's version to the next: version 1 is schema.sql as first released.
-const STEPS: [&str; 1] = [include_str!("steps/2.sql")];
+const STEPS: [&str; 2] = [include_str!("steps/2.sql"), include_str!("steps/3.sql")];
 
 /// The version of [`SCHEMA`].
 const VERSION: i64 = 1 + STEPS.len() as i64;
@@ -79,8 +79,20 @@ mod tests {
     use crate::decode::{ActivityKind, Plane};
     use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
 
-    /// Version 1 as it is released, a copy: what the steps start from. Once released it is never changed; schema.sql is, by a step.
-    const FIRST: &str = include_str!("../../tests/schema/v1.sql");
+    /// The versions before this one as they were, copies: what the steps start from. They are never changed; schema.sql is, by a step.
+    const OLDER: [&str; 2] = [include_str!("../../tests/schema/v1.sql"), include_str!("../../tests/schema/v2.sql")];
+
+    fn older(version: usize) -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(OLDER[version - 1]).unwrap();
+        conn.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        conn.pragma_update(None, "user_version", version as i64).unwrap();
+        conn
+    }
+
+    fn text(conn: &Connection, sql: &str) -> String {
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
 
     fn objects(conn: &Connection) -> Vec<(String, String)> {
         let mut statement =
@@ -92,13 +104,36 @@ mod tests {
     fn a_migrated_file_equals_a_fresh_one() {
         let mut fresh = Connection::open_in_memory().unwrap();
         migrate(&mut fresh, Path::new("fresh")).unwrap();
-        let mut old = Connection::open_in_memory().unwrap();
-        old.execute_batch(FIRST).unwrap();
-        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        old.pragma_update(None, "user_version", 1).unwrap();
+        let words = "SELECT group_concat(topic || code || word, ' ') FROM (SELECT * FROM words ORDER BY topic, code)";
+        for from in 1..=OLDER.len() {
+            let mut old = older(from);
+            migrate(&mut old, Path::new("old")).unwrap();
+            assert_eq!(objects(&fresh), objects(&old), "from version {from}");
+            assert_eq!(text(&fresh, words), text(&old, words), "from version {from}");
+            assert_eq!(version(&old).unwrap(), VERSION);
+        }
+        assert_eq!(OLDER.len(), STEPS.len(), "each older version is kept");
+    }
+
+    #[test]
+    fn what_was_proven_before_the_ledger_told_of_senders_had_them_all_and_the_digest_stays() {
+        let mut old = older(2);
+        old.execute_batch(
+            "INSERT INTO endpoints (id, host) VALUES (1, 'e'); \
+             INSERT INTO blocks SELECT value, value, randomblob(32), randomblob(32), value, 0, value < 3, 11, 0, 1, 1, 0 \
+             FROM json_each('[1, 2, 3]'); \
+             INSERT INTO coverage VALUES (1, 2, 1, 11, 0, 1), (3, 3, 0, 11, 0, 1)",
+        )
+        .unwrap();
+        let digest =
+            "SELECT group_concat(line) FROM (SELECT line FROM digest_lines ORDER BY part, number, place, side, line)";
+        let before = text(&old, digest);
         migrate(&mut old, Path::new("old")).unwrap();
-        assert_eq!(objects(&fresh), objects(&old));
-        assert_eq!(version(&old).unwrap(), VERSION);
+        assert_eq!(text(&old, "SELECT group_concat(planes) FROM blocks"), "43,43,11");
+        assert_eq!(text(&old, "SELECT group_concat(planes) FROM coverage"), "43,11");
+        assert_eq!(text(&old, digest), before);
+        old.execute_batch("UPDATE blocks SET planes = 11; UPDATE coverage SET planes = 11").unwrap();
+        assert_eq!(text(&old, digest).matches("\tmatched").count(), 3, "two blocks and their range");
     }
 
     #[test]
@@ -106,7 +141,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
         conn.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 3, known: 2, .. })));
+        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 4, known: 3, .. })));
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE t (a)").unwrap();
         assert!(matches!(check_kind(&foreign, Path::new("x")), Err(StoreError::Unusable { .. })));
@@ -127,12 +162,15 @@ mod tests {
             };
         }
         same!("status", AlertStatus);
-        same!("plane", Plane);
         same!("kind", ActivityKind);
         same!("direction", Direction);
         same!("severity", Severity);
         same!("triage", TriageClass);
         same!("designation", Designation);
         same!("list_kind", ListKind);
+        // Beside the planes the ledger has one more bit.
+        let mut planes: Vec<_> = Plane::ALL.iter().map(|(v, word)| (v.code(), (*word).to_owned())).collect();
+        planes.push((super::super::coverage::SENDERS.trailing_zeros() as u8, "senders".to_owned()));
+        assert_eq!(words("plane"), planes);
     }
 }

@@ -3,6 +3,7 @@
 //! A block and all that came of it is one transaction; a revert is its twin. Progress is a block's number *and* hash, committed
 //! with the rows it stands for. Writing the chain is for one process at a time ([`WriterLock`]); lists may be changed meanwhile.
 
+mod addresses;
 mod alerts;
 mod anchors;
 mod blocks;
@@ -18,6 +19,7 @@ mod owed;
 mod proofs;
 mod query;
 mod status;
+mod tests;
 mod tokens;
 mod versions;
 
@@ -25,7 +27,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use blocks::{BlockRecord, Committed, Progress, TransactionFacts};
@@ -363,23 +365,6 @@ fn set_meta(conn: &Connection, key: &str, value: &str) -> Result<()> {
     )?
     .execute([key, value])?;
     Ok(())
-}
-
-/// The id of an address, which is added where it is new.
-fn address_id(conn: &Connection, address: Address) -> Result<i64> {
-    let found = find_address(conn, address)?;
-    if let Some(id) = found {
-        return Ok(id);
-    }
-    conn.prepare_cached("INSERT INTO addresses (address) VALUES (?1)")?.execute([address.as_slice()])?;
-    Ok(conn.last_insert_rowid())
-}
-
-fn find_address(conn: &Connection, address: Address) -> Result<Option<i64>> {
-    Ok(conn
-        .prepare_cached("SELECT id FROM addresses WHERE address = ?1")?
-        .query_row([address.as_slice()], |row| row.get(0))
-        .optional()?)
 }
 
 /// Blobs of a fixed length out of a row.

@@ -3,7 +3,8 @@
 use alloy::primitives::Address;
 use rusqlite::{OptionalExtension, params};
 
-use super::{Result, Store, address_id};
+use super::addresses::address_id;
+use super::{Result, Store};
 
 /// Symbol and decimals as the contract gave them, cleaned; none where it has no such method or answered nonsense.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

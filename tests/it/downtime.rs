@@ -58,7 +58,10 @@ fn ten_thousand_blocks_of_downtime_are_caught_up_while_the_head_alerts_at_once()
     assert_eq!(watcher.stop(), 0);
     let status = place.status();
     assert_eq!(status["holes"], json!([]));
-    assert_eq!(status["coverage"], json!([{"from": 0, "to": node.head(), "proof": "proven", "traces": false}]));
+    assert_eq!(
+        status["coverage"],
+        json!([{"from": 0, "to": node.head(), "proof": "proven", "traces": false, "senders": "all"}])
+    );
     let fresh = Place::watching(&[(a, "a")]);
     fresh.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"]);
     assert_eq!(digest(&place), digest(&fresh));

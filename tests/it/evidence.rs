@@ -281,3 +281,52 @@ fn an_attestation_is_made_from_the_ledger_and_refused_where_that_has_a_hole() {
     take("0", "20", &[]);
     refused(&quiet, 3, "was on no list");
 }
+
+#[test]
+fn where_only_the_senders_of_alerts_were_recovered_nothing_is_said_of_what_did_not_alert() {
+    let node = Node::start(&[]);
+    let [a, b, quiet] = [node.accounts[1], node.accounts[2], node.accounts[9]];
+    for value in 1..=8 {
+        node.send(a, Some(b), value, "0x");
+    }
+    let place = Place::watching(&[(a, "a"), (quiet, "quiet")]);
+    let replay = ["replay", "-r", &node.url, "--from-block", "0", "--to-block", "8"];
+    place.ok(&replay);
+    let digest = place.ok(&["status", "--digest"]);
+    // As a replay with `--senders matched` leaves it.
+    let conn = rusqlite::Connection::open(&place.db).unwrap();
+    conn.execute_batch(
+        "UPDATE blocks SET planes = planes & ~32 WHERE number BETWEEN 4 AND 5; DELETE FROM coverage; \
+         INSERT INTO coverage SELECT min(number), max(number), proof, planes, watch_revision, decoder FROM blocks \
+         GROUP BY number < 4, number < 6",
+    )
+    .unwrap();
+    drop(conn);
+    let ledger =
+        || -> Value { serde_json::from_str(&place.ok(&["status", "--coverage", "--format", "json"])).unwrap() };
+    assert_eq!(
+        ledger()["senders"],
+        json!([
+            {"from": 0, "to": 3, "state": "all"}, {"from": 4, "to": 5, "state": "matched"},
+            {"from": 6, "to": 8, "state": "all"},
+        ])
+    );
+    assert!(place.ok(&["status", "--coverage"]).contains("4 to 5: matched (2 blocks)"));
+    assert_ne!(place.ok(&["status", "--digest"]), digest);
+    let quiet = quiet.to_string();
+    let ask = |from: &str, to: &str| {
+        let range = ["--from-block", from, "--to-block", to];
+        let attest = place.run(&[&["attest", "--address", &quiet][..], &range].concat());
+        let query = place.run(&[&["query", "--require-complete"][..], &range].concat());
+        assert_eq!(attest.status.code(), query.status.code(), "{} {}", stderr(&attest), stderr(&query));
+        (attest.status.code(), stderr(&attest))
+    };
+    assert_eq!(ask("0", "3").0, Some(0));
+    let (code, why) = ask("0", "8");
+    assert_eq!(code, Some(3));
+    assert!(why.contains("in 2 blocks of 0 to 8 senders were recovered for alerts only"), "{why}");
+    // A replay that recovers all takes these two again, and no others.
+    assert!(stderr(&place.run(&replay)).contains("taken=2 held_already=7"));
+    assert_eq!(ask("0", "8").0, Some(0));
+    assert_eq!(place.ok(&["status", "--digest"]), digest);
+}

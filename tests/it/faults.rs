@@ -451,7 +451,10 @@ fn an_endpoint_without_block_receipts_and_batches_is_asked_for_them_one_by_one()
     place.ok(&["replay", "-r", &old, "--from-block", "0", "--to-block", "latest"]);
     assert_eq!(place.alerts(&[]).len(), 5);
     assert_eq!(asked.load(Ordering::Relaxed), 5);
-    assert_eq!(place.status()["coverage"], json!([{"from": 0, "to": 5, "proof": "proven", "traces": false}]));
+    assert_eq!(
+        place.status()["coverage"],
+        json!([{"from": 0, "to": 5, "proof": "proven", "senders": "all", "traces": false}])
+    );
     let out = place.run(&["replay", "-r", &old, "--from-block", "0", "--to-block", "latest", "--traces", "require"]);
     assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
 }
@@ -479,7 +482,10 @@ fn traces_that_the_first_endpoint_lacks_are_had_from_the_second() {
     let place = Place::watching(&[(a, "a")]);
     place.ok(&["replay", "-r", &bare, "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
     assert_eq!(place.alerts(&["--kind", "internal_transfer"]).len(), 1);
-    assert_eq!(place.status()["coverage"], json!([{"from": 0, "to": 2, "proof": "proven", "traces": true}]));
+    assert_eq!(
+        place.status()["coverage"],
+        json!([{"from": 0, "to": 2, "proof": "proven", "senders": "all", "traces": true}])
+    );
 }
 
 #[test]

@@ -135,8 +135,8 @@ fn nothing_that_is_sent_in_a_whole_watch_and_replay_names_a_watched_address() {
     }
     let (over_http, over_socket) = (http.wire(), socket.wire());
     for (wire, methods) in [
-        (&over_http, &["eth_getBlockByHash", "eth_getBlockReceipts", "eth_call", "debug_traceBlockByHash"][..]),
-        (&over_socket, &["eth_subscribe", "eth_getBlockByHash", "eth_getBlockReceipts", "Upgrade: websocket"]),
+        (&over_http, &["eth_getBlockByNumber", "eth_getBlockReceipts", "eth_call", "debug_traceBlockByHash"][..]),
+        (&over_socket, &["eth_subscribe", "eth_getBlockByNumber", "eth_getBlockReceipts", "Upgrade: websocket"]),
     ] {
         let text = String::from_utf8_lossy(wire).to_lowercase();
         for method in methods {

@@ -79,11 +79,13 @@ fn beside_an_honest_one(
     check: impl Fn(&Run, &Proxy, &Committed),
 ) {
     let sin = plan.sins[0];
-    for _ in 0..3 {
+    for turn in 0..8 {
         let sinner = Proxy::new(&chain.node, plan.clone());
         let honest = Proxy::new(&chain.node, Plan::honest());
         let place = chain.place();
-        let run = replay(&place, &[&sinner.url, &honest.url], blocks.clone(), &timeout(sin));
+        let alone: &[&str] = if turn % 2 == 0 { &[] } else { &["--concurrency", "1"] };
+        let options = [&timeout(sin)[..], alone].concat();
+        let run = replay(&place, &[&sinner.url, &honest.url], blocks.clone(), &options);
         assert_eq!(run.code, 0, "{}", run.log);
         assert_eq!(alerts(&place), chain.truth(blocks.clone()));
         assert_eq!(covered(&place), [(*blocks.start(), *blocks.end())]);

@@ -152,6 +152,9 @@ const TRACES: Fault = Data(&["traces does not fit"]);
 const KINDS: &[(Sin, &[Asked], Fault)] = {
     use Asked::{Batch, Block, Head, Header, Receipt, Receipts, Traces};
     const RECEIPTS: &[Asked] = &[Receipts, Batch];
+    const HEADERS: &[Asked] = &[Header, Block];
+    // Asked for by its hash, or by its number.
+    const ANOTHER: Fault = Data(&["block hash does not fit", "block number does not fit"]);
     const ANY: &[Asked] = &[Header, Block, Receipts, Receipt, Traces, Batch];
     &[
         (Sin::DropFirstLog, RECEIPTS, LOG_PLACE),
@@ -192,16 +195,16 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::OtherSize, &[Block], Data(&["block size does not fit"])),
         (Sin::OtherStateRoot, &[Block], HEADER_HASH),
         (Sin::BlockOfAnotherFork, &[Block], BLOCK_HASH),
-        (Sin::AnotherBlock, &[Block], BLOCK_HASH),
-        (Sin::HeaderThatIsNotItsHash, &[Header], HEADER_HASH),
+        (Sin::AnotherBlock, &[Block], ANOTHER),
+        (Sin::HeaderThatIsNotItsHash, HEADERS, HEADER_HASH),
         (Sin::DropTrace, &[Traces], TRACES),
         (Sin::TraceOfAnotherTransaction, &[Traces], TRACES),
         (Sin::OtherValueInTrace, &[Traces], TRACES),
         (Sin::NullReceipts, &[Receipts], Transport),
         (Sin::NullBlock, &[Block], Transport),
-        (Sin::NullHeader, &[Header], Transport),
-        (Sin::HeaderOfAnotherNumber, &[Header], Data(&["block number does not fit"])),
-        (Sin::HeaderOfAnotherFork, &[Header], BLOCK_HASH),
+        (Sin::NullHeader, HEADERS, Transport),
+        (Sin::HeaderOfAnotherNumber, HEADERS, ANOTHER),
+        (Sin::HeaderOfAnotherFork, HEADERS, BLOCK_HASH),
         (Sin::StaleHead, &[Head], Odd),
         (Sin::HeadGoingBackwards, &[Head], Odd),
         (Sin::ErrorInside, ANY, Transport),

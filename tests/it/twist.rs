@@ -16,7 +16,8 @@ impl Sin {
     ) -> Option<()> {
         match asked {
             Asked::Receipts | Asked::Batch => self.twist_receipts(result, fetch),
-            Asked::Block | Asked::Header => self.twist_block(result, fetch),
+            Asked::Block => self.twist_block(true, result, fetch),
+            Asked::Header => self.twist_block(false, result, fetch),
             Asked::Head => self.twist_head(result, fetch),
             Asked::Traces => self.twist_traces(result),
             Asked::Receipt | Asked::Other => None,
@@ -96,7 +97,12 @@ impl Sin {
         Some(())
     }
 
-    fn twist_block(self, block: &mut Value, fetch: &mut dyn FnMut(&str, Value) -> Option<Value>) -> Option<()> {
+    fn twist_block(
+        self,
+        full: bool,
+        block: &mut Value,
+        fetch: &mut dyn FnMut(&str, Value) -> Option<Value>,
+    ) -> Option<()> {
         let number = quantity(&block["number"])?;
         let before = |full: bool| number.checked_sub(1).map(|number| json!([format!("{number:#x}"), full]));
         match self {
@@ -130,11 +136,13 @@ impl Sin {
             Self::OtherStateRoot | Self::HeaderThatIsNotItsHash => flip(&mut block["stateRoot"])?,
             Self::BlockOfAnotherFork | Self::HeaderOfAnotherFork => {
                 block["extraData"] = json!("0x626f6c6f");
+                // Would tell before its hash does.
+                block.as_object_mut()?.remove("size");
                 let header: Header = serde_json::from_value(block.clone()).ok()?;
                 block["hash"] = json!(header.hash_slow());
             }
             Self::AnotherBlock => *block = fetch("eth_getBlockByNumber", before(true)?)?,
-            Self::HeaderOfAnotherNumber => *block = fetch("eth_getBlockByNumber", before(false)?)?,
+            Self::HeaderOfAnotherNumber => *block = fetch("eth_getBlockByNumber", before(full)?)?,
             Self::NullBlock | Self::NullHeader => *block = Value::Null,
             _ => return None,
         }
