@@ -207,7 +207,8 @@ pub async fn replay_archive(
     // Reading and unpacking has a thread of its own.
     let reader = std::thread::spawn(move || {
         let mut outside = 0;
-        for block in archive {
+        let mut archive = archive.within(from, to);
+        for block in archive.by_ref() {
             let message = match block {
                 Ok((number, _)) if number < from || number > to => {
                     outside += 1;
@@ -220,7 +221,7 @@ pub async fn replay_archive(
                 break;
             }
         }
-        outside
+        outside + archive.passed_over()
     });
     let judged = futures_util::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|message| (message, receiver))

@@ -226,6 +226,35 @@ fn real_blocks_from_era_files_give_what_they_give_from_recorded_answers() {
     assert_eq!(bare(&place), expected);
 }
 
+#[test]
+fn era_files_outside_the_range_are_not_looked_into() {
+    let chain = Chain::shared();
+    let blocks = coded(&chain, chain.rich..=chain.rich + 11);
+    let first = chain.rich;
+    for (ending, write) in [("era1", era1 as fn(&[Coded]) -> Vec<u8>), ("ere", |blocks| ere(blocks, false))] {
+        let place = chain.place();
+        let dir = place.dir.path().join("era");
+        std::fs::create_dir(&dir).unwrap();
+        for (number, blocks) in blocks.chunks(4).enumerate() {
+            let mut bytes = write(blocks);
+            // The first and the last are damaged where nobody has to look.
+            if number != 1 {
+                bytes[20] ^= 1;
+            }
+            std::fs::write(dir.join(format!("anvil-{number:05}-00000000.{ending}")), bytes).unwrap();
+        }
+        let (from, to) = ((first + 5).to_string(), (first + 6).to_string());
+        let range = ["--from-block", &from, "--to-block", &to, "--chain", "31337"];
+        let out = place.run(&[&["replay", "--archive", dir.to_str().unwrap()], &range[..]].concat());
+        assert!(out.status.success(), "{}", stderr(&out));
+        assert!(stderr(&out).contains("taken=2 held_already=0 outside_the_range=10"), "{}", stderr(&out));
+        assert_eq!(place.status()["blocks"], 2);
+        // With the block before them the damaged file is in the range.
+        let out = place.run(&["replay", "--archive", dir.to_str().unwrap(), "--to-block", &to, "--chain", "31337"]);
+        assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+    }
+}
+
 /// What a file gives: numbers of blocks, each proven to be the true one, and what ends it.
 fn read(dir: &Path, bytes: &[u8], ending: &str, truth: &BTreeMap<u64, B256>) -> (Vec<u64>, Option<String>) {
     let path = dir.join(format!("file.{ending}"));
@@ -473,7 +502,7 @@ fn a_damaged_file_is_said_in_one_line_and_what_was_taken_before_is_true() {
     assert_eq!(place.status()["blocks"], 6);
 
     // Damage in the middle: nothing from there on.
-    let mut swapped = sample.blocks.clone();
+    let mut swapped = sample.blocks;
     swapped[3].receipts = swapped[2].receipts.clone();
     std::fs::write(&path, era1(&swapped)).unwrap();
     let place = chain.place();

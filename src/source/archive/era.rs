@@ -9,6 +9,7 @@
 //! was found, not used to find anything.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use alloy::primitives::{B256, Bytes, U256};
@@ -106,6 +107,40 @@ impl Era {
         let mut era = Self { name, form, entries, parts, first: 0, blocks: 0, given: 0, fault };
         era.look_through();
         Ok(era)
+    }
+
+    /// Its first block and how many there are, by its index; none where that is not to be had.
+    pub(super) fn stretch(path: &Path, form: Form) -> Option<(u64, u64)> {
+        let mut file = File::open(path).ok()?;
+        let mut word = |from_end: u64| {
+            file.seek(SeekFrom::End(-i64::try_from(from_end).ok()?)).ok()?;
+            let mut word = [0; 8];
+            file.read_exact(&mut word).ok()?;
+            Some(u64::from_le_bytes(word))
+        };
+        let count = word(8).filter(|count| (1..=MOST_BLOCKS as u64).contains(count))?;
+        let (slots, tail) = match form {
+            Form::Era1 => (1, 8),
+            Form::Ere => (word(16).filter(|slots| (2..=5).contains(slots))?, 16),
+        };
+        Some((word(8 + 8 * count * slots + tail)?, count))
+    }
+
+    /// Leaves out the next blocks as far as they are outside of a range; returns how many. What is wrong with the file is then not
+    /// said where it is behind the range.
+    pub(super) fn pass_over(&mut self, (from, to): (u64, u64)) -> u64 {
+        let next = self.first + self.given as u64;
+        let left = (self.blocks - self.given) as u64;
+        let outside = match next {
+            next if next < from => left.min(from - next),
+            next if next > to => {
+                self.fault = None;
+                left
+            }
+            _ => 0,
+        };
+        self.given += outside as usize;
+        outside
     }
 
     /// The next block; what is wrong with the file comes after the last that is good.

@@ -27,6 +27,9 @@ const ENDINGS: [&str; 5] = [".jsonl", ".jsonl.zst", ".era1", ".ere", ".erae"];
 pub struct Archive {
     files: std::vec::IntoIter<PathBuf>,
     current: Option<Reader>,
+    /// First and last block that are wanted, and how many others were passed over.
+    wanted: (u64, u64),
+    passed_over: u64,
 }
 
 enum Reader {
@@ -67,7 +70,7 @@ impl Archive {
             File::open(path).map_err(failed)?;
             vec![path.to_owned()]
         };
-        Ok(Self { files: files.into_iter(), current: None })
+        Ok(Self::of(files, None))
     }
 
     /// An archive in memory, compressed.
@@ -78,7 +81,23 @@ impl Archive {
         let reader = zstd::stream::read::Decoder::new(compressed)
             .map_err(|error| SourceError::Archive(format!("{BUILT_IN}: {error}")))?;
         let lines = Lines::of(BUILT_IN, Box::new(BufReader::new(reader)));
-        Ok(Self { files: Vec::new().into_iter(), current: Some(Reader::Lines(lines)) })
+        Ok(Self::of(Vec::new(), Some(Reader::Lines(lines))))
+    }
+
+    fn of(files: Vec<PathBuf>, current: Option<Reader>) -> Self {
+        Self { files: files.into_iter(), current, wanted: (0, u64::MAX), passed_over: 0 }
+    }
+
+    /// Blocks outside of `from` to `to` need not be given out. Whole era files of such blocks, by what their index says, are not
+    /// looked into.
+    #[must_use]
+    pub fn within(self, from: u64, to: u64) -> Self {
+        Self { wanted: (from, to), ..self }
+    }
+
+    /// How many blocks were not given out.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// The chain that its transactions were signed for: that of the first which says so. Reads until then.
@@ -104,14 +123,24 @@ impl Archive {
         loop {
             let found = match &mut self.current {
                 Some(Reader::Lines(lines)) => lines.next_line()?,
-                Some(Reader::Era(era)) => era.next_block()?,
+                Some(Reader::Era(era)) => {
+                    self.passed_over += era.pass_over(self.wanted);
+                    era.next_block()?
+                }
                 None => None,
             };
             if found.is_some() {
                 return Ok(found);
             }
             let Some(path) = self.files.next() else { return Ok(None) };
-            self.current = Some(Reader::open(&path)?);
+            let outside = era::Form::of(&path).and_then(|form| Era::stretch(&path, form)).filter(|(first, count)| {
+                let (from, to) = self.wanted;
+                *first > to || first.saturating_add(*count) <= from
+            });
+            match outside {
+                Some((_, count)) => self.passed_over += count,
+                None => self.current = Some(Reader::open(&path)?),
+            }
         }
     }
 }
