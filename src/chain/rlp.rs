@@ -144,6 +144,14 @@ impl RlpBundle {
     }
 }
 
+/// The block's hash, which is its header's; none where there is no header to be found.
+pub fn hash_of(block: &RlpBlock) -> Option<B256> {
+    match block {
+        RlpBlock::Whole(block) => apart(block).ok().map(|(header, _)| keccak256(header)),
+        RlpBlock::Parts { header, .. } => Some(keccak256(header)),
+    }
+}
+
 /// The block's number alone; none where even that cannot be read.
 pub fn number_of(block: &RlpBlock) -> Option<u64> {
     let header = match block {
@@ -365,11 +373,11 @@ mod tests {
     const EMPTY: &[u8] = &[0xc0];
     const EXPECTED: Expected = Expected { hash: None, chain_id: 1 };
 
-    fn empty(body: &[&[u8]], receipts: RlpReceipts) -> Result<VerifiedBlock, String> {
+    fn empty(body: &[&[u8]], receipts: &RlpReceipts) -> Result<VerifiedBlock, String> {
         let header = alloy::rlp::encode(Header { number: 7, ..Header::default() });
         let block = RlpBlock::Parts { header: header.into(), body: list(body).into() };
         assert_eq!(number_of(&block), Some(7));
-        let bundle = RlpBundle::read(&block, &receipts, None).map_err(|error| error.to_string())?;
+        let bundle = RlpBundle::read(&block, receipts, None).map_err(|error| error.to_string())?;
         bundle.verify(EXPECTED).map_err(|error| error.to_string())
     }
 
@@ -384,10 +392,10 @@ mod tests {
     #[test]
     fn what_is_no_body_or_receipt_is_refused_and_said() {
         let none = || RlpReceipts::Slim(EMPTY.to_vec().into());
-        assert_eq!(empty(&[EMPTY, EMPTY], none()).unwrap().number(), 7);
-        assert!(empty(&[EMPTY, EMPTY], RlpReceipts::Each(Vec::new())).is_ok());
-        let refused = |body: &[&[u8]], receipts, words: &str| {
-            let error = empty(body, receipts).unwrap_err();
+        assert_eq!(empty(&[EMPTY, EMPTY], &none()).unwrap().number(), 7);
+        assert!(empty(&[EMPTY, EMPTY], &RlpReceipts::Each(Vec::new())).is_ok());
+        let refused = |body: &[&[u8]], receipts: RlpReceipts, words: &str| {
+            let error = empty(body, &receipts).unwrap_err();
             assert!(error.contains(words), "{error} instead of {words}");
         };
         refused(&[EMPTY], none(), "block cannot be read: RLP: input too short");
@@ -418,7 +426,7 @@ mod tests {
             let block: Bytes = [lengths, block].concat().into();
             let header: Bytes = alloy::rlp::encode(Header::default()).into();
             let receipts: Bytes = receipts.into();
-            for block in [RlpBlock::Whole(block.clone()), RlpBlock::Parts { header, body: block.clone() }] {
+            for block in [RlpBlock::Whole(block.clone()), RlpBlock::Parts { header, body: block }] {
                 for receipts in [
                     RlpReceipts::List(receipts.clone()),
                     RlpReceipts::Slim(receipts.clone()),

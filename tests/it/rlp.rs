@@ -12,7 +12,9 @@ use bolo::chain::{BlockBundle, Expected, VerifiedBlock};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::common::shared;
+use crate::common::{shared, stderr, timeless_all};
+use crate::proxy::{Plan, Proxy, Raw};
+use crate::rich::Chain;
 
 /// A block in its own encoding.
 #[derive(Clone)]
@@ -199,4 +201,53 @@ fn another_block_or_chain_than_was_asked_for_is_refused_in_rlp_too() {
     let bundle = RlpBundle::read(&block, &receipts, None).unwrap();
     let error = bundle.verify(Expected { hash: None, chain_id: 5 }).unwrap_err().to_string();
     assert!(error.starts_with("chain id does not fit"), "{error}");
+}
+
+/// No node at hand has the raw methods: the proxy answers them, encoded by alloy from the node's JSON.
+#[test]
+fn raw_methods_are_used_where_an_endpoint_has_them_and_given_up_where_they_fail() {
+    let chain = Chain::shared();
+    let (first, last) = (chain.rich, chain.rich + 30);
+    let (from, to) = (first.to_string(), last.to_string());
+    for raw in [None, Some(Raw::Good), Some(Raw::FailsFrom(first + 10)), Some(Raw::LiesFrom(first + 10))] {
+        let proxy = Proxy::new(&chain.node, Plan { raw, ..Plan::honest() });
+        let place = chain.place();
+        let out = place.run(&[
+            "-v",
+            "replay",
+            "-r",
+            &proxy.url,
+            "--from-block",
+            &from,
+            "--to-block",
+            &to,
+            "--concurrency",
+            "2",
+        ]);
+        let said = stderr(&out);
+        assert!(out.status.success(), "{raw:?}: {said}");
+        assert_eq!(timeless_all(&place.alerts(&["--triage", "all"])), chain.truth(first..=last), "{raw:?}");
+        let wire = String::from_utf8_lossy(&proxy.wire()).into_owned();
+        let count = |method: &str| wire.matches(&format!("\"{method}\"")).count();
+        let (raw_blocks, json_receipts) = (count("debug_getRawBlock"), count("eth_getBlockReceipts"));
+        let in_rlp = said.contains("blocks are asked for in RLP");
+        let given_up = said.contains("blocks are asked for in JSON from now on");
+        match raw {
+            None => {
+                assert!(!in_rlp && said.contains("blocks are asked for in JSON"), "{said}");
+                assert_eq!((raw_blocks, json_receipts), (1, 31));
+            }
+            Some(Raw::Good) => {
+                assert!(in_rlp && !given_up, "{said}");
+                assert_eq!((raw_blocks, json_receipts), (32, 0));
+            }
+            Some(_) => {
+                assert!(in_rlp && given_up, "{said}");
+                assert!(raw_blocks >= 10 && json_receipts >= 20, "{raw_blocks} {json_receipts}");
+            }
+        }
+        // A lie is kept, with what was asked.
+        let lies = place.status()["lies"].to_string();
+        assert_eq!(lies.contains("debug_getRawReceipts"), matches!(raw, Some(Raw::LiesFrom(_))), "{raw:?}: {lies}");
+    }
 }
