@@ -13,6 +13,7 @@ use alloy::primitives::{Address, B256, Bloom, Bytes, U64, U128, U256};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::rlp::{RlpBlock, RlpReceipts};
 use super::traces::Traces;
 
 /// A block as it came, before anything of it is believed. Cheap to clone.
@@ -24,6 +25,13 @@ pub enum RawBlock {
         block: Bytes,
         /// The result of `eth_getBlockReceipts`.
         receipts: Bytes,
+    },
+    /// The block's own encoding: of era archives and raw methods.
+    Rlp {
+        /// Header and body.
+        block: RlpBlock,
+        /// Its receipts.
+        receipts: RlpReceipts,
     },
 }
 

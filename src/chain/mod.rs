@@ -9,6 +9,7 @@ pub mod canonical;
 mod error;
 pub mod proof;
 mod receipts;
+pub mod rlp;
 pub mod traces;
 pub mod transaction;
 mod verified;

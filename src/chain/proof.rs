@@ -383,10 +383,21 @@ fn open_transaction(
     chain_id: u64,
     base_fee: Option<u64>,
 ) -> Result<(VerifiedTransaction, u64), VerifyError> {
+    let receipt = ReceiptEnvelope::decode_2718_exact(receipt)
+        .map_err(|error| VerifyError::Malformed { index, detail: format!("receipt cannot be read: {error}") })?;
+    opened(index, tx, receipt, chain_id, base_fee)
+}
+
+/// The same where the receipt is read already.
+pub(super) fn opened(
+    index: u64,
+    tx: &[u8],
+    receipt: ReceiptEnvelope,
+    chain_id: u64,
+    base_fee: Option<u64>,
+) -> Result<(VerifiedTransaction, u64), VerifyError> {
     let malformed = |detail: String| VerifyError::Malformed { index, detail };
     let envelope = Envelope::decode_2718_exact(tx).map_err(|error| malformed(format!("cannot be read: {error}")))?;
-    let receipt = ReceiptEnvelope::decode_2718_exact(receipt)
-        .map_err(|error| malformed(format!("receipt cannot be read: {error}")))?;
     same(Part::ReceiptType, Some(index), receipt.ty(), envelope.ty())?;
     if let Some(signed) = envelope.chain_id() {
         same(Part::ChainId, Some(index), signed, chain_id)?;

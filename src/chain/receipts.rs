@@ -1,7 +1,7 @@
 //! The proof of receipts: number, order, gas, blooms, root.
 
 use alloy::consensus::{
-    Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxReceipt as _,
+    Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxReceipt as _, TxType,
 };
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData};
@@ -17,7 +17,7 @@ const GAS_PER_BLOB: u64 = 131_072;
 
 /// Whether the header is of a fork that counts a block's gas otherwise than its receipts do (EIP-7778, EIP-8037): known by the
 /// fields that came with the same fork.
-fn counts_gas_apart(header: &Header) -> bool {
+pub(super) fn counts_gas_apart(header: &Header) -> bool {
     header.block_access_list_hash.is_some() || header.slot_number.is_some()
 }
 
@@ -68,13 +68,7 @@ pub(super) fn verify_receipts(
         let with_bloom = consensus_receipt(receipt, index)?;
         same_stated(Part::LogsBloom, at, receipt.logs_bloom, with_bloom.logs_bloom)?;
         bloom.accrue_bloom(&with_bloom.logs_bloom);
-        consensus.push(match envelope {
-            Envelope::Legacy(_) => ReceiptEnvelope::Legacy(with_bloom),
-            Envelope::Eip2930(_) => ReceiptEnvelope::Eip2930(with_bloom),
-            Envelope::Eip1559(_) => ReceiptEnvelope::Eip1559(with_bloom),
-            Envelope::Eip4844(_) => ReceiptEnvelope::Eip4844(with_bloom),
-            Envelope::Eip7702(_) => ReceiptEnvelope::Eip7702(with_bloom),
-        });
+        consensus.push(enveloped(envelope.tx_type(), with_bloom));
     }
     let mut encoded = encode(&consensus);
     let mut root = ordered_trie_root_encoded(&encoded);
@@ -131,6 +125,17 @@ pub(super) fn verify_receipts(
         gas_before = cumulative;
     }
     Ok((verified, encoded))
+}
+
+/// A receipt of a transaction of that type.
+pub(super) fn enveloped(tx_type: TxType, receipt: ReceiptWithBloom<Receipt<Log>>) -> ReceiptEnvelope {
+    match tx_type {
+        TxType::Legacy => ReceiptEnvelope::Legacy(receipt),
+        TxType::Eip2930 => ReceiptEnvelope::Eip2930(receipt),
+        TxType::Eip1559 => ReceiptEnvelope::Eip1559(receipt),
+        TxType::Eip4844 => ReceiptEnvelope::Eip4844(receipt),
+        TxType::Eip7702 => ReceiptEnvelope::Eip7702(receipt),
+    }
 }
 
 /// The bytes that are hashed: [EIP-2718](https://eips.ethereum.org/EIPS/eip-2718).

@@ -57,7 +57,7 @@ pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<Ver
         let listed = format!("{} ommers listed", body.uncles.len());
         return Err(mismatch(Part::OmmersHash, None, listed, header.ommers_hash));
     }
-    let withdrawals = verify_withdrawals(&header, &body)?;
+    let withdrawals = verify_withdrawals(&header, body.withdrawals.as_ref())?;
     let (envelopes, encoded_transactions) = verify_transactions(&header, &body, expected.chain_id)?;
     verify_size(&header, &body, &envelopes)?;
     let (transactions, encoded_receipts) = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
@@ -77,8 +77,11 @@ pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<Ver
     Ok(block)
 }
 
-fn verify_withdrawals(header: &Header, body: &RpcBody) -> Result<Vec<Withdrawal>, VerifyError> {
-    match (&body.withdrawals, header.withdrawals_root) {
+pub(super) fn verify_withdrawals(
+    header: &Header,
+    withdrawals: Option<&Vec<Withdrawal>>,
+) -> Result<Vec<Withdrawal>, VerifyError> {
+    match (withdrawals, header.withdrawals_root) {
         (Some(list), Some(root)) => {
             same(Part::WithdrawalsRoot, None, calculate_withdrawals_root(list), root)?;
             Ok(list.clone())

@@ -181,7 +181,8 @@ pub struct ReplayArgs {
     /// Fill the holes of the ledger: all between the first and the last block held, or those of the given range
     #[arg(long, conflicts_with = "archive")]
     pub(super) holes: bool,
-    /// Read recorded blocks (.jsonl, .jsonl.zst, or a folder of them) instead of asking an endpoint; the range is then all they hold
+    /// Read recorded blocks (.jsonl, .jsonl.zst), era files (.era1, .ere, .erae) or a folder of them instead of asking an endpoint; the
+    /// range is then all they hold
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) archive: Option<PathBuf>,
     /// Print each new alert as a JSON line on stdout as it is committed

@@ -17,7 +17,7 @@ use crate::store::{Access, Store};
 const ROUNDS: u32 = 7;
 
 pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failure> {
-    let settings = SourceSettings::new(context, &args.source)?;
+    let settings = SourceSettings { raw: true, ..SourceSettings::new(context, &args.source)? };
     let from = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
     let to = args.to_block.as_deref().map(BlockArg::parse).transpose()?;
     let options = ReplayOptions { concurrency: settings.concurrency, traces: settings.traces };

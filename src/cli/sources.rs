@@ -30,6 +30,8 @@ pub(super) struct SourceSettings {
     pub(super) checkpoints: Vec<BlockNumHash>,
     /// Only watching sets it.
     pub(super) quorum: usize,
+    /// Only replaying sets it.
+    pub(super) raw: bool,
 }
 
 impl SourceSettings {
@@ -68,6 +70,7 @@ impl SourceSettings {
                 .collect::<Result<_, _>>()?,
             checkpoints: checkpoints.iter().map(|text| checkpoint(text)).collect::<Result<_, _>>()?,
             quorum: 1,
+            raw: false,
             chain_id: chain.map(|text| parse_chain(text)).transpose().map_err(Failure::input)?,
             traces,
             trust: args.trust_rpc,
@@ -108,6 +111,7 @@ impl SourceSettings {
             rounds: Some(rounds),
             trust: self.trust,
             quorum: self.quorum,
+            raw: self.raw,
             checkpoints: self.checkpoints.clone(),
         })
     }

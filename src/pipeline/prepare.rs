@@ -9,6 +9,7 @@ use super::apart::apart;
 use super::{PipelineError, now_ms};
 use crate::chain::canonical::Link;
 use crate::chain::proof::{BlockProof, Wanted};
+use crate::chain::rlp::RlpBundle;
 use crate::chain::verify::{trust, verify_but_senders};
 use crate::chain::{BlockBundle, Expected, Part, Proof, RawBlock, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
@@ -266,16 +267,23 @@ impl Judge {
     pub fn judge(&self, raw: &RawBundle, hash: Option<B256>) -> Result<Prepared, ProofError> {
         // Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to
         // be; an endpoint is told so, and others may have better ones.
-        let RawBlock::Json { block, receipts } = &raw.block;
-        let bundle = match BlockBundle::parse(block, receipts, raw.traces.as_deref()) {
-            Err(error) if error.what == "traces" && hash.is_none() => {
-                tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
-                BlockBundle::parse(block, receipts, None)?
-            }
-            other => other?,
-        };
         let expected = Expected { hash, chain_id: self.chain_id };
-        let mut block = if self.trust { trust(bundle, expected) } else { verify_but_senders(bundle, expected) }?;
+        let mut block = match &raw.block {
+            RawBlock::Json { block, receipts } => {
+                let bundle = match BlockBundle::parse(block, receipts, raw.traces.as_deref()) {
+                    Err(error) if error.what == "traces" && hash.is_none() => {
+                        tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
+                        BlockBundle::parse(block, receipts, None)?
+                    }
+                    other => other?,
+                };
+                if self.trust { trust(bundle, expected) } else { verify_but_senders(bundle, expected) }?
+            }
+            // It names no sender, so that there is nothing to take at anybody's word: always proven.
+            RawBlock::Rlp { block, receipts } => {
+                RlpBundle::read(block, receipts, raw.traces.as_deref())?.verify(expected)?
+            }
+        };
         if self.require_traces && block.frames().is_none() {
             let missing = || VerifyError::Mismatch {
                 part: Part::Traces,

@@ -9,8 +9,8 @@ use super::batch::Batch;
 use super::prepare::numbered;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
-use crate::chain::RawBlock;
 use crate::chain::canonical::{Canonical, Link, Step};
+use crate::chain::{RawBlock, rlp};
 use crate::ops::Shutdown;
 use crate::source::archive::Archive;
 use crate::source::{Pool, RawBundle, SourceError, TraceMode};
@@ -219,7 +219,8 @@ pub async fn replay_archive(
     // Reading and unpacking has a thread of its own.
     let reader = std::thread::spawn(move || {
         let mut outside = 0;
-        for block in archive {
+        let mut archive = archive.within(from, to);
+        for block in archive.by_ref() {
             let message = match block {
                 Ok((number, _)) if number < from || number > to => {
                     outside += 1;
@@ -232,7 +233,7 @@ pub async fn replay_archive(
                 break;
             }
         }
-        outside
+        outside + archive.passed_over()
     });
     let judged = futures_util::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|message| (message, receiver))
@@ -364,6 +365,9 @@ fn block_name(raw: &RawBundle) -> String {
     struct Numbered {
         number: alloy::primitives::U64,
     }
-    let RawBlock::Json { block, .. } = &raw.block;
-    serde_json::from_slice::<Numbered>(block).map_or_else(|_| "?".to_owned(), |block| block.number.to_string())
+    let number = match &raw.block {
+        RawBlock::Json { block, .. } => serde_json::from_slice::<Numbered>(block).ok().map(|block| block.number.to()),
+        RawBlock::Rlp { block, .. } => rlp::number_of(block),
+    };
+    number.map_or_else(|| "?".to_owned(), |number: u64| number.to_string())
 }

@@ -39,6 +39,8 @@ pub(super) struct Capability {
     pub(super) block_receipts: Option<bool>,
     /// How traces are had; inside none: not at all.
     pub(super) traces: Option<Option<TraceMethod>>,
+    /// `debug_getRawBlock` and `debug_getRawReceipts`, where they are wanted.
+    pub(super) raw: Option<bool>,
     /// `safe` and `finalized`.
     pub(super) tags: Option<bool>,
     /// Calls in one batch that work, as far as tried.

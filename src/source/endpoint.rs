@@ -33,6 +33,8 @@ use crate::chain::canonical::Link;
 pub(super) struct Shared {
     /// Headers are taken without checking that they hash to their hash.
     pub(super) trust: bool,
+    /// Blocks are asked for by the raw methods where an endpoint has them.
+    pub(super) raw: bool,
     /// Blocks that are known for sure.
     pub(super) checkpoints: Vec<(u64, B256)>,
     pub(super) timeout: Duration,
@@ -91,6 +93,8 @@ pub(super) struct Endpoint {
     pub(super) bell: Mutex<Bell>,
     /// Held while it is found out how traces are had.
     pub(super) finding_traces: AsyncMutex<()>,
+    /// Held while it is found out whether it has the raw methods.
+    pub(super) finding_raw: AsyncMutex<()>,
     /// A head is being asked for in the background.
     pub(super) asking_head: AtomicBool,
     /// The last failure, when (unix seconds), and whether it was taken to be kept.
@@ -140,6 +144,7 @@ impl Endpoint {
             capability: Mutex::default(),
             bell: Mutex::default(),
             finding_traces: AsyncMutex::default(),
+            finding_raw: AsyncMutex::default(),
             asking_head: AtomicBool::new(false),
             last_error: Mutex::new(None),
         })

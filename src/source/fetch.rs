@@ -34,6 +34,9 @@ impl Endpoint {
         want_traces: bool,
         urgent: bool,
     ) -> Result<RawBundle, CallError> {
+        if let Some(raw) = self.raw_bundle(number, hash, want_traces, urgent).await? {
+            return Ok(raw);
+        }
         let (block, receipts, traces) = tokio::join!(
             self.call_large(urgent, "eth_getBlockByHash", (hash, true)),
             self.block_receipts(hash, urgent),
@@ -53,6 +56,9 @@ impl Endpoint {
         #[derive(Deserialize)]
         struct Hashed {
             hash: B256,
+        }
+        if let Some(raw) = self.raw_bundle_at(number, want_traces).await? {
+            return Ok(raw);
         }
         let block = self.call_large(false, "eth_getBlockByNumber", (format!("{number:#x}"), true)).await?;
         let hash = match hash_of(&block) {

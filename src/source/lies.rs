@@ -12,6 +12,7 @@ use super::call::CallError;
 use super::endpoint::Endpoint;
 use super::{ProofError, RawBundle, lock, unix_now};
 use crate::chain::canonical::Link;
+use crate::chain::rlp::{RlpBlock, RlpReceipts};
 use crate::chain::{BundleError, Part, RawBlock, VerifyError};
 
 /// Lies that wait to be taken; what comes on top of that is counted.
@@ -31,7 +32,7 @@ pub struct Lie {
     /// Methods and parameters, without the URL.
     pub request: String,
     /// keccak256 of the answer's `result` as it came; of a block: of its `block`, `receipts` and, where that is what was refused,
-    /// `traces`, one after the other.
+    /// `traces`, one after the other; of raw methods: of the bytes that their hex stands for.
     pub answer_keccak: B256,
     /// Its length in bytes.
     pub answer_bytes: u64,
@@ -98,6 +99,19 @@ fn fingerprint(answers: &[&[u8]]) -> (B256, u64) {
     (hasher.finalize(), bytes)
 }
 
+/// The bytes of a block that was answered in RLP.
+fn raw_answers<'a>(block: &'a RlpBlock, receipts: &'a RlpReceipts) -> Vec<&'a [u8]> {
+    let mut answers: Vec<&[u8]> = match block {
+        RlpBlock::Whole(block) => vec![block],
+        RlpBlock::Parts { header, body } => vec![header, body],
+    };
+    match receipts {
+        RlpReceipts::List(list) | RlpReceipts::Slim(list) => answers.push(list),
+        RlpReceipts::Each(each) => answers.extend(each.iter().map(|receipt| &receipt[..])),
+    }
+    answers
+}
+
 /// A block that was refused.
 pub(super) fn refused_bundle(
     raw: &RawBundle,
@@ -107,11 +121,20 @@ pub(super) fn refused_bundle(
     traces_from: Option<String>,
 ) -> Miss {
     let of_traces = reason.is_of_traces();
-    let RawBlock::Json { block, receipts } = &raw.block;
-    let mut answers: Vec<&[u8]> = vec![block, receipts];
+    let (mut answers, methods): (Vec<&[u8]>, _) = match &raw.block {
+        RawBlock::Json { block, receipts } => (
+            vec![block, receipts],
+            [format!("eth_getBlockByHash [\"{hash}\",true]"), "eth_getBlockReceipts".to_owned()],
+        ),
+        RawBlock::Rlp { block, receipts } => (
+            raw_answers(block, receipts),
+            [format!("debug_getRawBlock [\"{hash}\"]"), "debug_getRawReceipts".to_owned()],
+        ),
+    };
     answers.extend(raw.traces.as_deref().filter(|_| of_traces).map(|traces| traces.get().as_bytes()));
     let (keccak, bytes) = fingerprint(&answers);
-    let request = format!("eth_getBlockByHash [\"{hash}\",true] + eth_getBlockReceipts [\"{hash}\"]");
+    let [of_block, of_receipts] = methods;
+    let request = format!("{of_block} + {of_receipts} [\"{hash}\"]");
     let traces_from = traces_from.filter(|_| of_traces);
     Miss::Proof(
         reason,

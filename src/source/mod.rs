@@ -17,6 +17,7 @@ mod pool;
 mod pulse;
 mod quorum;
 mod race;
+mod raw;
 mod state;
 mod token;
 mod unmask;

@@ -45,6 +45,9 @@ pub struct PoolOptions {
     pub rounds: Option<u32>,
     /// Take headers without checking that they hash to their hash.
     pub trust: bool,
+    /// Ask for blocks by `debug_getRawBlock` and `debug_getRawReceipts` where an endpoint has them; never on trust, since RLP names no
+    /// senders.
+    pub raw: bool,
     /// How many endpoints must have the same block at the head; 1 asks for none but the first.
     pub quorum: usize,
     /// Blocks that are known for sure: an endpoint that has another one there is not believed.
@@ -100,6 +103,7 @@ impl Pool {
         }
         let shared = Arc::new(Shared {
             trust: options.trust,
+            raw: options.raw && !options.trust,
             checkpoints: options.checkpoints.iter().map(|block| (block.number, block.hash)).collect(),
             timeout: options.timeout,
             max_answer: options.max_answer,
@@ -389,6 +393,7 @@ impl Pool {
             Err(reason) => reason,
         };
         if !reason.is_of_traces() || self.traces != TraceMode::Auto {
+            endpoint.refused_raw(&answer, &reason);
             return Err(refused_bundle(&answer, number, hash, reason, traces_from));
         }
         // The block itself may be good: whoever gave the traces lied, and somebody else may have better ones.

@@ -97,6 +97,7 @@ fn options(urls: &[&str]) -> PoolOptions {
         traces: TraceMode::Off,
         rounds: Some(3),
         trust: false,
+        raw: false,
         quorum: 1,
         checkpoints: Vec::new(),
     }

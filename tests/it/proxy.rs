@@ -8,10 +8,12 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use alloy::primitives::Bytes;
 use serde_json::{Value, json};
 
 use crate::common::Node;
 use crate::reply::{Reply, commit, ok, send};
+use crate::rlp::Coded;
 use crate::sins::{Asked, Sin};
 use crate::socket;
 use crate::twist::quantity;
@@ -44,6 +46,16 @@ pub(crate) enum Ill {
     OtherChain,
 }
 
+/// How an endpoint with raw methods has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Raw {
+    Good,
+    /// From that block on they fail, in a hundred blocks.
+    FailsFrom(u64),
+    /// From that block on the receipts are those of another block, in a hundred blocks.
+    LiesFrom(u64),
+}
+
 /// The kinds that were committed, with the blocks.
 pub(crate) type Committed = BTreeMap<Sin, BTreeSet<u64>>;
 
@@ -60,6 +72,8 @@ pub(crate) struct Plan {
     pub times: Option<u32>,
     /// It has no receipts of whole blocks: they are asked for in batches.
     pub bare: bool,
+    /// It has the raw methods, which the node has not: what they answer is encoded here from the node's JSON.
+    pub raw: Option<Raw>,
     /// Before each answer.
     pub delay: Duration,
     pub socket: Socket,
@@ -76,6 +90,7 @@ impl Plan {
             blocks: 0..=u64::MAX,
             times: None,
             bare: false,
+            raw: None,
             delay: Duration::from_millis(3),
             socket: Socket::Honest,
             ill: Ill::Well,
@@ -259,6 +274,11 @@ impl State {
             question["params"][0] = json!(format!("{height:#x}"));
             return Some(ok(upstream.post(question.to_string().as_bytes())?));
         }
+        if let (Some(raw), Some(method)) =
+            (plan.raw, question["method"].as_str().filter(|method| method.starts_with("debug_getRaw")))
+        {
+            return Some(ok(raw.answer(upstream, method, &question)?.to_string().into_bytes()));
+        }
         let mut body = upstream.post(request)?;
         if plan.ill == Ill::OtherChain {
             say_another_chain(&mut body);
@@ -307,6 +327,35 @@ impl State {
         let number = quantity(&upstream.ask("eth_getBlockByHash", json!([name, false]))?["number"])?;
         self.numbers.lock().unwrap().insert(name.to_owned(), number);
         Some(number)
+    }
+}
+
+impl Raw {
+    fn answer(self, upstream: &mut Upstream, method: &str, question: &Value) -> Option<Value> {
+        let asked = &question["params"][0];
+        let by_hash = asked.as_str()?.len() > 60;
+        let by = |what: &str| format!("eth_getBlockBy{what}");
+        let mut block = upstream.ask(&by(if by_hash { "Hash" } else { "Number" }), json!([asked, true]))?;
+        let number = quantity(&block["number"])?;
+        let id = &question["id"];
+        match self {
+            Self::FailsFrom(from) if (from..from + 100).contains(&number) => {
+                return Some(
+                    json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no such table"}}),
+                );
+            }
+            Self::LiesFrom(from) if (from..from + 100).contains(&number) && method == "debug_getRawReceipts" => {
+                block = upstream.ask(&by("Number"), json!([format!("{:#x}", number - 1), true]))?;
+            }
+            _ => {}
+        }
+        let receipts = upstream.ask("eth_getBlockReceipts", json!([block["hash"]]))?;
+        let coded = Coded::of(&block, &receipts)?;
+        let result = match method {
+            "debug_getRawBlock" => json!(Bytes::from(coded.whole())),
+            _ => json!(coded.each),
+        };
+        Some(json!({"jsonrpc": "2.0", "id": id, "result": result}))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Archives: recorded answers, one block a line, from which everything can be replayed and proven with no network.
+//! Archives of lines: what JSON-RPC answered, one block a line, and the writing of such.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -8,11 +8,8 @@ use alloy::primitives::{U64, U256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{RawBundle, SourceError, bytes_of};
 use crate::chain::RawBlock;
-
-/// The recorded chain that comes with the crate has this as its name.
-pub const BUILT_IN: &str = "built-in demo";
+use crate::source::{RawBundle, SourceError, bytes_of};
 
 /// One line as it is read.
 #[derive(Deserialize)]
@@ -31,125 +28,20 @@ struct LineOut<'a> {
     traces: Option<&'a RawValue>,
 }
 
-/// The blocks of one or more archive files, in the order of the files and lines.
-pub struct Archive {
-    files: std::vec::IntoIter<PathBuf>,
-    current: Option<Lines>,
-}
-
-struct Lines {
+/// A file of lines that is being read.
+pub(super) struct Lines {
     name: String,
     reader: Box<dyn BufRead + Send>,
     line: u64,
 }
 
-impl std::fmt::Debug for Archive {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Archive").field("files", &self.files).finish_non_exhaustive()
-    }
-}
-
-impl Archive {
-    /// A file, or all `.jsonl` and `.jsonl.zst` files of a folder in the order of their names.
-    ///
-    /// # Errors
-    /// [`SourceError::Archive`] where there is none.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let failed = |error: std::io::Error| SourceError::Archive(format!("{}: {error}", path.display()));
-        let files = if path.is_dir() {
-            let mut files = Vec::new();
-            for entry in std::fs::read_dir(path).map_err(failed)? {
-                let file = entry.map_err(failed)?.path();
-                let name = file.to_string_lossy();
-                if name.ends_with(".jsonl") || name.ends_with(".jsonl.zst") {
-                    files.push(file);
-                }
-            }
-            if files.is_empty() {
-                return Err(SourceError::Archive(format!("{}: no .jsonl or .jsonl.zst file in it", path.display())));
-            }
-            files.sort();
-            files
-        } else {
-            File::open(path).map_err(failed)?;
-            vec![path.to_owned()]
-        };
-        Ok(Self { files: files.into_iter(), current: None })
-    }
-
-    /// An archive in memory, compressed.
-    ///
-    /// # Errors
-    /// [`SourceError::Archive`] where it is no zstd.
-    pub fn from_bytes(compressed: &'static [u8]) -> Result<Self, SourceError> {
-        let reader = zstd::stream::read::Decoder::new(compressed)
-            .map_err(|error| SourceError::Archive(format!("{BUILT_IN}: {error}")))?;
-        let reader = Box::new(BufReader::new(reader));
-        let lines = Lines { name: BUILT_IN.to_owned(), reader, line: 0 };
-        Ok(Self { files: Vec::new().into_iter(), current: Some(lines) })
-    }
-
-    /// The chain that its transactions were signed for: that of the first which says so. Reads until then.
-    ///
-    /// # Errors
-    /// [`SourceError::Archive`] where a line is no block.
-    pub fn chain_id(&mut self) -> Result<Option<u64>, SourceError> {
-        #[derive(Deserialize)]
-        struct Signed {
-            transactions: Vec<Signature>,
-        }
-        #[derive(Deserialize)]
-        struct Signature {
-            #[serde(rename = "type", default)]
-            tx_type: U64,
-            #[serde(rename = "chainId", default)]
-            chain_id: Option<U64>,
-            #[serde(default)]
-            v: Option<U256>,
-        }
-        for block in self {
-            let (number, raw) = block?;
-            let RawBlock::Json { block, .. } = &raw.block;
-            let block: Signed = serde_json::from_slice(block)
-                .map_err(|error| SourceError::Archive(format!("block {number} cannot be read: {error}")))?;
-            let found = block.transactions.iter().find_map(|tx| match tx.tx_type.to::<u64>() {
-                // EIP-155 hides it in the signature.
-                0 => u64::try_from(tx.v?).ok()?.checked_sub(35).map(|v| v / 2),
-                _ => tx.chain_id.map(|id| id.to()),
-            });
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    fn next_block(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
-        loop {
-            if self.current.is_none() {
-                let Some(path) = self.files.next() else { return Ok(None) };
-                self.current = Some(Lines::open(&path)?);
-            }
-            let Some(lines) = &mut self.current else { return Ok(None) };
-            match lines.next_line()? {
-                Some(found) => return Ok(Some(found)),
-                None => self.current = None,
-            }
-        }
-    }
-}
-
-impl Iterator for Archive {
-    /// Claimed number of the block, and the block.
-    type Item = Result<(u64, RawBundle), SourceError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_block().transpose()
-    }
-}
-
 impl Lines {
-    fn open(path: &Path) -> Result<Self, SourceError> {
+    /// What is unpacked already.
+    pub(super) fn of(name: &str, reader: Box<dyn BufRead + Send>) -> Self {
+        Self { name: name.to_owned(), reader, line: 0 }
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
         let failed = |error: std::io::Error| SourceError::Archive(format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(failed)?;
         let reader: Box<dyn Read + Send> = if path.extension().is_some_and(|extension| extension == "zst") {
@@ -161,7 +53,7 @@ impl Lines {
         Ok(Self { name, reader: Box::new(BufReader::with_capacity(1 << 16, reader)), line: 0 })
     }
 
-    fn next_line(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
+    pub(super) fn next_line(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
         #[derive(Deserialize)]
         struct Numbered {
             number: U64,
@@ -186,6 +78,29 @@ impl Lines {
             return Ok(Some((numbered.number.to(), bundle)));
         }
     }
+}
+
+/// The chain that the transactions of a block were signed for: that of the first which says so.
+pub(super) fn chain_id_of(block: &[u8]) -> Result<Option<u64>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Signed {
+        transactions: Vec<Signature>,
+    }
+    #[derive(Deserialize)]
+    struct Signature {
+        #[serde(rename = "type", default)]
+        tx_type: U64,
+        #[serde(rename = "chainId", default)]
+        chain_id: Option<U64>,
+        #[serde(default)]
+        v: Option<U256>,
+    }
+    let block: Signed = serde_json::from_slice(block)?;
+    Ok(block.transactions.iter().find_map(|tx| match tx.tx_type.to::<u64>() {
+        // EIP-155 hides it in the signature.
+        0 => u64::try_from(tx.v?).ok()?.checked_sub(35).map(|v| v / 2),
+        _ => tx.chain_id.map(|id| id.to()),
+    }))
 }
 
 /// Writes an archive. The file appears under its name only when it is whole.
@@ -245,7 +160,9 @@ impl ArchiveWriter {
             RawValue::from_string(json.replace(['\n', '\r'], " "))
                 .map_err(|error| SourceError::Archive(error.to_string()))
         };
-        let RawBlock::Json { block, receipts } = &raw.block;
+        let RawBlock::Json { block, receipts } = &raw.block else {
+            return Err(SourceError::Archive("only what JSON-RPC answered can be recorded, not RLP".to_owned()));
+        };
         let (block, receipts) = (one_line(block)?, one_line(receipts)?);
         let traces = raw.traces.as_deref().map(|traces| one_line(traces.get().as_bytes())).transpose()?;
         let line = LineOut { block: &block, receipts: &receipts, traces: traces.as_deref() };

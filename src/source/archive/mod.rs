@@ -1,0 +1,164 @@
+//! Archives: blocks from which everything can be replayed and proven with no network. Recorded answers, one block a line
+//! ([`lines`]), and the era files that clients publish ([`era`]).
+
+mod e2store;
+mod era;
+mod headers;
+mod lines;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use super::{RawBundle, SourceError};
+use crate::chain::{RawBlock, rlp};
+
+use era::Era;
+pub use lines::ArchiveWriter;
+use lines::Lines;
+
+/// The recorded chain that comes with the crate has this as its name.
+pub const BUILT_IN: &str = "built-in demo";
+
+/// How the names of archive files end.
+const ENDINGS: [&str; 5] = [".jsonl", ".jsonl.zst", ".era1", ".ere", ".erae"];
+
+/// The blocks of one or more archive files, in the order of the files and of the blocks in them.
+pub struct Archive {
+    files: std::vec::IntoIter<PathBuf>,
+    current: Option<Reader>,
+    /// First and last block that are wanted, and how many others were passed over.
+    wanted: (u64, u64),
+    passed_over: u64,
+}
+
+enum Reader {
+    Lines(Lines),
+    Era(Box<Era>),
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Archive {
+    /// A file, or all `.jsonl`, `.jsonl.zst`, `.era1`, `.ere` and `.erae` files of a folder in the order of their names, which
+    /// for era files is that of their blocks.
+    ///
+    /// # Errors
+    /// [`SourceError::Archive`] where there is none.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let failed = |error: std::io::Error| SourceError::Archive(format!("{}: {error}", path.display()));
+        let files = if path.is_dir() {
+            let mut files = Vec::new();
+            for entry in std::fs::read_dir(path).map_err(failed)? {
+                let file = entry.map_err(failed)?.path();
+                let name = file.to_string_lossy();
+                if ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                    files.push(file);
+                }
+            }
+            if files.is_empty() {
+                let endings = ENDINGS.join(", ");
+                return Err(SourceError::Archive(format!("{}: no archive ({endings}) in it", path.display())));
+            }
+            files.sort();
+            files
+        } else {
+            File::open(path).map_err(failed)?;
+            vec![path.to_owned()]
+        };
+        Ok(Self::of(files, None))
+    }
+
+    /// An archive in memory, compressed.
+    ///
+    /// # Errors
+    /// [`SourceError::Archive`] where it is no zstd.
+    pub fn from_bytes(compressed: &'static [u8]) -> Result<Self, SourceError> {
+        let reader = zstd::stream::read::Decoder::new(compressed)
+            .map_err(|error| SourceError::Archive(format!("{BUILT_IN}: {error}")))?;
+        let lines = Lines::of(BUILT_IN, Box::new(BufReader::new(reader)));
+        Ok(Self::of(Vec::new(), Some(Reader::Lines(lines))))
+    }
+
+    fn of(files: Vec<PathBuf>, current: Option<Reader>) -> Self {
+        Self { files: files.into_iter(), current, wanted: (0, u64::MAX), passed_over: 0 }
+    }
+
+    /// Blocks outside of `from` to `to` need not be given out. Whole era files of such blocks, by what their index says, are not
+    /// looked into.
+    #[must_use]
+    pub fn within(self, from: u64, to: u64) -> Self {
+        Self { wanted: (from, to), ..self }
+    }
+
+    /// How many blocks were not given out.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// The chain that its transactions were signed for: that of the first which says so. Reads until then.
+    ///
+    /// # Errors
+    /// [`SourceError::Archive`] where a block cannot be read.
+    pub fn chain_id(&mut self) -> Result<Option<u64>, SourceError> {
+        for block in self {
+            let (number, raw) = block?;
+            let found = match &raw.block {
+                RawBlock::Json { block, .. } => lines::chain_id_of(block)
+                    .map_err(|error| SourceError::Archive(format!("block {number} cannot be read: {error}")))?,
+                RawBlock::Rlp { block, .. } => rlp::chain_id_of(block),
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_block(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
+        loop {
+            let found = match &mut self.current {
+                Some(Reader::Lines(lines)) => lines.next_line()?,
+                Some(Reader::Era(era)) => {
+                    self.passed_over += era.pass_over(self.wanted);
+                    era.next_block()?
+                }
+                None => None,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+            let Some(path) = self.files.next() else { return Ok(None) };
+            let outside = era::Form::of(&path).and_then(|form| Era::stretch(&path, form)).filter(|(first, count)| {
+                let (from, to) = self.wanted;
+                *first > to || first.saturating_add(*count) <= from
+            });
+            match outside {
+                Some((_, count)) => self.passed_over += count,
+                None => self.current = Some(Reader::open(&path)?),
+            }
+        }
+    }
+}
+
+impl Iterator for Archive {
+    /// Claimed number of the block, and the block.
+    type Item = Result<(u64, RawBundle), SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_block().transpose()
+    }
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, SourceError> {
+        match era::Form::of(path) {
+            Some(form) => Ok(Self::Era(Box::new(Era::open(path, form)?))),
+            None => Ok(Self::Lines(Lines::open(path)?)),
+        }
+    }
+}

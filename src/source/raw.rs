@@ -1,0 +1,142 @@
+//! Blocks by the raw methods, where an endpoint has them: a third of the bytes of the same block in JSON, and nothing to parse. Used in
+//! replays, where bytes are what counts; whatever goes wrong with them, the endpoint is asked in JSON from then on, and that is said.
+
+use alloy::primitives::{B256, Bytes};
+
+use super::call::CallError;
+use super::endpoint::Endpoint;
+use super::fetch::AtHeight;
+use super::{RawBundle, lock};
+use crate::chain::RawBlock;
+use crate::chain::rlp::{self, RlpBlock, RlpReceipts};
+
+const BLOCK: &str = "debug_getRawBlock";
+const RECEIPTS: &str = "debug_getRawReceipts";
+
+impl Endpoint {
+    /// Whether it has both methods: found out once, on its latest block. Any failure is a no, since JSON does as well.
+    async fn has_raw(&self) -> bool {
+        if !self.shared.raw {
+            return false;
+        }
+        let known = || lock(&self.capability).raw;
+        if let Some(known) = known() {
+            return known;
+        }
+        let _finding = self.finding_raw.lock().await;
+        if let Some(known) = known() {
+            return known;
+        }
+        let latest = async {
+            self.call_large(false, BLOCK, ("latest",)).await?;
+            self.call_large(false, RECEIPTS, ("latest",)).await
+        };
+        let has = match latest.await {
+            Ok(_) => {
+                tracing::info!(host = %self.host, "has {BLOCK} and {RECEIPTS}: blocks are asked for in RLP");
+                true
+            }
+            Err(reason) => {
+                tracing::debug!(host = %self.host, %reason, "blocks are asked for in JSON");
+                false
+            }
+        };
+        lock(&self.capability).raw = Some(has);
+        has
+    }
+
+    /// Everything of a block by its hash; none where it is to be asked for in JSON.
+    pub(super) async fn raw_bundle(
+        &self,
+        number: u64,
+        hash: B256,
+        want_traces: bool,
+        urgent: bool,
+    ) -> Result<Option<RawBundle>, CallError> {
+        if !self.has_raw().await {
+            return Ok(None);
+        }
+        let (block, receipts, traces) = tokio::join!(
+            self.raw_answer::<Bytes>(urgent, BLOCK, hash.to_string()),
+            self.raw_answer::<Vec<Bytes>>(urgent, RECEIPTS, hash.to_string()),
+            async { if want_traces { self.block_traces(number, hash).await } else { None } }
+        );
+        let (Some(block), Some(receipts)) = (block?, receipts?) else { return Ok(None) };
+        Ok(Some(self.in_rlp(RlpBlock::Whole(block), receipts, traces)))
+    }
+
+    /// Everything of the block that it has at that height; none where it is to be asked for in JSON.
+    pub(super) async fn raw_bundle_at(&self, number: u64, want_traces: bool) -> Result<Option<AtHeight>, CallError> {
+        if !self.has_raw().await {
+            return Ok(None);
+        }
+        let Some(block) = self.raw_answer::<Bytes>(false, BLOCK, format!("{number:#x}")).await? else {
+            return Ok(None);
+        };
+        let block = RlpBlock::Whole(block);
+        let Some(hash) = rlp::hash_of(&block) else {
+            self.no_more_raw(&"the block cannot be read");
+            return Ok(None);
+        };
+        let (receipts, traces) =
+            tokio::join!(self.raw_answer::<Vec<Bytes>>(false, RECEIPTS, hash.to_string()), async {
+                if want_traces { self.block_traces(number, hash).await } else { None }
+            });
+        let (receipts, known) = match receipts {
+            Err(CallError::NotFound) => (Vec::new(), false),
+            other => match other? {
+                Some(receipts) => (receipts, true),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(AtHeight { hash, raw: self.in_rlp(block, receipts, traces), known }))
+    }
+
+    fn in_rlp(
+        &self,
+        block: RlpBlock,
+        receipts: Vec<Bytes>,
+        traces: Option<Box<serde_json::value::RawValue>>,
+    ) -> RawBundle {
+        let block = RawBlock::Rlp { block, receipts: RlpReceipts::Each(receipts) };
+        RawBundle { block, traces, endpoint: self.host.clone() }
+    }
+
+    /// The bytes that the hex of an answer stands for; none where the method failed in a way that JSON may not.
+    async fn raw_answer<T: serde::de::DeserializeOwned>(
+        &self,
+        urgent: bool,
+        method: &'static str,
+        block: String,
+    ) -> Result<Option<T>, CallError> {
+        let answer = self.call_large(urgent, method, (block,)).await;
+        let read = answer.and_then(|answer| {
+            serde_json::from_slice(&answer).map_err(|error| CallError::BadAnswer(error.to_string()))
+        });
+        match read {
+            Err(
+                reason @ (CallError::Unsupported(_)
+                | CallError::Rpc { .. }
+                | CallError::BadAnswer(_)
+                | CallError::TooLarge(_)),
+            ) => {
+                self.no_more_raw(&reason);
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// What it gave was refused: where that was RLP, it is asked in JSON from now on.
+    pub(super) fn refused_raw(&self, raw: &RawBundle, reason: &dyn std::fmt::Display) {
+        if matches!(raw.block, RawBlock::Rlp { .. }) {
+            self.no_more_raw(reason);
+        }
+    }
+
+    fn no_more_raw(&self, reason: &dyn std::fmt::Display) {
+        if lock(&self.capability).raw.replace(false) != Some(false) {
+            tracing::warn!(host = %self.host, %reason, "{BLOCK} or {RECEIPTS} is of no use: blocks are asked for in JSON from now on");
+        }
+    }
+}
