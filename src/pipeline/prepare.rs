@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::PipelineError;
 use super::apart::apart;
 use crate::chain::canonical::Link;
+use crate::chain::lean::{Path, Reader, TakeError};
 use crate::chain::proof::{BlockProof, Wanted};
-use crate::chain::verify::{trust, verify};
-use crate::chain::{BlockBundle, Expected, Part, Proof, RawBlock, VerifiedBlock, VerifyError};
+use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
 use crate::screen::Alert;
 use crate::source::{Pool, ProofError, RawBundle, SourceError};
@@ -154,16 +154,21 @@ impl Judge {
     pub fn judge(&self, raw: &RawBundle, hash: Option<alloy::primitives::B256>) -> Result<Prepared, ProofError> {
         // Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to
         // be; an endpoint is told so, and others may have better ones.
-        let RawBlock::Json { block, receipts } = &raw.block;
-        let bundle = match BlockBundle::parse(block, receipts, raw.traces.as_deref()) {
-            Err(error) if error.what == "traces" && hash.is_none() => {
+        let expected = Expected { hash, chain_id: self.chain_id };
+        let mut reader = Reader::new();
+        let (mut block, path) = match reader.take(&raw.block, raw.traces.as_deref(), expected, self.trust) {
+            Err(TakeError::Unreadable(error)) if error.what == "traces" && hash.is_none() => {
                 tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
-                BlockBundle::parse(block, receipts, None)?
+                reader.take(&raw.block, None, expected, self.trust)?
             }
             other => other?,
         };
-        let expected = Expected { hash, chain_id: self.chain_id };
-        let block = if self.trust { trust(bundle, expected) } else { verify(bundle, expected) }?;
+        if let Path::Typed(reason) = path {
+            tracing::debug!(source = %raw.endpoint, block = block.number(), %reason, "read by the slower, typed path");
+        }
+        if !self.trust {
+            block.recover_all(1)?;
+        }
         if self.require_traces && block.frames().is_none() {
             let missing = || VerifyError::Mismatch {
                 part: Part::Traces,
