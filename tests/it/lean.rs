@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use alloy::primitives::Bytes;
 use bolo::chain::lean::{Path, Reader};
 use bolo::chain::verify::{trust, verify_but_senders};
-use bolo::chain::{BlockBundle, Expected, RawBlock, VerifiedBlock};
+use bolo::chain::{BlockBundle, Expected, Part, RawBlock, VerifiedBlock, VerifyError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -128,6 +128,22 @@ fn seeds(random: &mut Random) -> Option<Vec<Sealed>> {
         }
     }
     Some(seeds)
+}
+
+#[test]
+fn only_false_blooms_that_hash_right_tell_the_two_ways_apart() {
+    let mut random = Random::new(3);
+    let Some(seeds) = seeds(&mut random) else { return };
+    for seed in seeds.iter().step_by(9) {
+        let (block, receipts) = seed.with_false_blooms().unwrap().text();
+        let bundle = BlockBundle::parse(block.as_bytes(), receipts.as_bytes(), None).unwrap();
+        let error = verify_but_senders(bundle, MAINNET).unwrap_err();
+        assert!(matches!(error, VerifyError::Mismatch { part: Part::LogsBloom, .. }), "{error}");
+        assert!(Reader::new().prove(block.as_bytes(), receipts.as_bytes(), MAINNET).is_ok());
+        // Blooms that the root does not hold are refused either way.
+        let (_, honest) = seed.text();
+        assert!(Reader::new().prove(block.as_bytes(), honest.as_bytes(), MAINNET).is_err());
+    }
 }
 
 /// How long to try; a long run sets it.

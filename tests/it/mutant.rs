@@ -75,13 +75,13 @@ pub(crate) fn mutate(text: &mut String, random: &mut Random) {
             let copy = bytes[at..end].to_vec();
             bytes.splice(end..end, copy);
         }
-        7 | 8 => around(&mut bytes, at, b"\"", |value, random| value.make_ascii_uppercase_one(random), random),
+        7 | 8 => around(&mut bytes, at, b"\"", Upper::make_ascii_uppercase_one, random),
         9 | 10 => value(&mut bytes, at, |_, random| random.pick(&VALUES).as_bytes().to_vec(), random),
         11 => value(&mut bytes, at, |old, _| zeroed(&old), random),
         12 => white(&mut bytes, at, random),
         13 => member(&mut bytes, at, |member, _| [member, b",", member].concat(), random),
         14 => member(&mut bytes, at, |_, _| b"\"unknown\":\"some value\"".to_vec(), random),
-        _ => member(&mut bytes, at, |member, random| escaped(member, random), random),
+        _ => member(&mut bytes, at, escaped, random),
     }
     if let Ok(changed) = String::from_utf8(bytes)
         && !changed.is_empty()
@@ -136,7 +136,7 @@ fn value(bytes: &mut Vec<u8>, at: usize, change: impl FnOnce(Vec<u8>, &mut Rando
 
 fn member(bytes: &mut Vec<u8>, at: usize, change: impl FnOnce(&[u8], &mut Random) -> Vec<u8>, random: &mut Random) {
     if let Some((start, _, end)) = next_member(bytes, at) {
-        let new = change(&bytes[start..end].to_vec(), random);
+        let new = change(&bytes[start..end], random);
         bytes.splice(start..end, new);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn mini(block: &Value, receipts: &Value, kind: &str, random: &mut Ran
     if let Some(withdrawals) = sealed.block["withdrawals"].as_array_mut() {
         withdrawals.truncate(2);
     }
-    sealed.seal()
+    sealed.seal(true)
 }
 
 impl Sealed {
@@ -70,7 +70,7 @@ impl Sealed {
                     changed.block["transactions"].as_array_mut()?.remove(index);
                     changed.receipts.as_array_mut()?.remove(index);
                     if count == 1 {
-                        return changed.seal();
+                        return changed.seal(true);
                     }
                 }
                 1 | 2 => {
@@ -137,11 +137,16 @@ impl Sealed {
                 }
             }
         }
-        changed.seal()
+        changed.seal(true)
+    }
+
+    /// With blooms that are not those of its logs, and hashes that fit all the same.
+    pub(crate) fn with_false_blooms(&self) -> Option<Self> {
+        self.clone().seal(false)
     }
 
     /// Hashes, roots, places and sums made to fit what is in it.
-    fn seal(mut self) -> Option<Self> {
+    fn seal(mut self, true_bloom: bool) -> Option<Self> {
         let header = self.block.as_object()?.clone();
         let mut header: Header = serde_json::from_value(Value::Object(header)).ok()?;
         let bundle = self.parse()?;
@@ -167,7 +172,8 @@ impl Sealed {
                 (None, None) => return None,
             };
             let envelope = tx.to_envelope(index as u64).ok()?;
-            let inner = Receipt { status, cumulative_gas_used: sum, logs: logs.collect() }.with_bloom();
+            let mut inner = Receipt { status, cumulative_gas_used: sum, logs: logs.collect() }.with_bloom();
+            inner.logs_bloom.0[7] ^= u8::from(!true_bloom);
             bloom.accrue_bloom(&inner.bloom());
             let place = &mut self.receipts[index];
             place["logsBloom"] = json!(inner.bloom());

@@ -20,8 +20,9 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes) }
+    /// With room for what a text of that length comes to: two digits a byte, and a good deal that is not hashed.
+    pub(super) fn for_text(text: &[u8]) -> Self {
+        Self { bytes: Vec::with_capacity(text.len() / 5 * 2) }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -31,10 +31,10 @@ impl<'a> Block<'a> {
         let mut cursor = Cursor::new(text);
         let mut claims = Claims::default();
         let mut transactions: Option<(Vec<Tx<'a>>, &'a [u8], usize)> = None;
-        cursor.expect(b'{')?;
+        cursor.demand(b'{')?;
         loop {
             let key = cursor.plain_string()?;
-            cursor.expect(b':')?;
+            cursor.demand(b':')?;
             if key == b"transactions" {
                 if transactions.is_some() {
                     return Err(Odd("a key that comes twice"));
@@ -51,7 +51,7 @@ impl<'a> Block<'a> {
                 cursor.skip()?;
             }
             if !cursor.take(b',') {
-                cursor.expect(b'}')?;
+                cursor.demand(b'}')?;
                 break;
             }
         }

@@ -1,5 +1,8 @@
 //! What every object of a block repeats of it: the text is compared, not the value.
 
+use alloy::consensus::Header;
+use alloy::primitives::B256;
+
 use super::Odd;
 use super::scan::Read;
 
@@ -31,14 +34,17 @@ pub(super) struct Claims<'a> {
     pub(super) hash: Claim<'a>,
     pub(super) number: Claim<'a>,
     pub(super) timestamp: Claim<'a>,
+    /// The time as a decimal number, as anvil's receipts have it.
+    pub(super) seconds: Claim<'a>,
 }
 
 impl Claims<'_> {
     /// What was claimed is true.
-    pub(super) fn check(&self, hash: alloy::primitives::B256, header: &alloy::consensus::Header) -> Read<()> {
+    pub(super) fn check(&self, hash: B256, header: &Header) -> Read<()> {
         let fits = self.hash.is(format!("{hash:x}").trim_start_matches("0x"))
             && self.number.is(&format!("{:x}", header.number))
-            && self.timestamp.is(&format!("{:x}", header.timestamp));
+            && self.timestamp.is(&format!("{:x}", header.timestamp))
+            && self.seconds.is(&header.timestamp.to_string());
         if fits { Ok(()) } else { Err(Odd("a claim that is not the block's, or is written in another way")) }
     }
 }

@@ -44,7 +44,7 @@ impl<K: Key> Order<K> {
     #[cold]
     fn look_up(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Read<Option<K>> {
         let name = cursor.plain_string()?;
-        cursor.expect(b':')?;
+        cursor.demand(b':')?;
         let known = |(_, text): &(K, &[u8])| text.len() == name.len() + 3 && text[1..].starts_with(name);
         let Some(found) = K::ALL.iter().position(known) else { return Ok(None) };
         if let (Some(guess), Ok(found)) = (self.guesses.get_mut(place), u8::try_from(found)) {

@@ -12,12 +12,15 @@ mod receipt;
 mod scan;
 mod transaction;
 
-use alloy::primitives::Bytes;
+use alloy::consensus::{EMPTY_OMMER_ROOT_HASH, Header};
+use alloy::eips::eip4895::Withdrawal;
+use alloy::primitives::{B256, Bloom, Bytes};
 use alloy::trie::root::ordered_trie_root_encoded;
 use serde_json::value::RawValue;
 
 use self::arena::Arena;
 use self::block::Block;
+use self::claims::Claims;
 use self::receipt::{LogPlace, Out, ReceiptParts, ReceiptReader};
 use self::scan::{Cursor, Read};
 use self::transaction::{Tx, TxReader};
@@ -62,8 +65,6 @@ pub struct Reader {
     logs: Vec<LogPlace>,
     /// Most transactions of a block so far.
     count: usize,
-    /// Longest buffers so far, in bytes.
-    lengths: [usize; 2],
 }
 
 impl Reader {
@@ -109,14 +110,14 @@ impl Reader {
     /// # Errors
     /// [`Odd`] where anything is not as expected, which may or may not be wrong.
     pub fn prove(&mut self, block: &[u8], receipts: &[u8], expected: Expected) -> Result<VerifiedBlock, Odd> {
-        let mut arena = Arena::with_capacity(self.lengths[0]);
+        let mut arena = Arena::for_text(block);
         let block = Block::read(block, &mut self.transactions, self.count, Some(&mut arena))?;
         let (header, body) = (&block.header, &block.body);
         let hash = header.hash_slow();
         if body.hash != hash || expected.hash.is_some_and(|expected| expected != hash) {
             return Err(Odd("a block of another hash"));
         }
-        if body.uncles.is_empty() != (header.ommers_hash == alloy::consensus::EMPTY_OMMER_ROOT_HASH) {
+        if body.uncles.is_empty() != (header.ommers_hash == EMPTY_OMMER_ROOT_HASH) {
             return Err(Odd("ommers of another block"));
         }
         block.claims.check(hash, header)?;
@@ -126,7 +127,6 @@ impl Reader {
         for tx in &block.transactions {
             tx.check(&arena, expected.chain_id, header.base_fee_per_gas)?;
         }
-        self.lengths[0] = self.lengths[0].max(arena.len());
         let bytes = arena.freeze();
         let transactions: Vec<Bytes> = block.transactions.iter().map(|tx| bytes.slice(tx.encoded.clone())).collect();
         if ordered_trie_root_encoded(&transactions) != header.transactions_root {
@@ -188,13 +188,13 @@ impl Reader {
         text: &[u8],
         block: &Block<'_>,
         prove: bool,
-        hash: alloy::primitives::B256,
-    ) -> Read<(Vec<ReceiptParts>, Arena, alloy::primitives::Bloom)> {
+        hash: B256,
+    ) -> Read<(Vec<ReceiptParts>, Arena, Bloom)> {
         let transactions = &block.transactions;
-        let mut arena = Arena::with_capacity(self.lengths[1]);
-        let mut bloom = alloy::primitives::Bloom::ZERO;
+        let mut arena = Arena::for_text(text);
+        let mut bloom = Bloom::ZERO;
         let mut receipts = Vec::with_capacity(transactions.len());
-        let mut claims = claims::Claims::default();
+        let mut claims = Claims::default();
         let mut cursor = Cursor::new(text);
         self.logs.clear();
         let mut out = Out { arena: &mut arena, logs: &mut self.logs, bloom: &mut bloom };
@@ -209,7 +209,6 @@ impl Reader {
         }
         claims.check(hash, &block.header)?;
         self.count = self.count.max(receipts.len());
-        self.lengths[1] = self.lengths[1].max(arena.len());
         Ok((receipts, arena, bloom))
     }
 
@@ -241,10 +240,10 @@ impl Reader {
 }
 
 fn whole(
-    hash: alloy::primitives::B256,
-    header: alloy::consensus::Header,
+    hash: B256,
+    header: Header,
     transactions: Vec<VerifiedTransaction>,
-    withdrawals: Vec<alloy::eips::eip4895::Withdrawal>,
+    withdrawals: Vec<Withdrawal>,
     proof: Proof,
     encoded: Option<Encoded>,
 ) -> VerifiedBlock {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use alloy::consensus::Header;
-use alloy::primitives::{Address, Bloom, Bytes, Log, LogData};
+use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData};
 use alloy::rlp::{Encodable, Header as RlpHeader};
 
 use super::arena::{Arena, Place, hex_length, list_length};
@@ -12,6 +12,7 @@ use super::keys::{Key as _, LogKey, Order, ReceiptKey};
 use super::scan::{Cursor, Read};
 use super::transaction::Tx;
 use super::{Odd, lacks};
+use crate::chain::receipts::GAS_PER_BLOB;
 
 /// Room for the type byte and the headers (10), status or state root (33), gas (9), bloom (259) and the header of the logs (9).
 const ROOM: usize = 320;
@@ -30,7 +31,7 @@ impl LogPlace {
         // Address and topics have a byte of header each, the list of topics one, or two beyond one topic.
         let header = if self.topics > 1 { 2 } else { 1 };
         let topics = bytes[self.address + 20 + header..].chunks_exact(33).take(self.topics);
-        let topics = topics.map(|topic| alloy::primitives::B256::from_slice(&topic[1..])).collect();
+        let topics = topics.map(|topic| B256::from_slice(&topic[1..])).collect();
         let address = Address::from_slice(&bytes[self.address..self.address + 20]);
         Log { address, data: LogData::new_unchecked(topics, bytes.slice(self.data.clone())) }
     }
@@ -94,7 +95,8 @@ impl ReceiptReader {
                 ReceiptKey::TransactionIndex => same(cursor.u64()?, index)?,
                 ReceiptKey::BlockHash => claims.hash.hold(cursor.hash_text()?)?,
                 ReceiptKey::BlockNumber => claims.number.hold(cursor.digits()?)?,
-                ReceiptKey::BlockTimestamp => claims.timestamp.hold(cursor.digits()?)?,
+                ReceiptKey::BlockTimestamp if cursor.peek() == Some(b'"') => claims.timestamp.hold(cursor.digits()?)?,
+                ReceiptKey::BlockTimestamp => claims.seconds.hold(cursor.number())?,
                 ReceiptKey::From => from = Some(Address::from(cursor.bytes::<20>()?)),
                 ReceiptKey::To => to = Some(Address::from(cursor.bytes::<20>()?)),
                 ReceiptKey::Type => receipt.kind = Some(cursor.u64()?),
@@ -202,10 +204,7 @@ impl ReceiptParts {
         if !price_fits {
             return Err(Odd("a price that was not paid"));
         }
-        if self
-            .blob_gas
-            .is_some_and(|stated| Some(stated) != tx.blobs.checked_mul(super::super::receipts::GAS_PER_BLOB))
-        {
+        if self.blob_gas.is_some_and(|stated| Some(stated) != tx.blobs.checked_mul(GAS_PER_BLOB)) {
             return Err(Odd("gas of another number of blobs"));
         }
         if let (Some(max), Some(price)) = (tx.blob_fee.filter(|_| tx.kind == 3), self.blob_price) {
@@ -270,6 +269,6 @@ fn read_log<'a>(
     Ok(LogPlace { address, topics: count, data: arena.hex(data)? })
 }
 
-fn same<T: PartialEq>(found: T, expected: T) -> Read<()> {
+fn same<T: PartialEq + Copy>(found: T, expected: T) -> Read<()> {
     if found == expected { Ok(()) } else { Err(Odd("a claim of another place")) }
 }

@@ -52,7 +52,7 @@ impl<'a> Cursor<'a> {
         next
     }
 
-    pub(super) fn expect(&mut self, byte: u8) -> Read<()> {
+    pub(super) fn demand(&mut self, byte: u8) -> Read<()> {
         if self.take(byte) { Ok(()) } else { Err(Odd("a token that was not expected")) }
     }
 
@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
 
     /// What is between the next two quotes; whoever takes it looks at each of its bytes.
     pub(super) fn string(&mut self) -> Read<&'a [u8]> {
-        self.expect(b'"')?;
+        self.demand(b'"')?;
         let rest = self.rest();
         let end = memchr::memchr(b'"', rest).ok_or(Odd("a string without an end"))?;
         self.at += end + 1;
@@ -93,7 +93,7 @@ impl<'a> Cursor<'a> {
 
     /// So many hex digits, unchecked, without their `0x`.
     fn exactly(&mut self, count: usize) -> Read<&'a [u8]> {
-        self.expect(b'"')?;
+        self.demand(b'"')?;
         match self.rest().get(..count + 3) {
             Some([b'0', b'x', digits @ .., b'"']) => {
                 self.at += count + 3;
@@ -117,20 +117,21 @@ impl<'a> Cursor<'a> {
 
     /// A quantity of at most 64 bits.
     pub(super) fn u64(&mut self) -> Read<u64> {
-        u64::try_from(self.small(16)?).map_err(|_| Odd("a quantity out of range"))
+        self.quantity(16)?.iter().try_fold(0u64, |sum, digit| Ok(sum << 4 | u64::from(nibble(*digit)?)))
     }
 
     /// A quantity of at most 128 bits.
     pub(super) fn u128(&mut self) -> Read<u128> {
-        self.small(32)
+        self.quantity(32)?.iter().try_fold(0u128, |sum, digit| Ok(sum << 4 | u128::from(nibble(*digit)?)))
     }
 
-    fn small(&mut self, most: usize) -> Read<u128> {
+    /// At most so many digits, without zeros at the front.
+    fn quantity(&mut self, most: usize) -> Read<&'a [u8]> {
         let digits = self.digits()?;
         if digits.is_empty() || digits.len() > most || (digits.len() > 1 && digits[0] == b'0') {
             return Err(Odd("a quantity of odd length"));
         }
-        digits.iter().try_fold(0u128, |sum, digit| Ok(sum << 4 | u128::from(nibble(*digit)?)))
+        Ok(digits)
     }
 
     /// A quantity of at most 256 bits; some nodes pad those of a signature with zeros.
@@ -150,6 +151,15 @@ impl<'a> Cursor<'a> {
         Ok(U256::from_be_bytes(out))
     }
 
+    /// The decimal digits that come next, if any: they are compared with a number as it is written.
+    pub(super) fn number(&mut self) -> &'a [u8] {
+        let start = self.at;
+        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        self.since(start)
+    }
+
     pub(super) fn bool(&mut self) -> Read<bool> {
         match self.peek() {
             Some(b't') if self.take_text(b"true") => Ok(true),
@@ -160,14 +170,14 @@ impl<'a> Cursor<'a> {
 
     /// Each element of an array.
     pub(super) fn elements(&mut self, mut each: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
-        self.expect(b'[')?;
+        self.demand(b'[')?;
         if self.take(b']') {
             return Ok(());
         }
         loop {
             each(self)?;
             if !self.take(b',') {
-                return self.expect(b']');
+                return self.demand(b']');
             }
         }
     }
@@ -179,7 +189,7 @@ impl<'a> Cursor<'a> {
         order: &mut Order<K>,
         mut each: impl FnMut(&mut Self, K) -> Read<()>,
     ) -> Read<u64> {
-        self.expect(b'{')?;
+        self.demand(b'{')?;
         if self.take(b'}') {
             return Ok(0);
         }
@@ -209,7 +219,7 @@ impl<'a> Cursor<'a> {
                 }
             }
             if !self.take(b',') {
-                self.expect(b'}')?;
+                self.demand(b'}')?;
                 break;
             }
         }
