@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod canonical;
 mod error;
+pub mod lean;
 pub mod proof;
 mod receipts;
 pub mod rlp;

@@ -13,7 +13,7 @@ use super::transaction::{Envelope, effective_gas_price};
 use super::verified::VerifiedTransaction;
 
 /// Gas of one blob ([EIP-4844](https://eips.ethereum.org/EIPS/eip-4844)).
-const GAS_PER_BLOB: u64 = 131_072;
+pub(super) const GAS_PER_BLOB: u64 = 131_072;
 
 /// Whether the header is of a fork that counts a block's gas otherwise than its receipts do (EIP-7778, EIP-8037): known by the
 /// fields that came with the same fork.

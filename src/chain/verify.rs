@@ -59,7 +59,7 @@ pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<Ver
     }
     let withdrawals = verify_withdrawals(&header, body.withdrawals.as_ref())?;
     let (envelopes, encoded_transactions) = verify_transactions(&header, &body, expected.chain_id)?;
-    verify_size(&header, &body, &envelopes)?;
+    verify_size(&header, &body, envelopes.iter().map(Encodable::length).sum())?;
     let (transactions, encoded_receipts) = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
     let encoded = Some(Encoded { transactions: encoded_transactions, receipts: encoded_receipts });
     let mut block = VerifiedBlock {
@@ -155,14 +155,13 @@ fn verify_stated_price(
 }
 
 /// The stated size is the length of the block's RLP; some nodes leave out the list of withdrawals (anvil, and reth once). With
-/// ommers it cannot be computed from their hashes.
-fn verify_size(header: &Header, body: &RpcBody, envelopes: &[Envelope]) -> Result<(), VerifyError> {
+/// ommers it cannot be computed from their hashes. `transactions` is the length of all of them, in the block's RLP.
+pub(super) fn verify_size(header: &Header, body: &RpcBody, transactions: usize) -> Result<(), VerifyError> {
     let Some(stated) = body.size else { return Ok(()) };
     if !body.uncles.is_empty() {
         return Ok(());
     }
     let list = |payload: usize| RlpHeader { list: true, payload_length: payload }.length() + payload;
-    let transactions = envelopes.iter().map(Encodable::length).sum::<usize>();
     let withdrawals = body.withdrawals.as_ref().filter(|_| header.withdrawals_root.is_some());
     let withdrawals = withdrawals.map(|all| list(all.iter().map(Encodable::length).sum()));
     let rest = header.length() + list(transactions) + list(0);

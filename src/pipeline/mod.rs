@@ -4,6 +4,7 @@
 mod apart;
 mod backfill;
 mod batch;
+mod paths;
 mod prepare;
 mod record;
 mod replay;

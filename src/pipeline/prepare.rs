@@ -1,17 +1,17 @@
 //! The part of the pipeline that costs CPU time and needs no store: parse, prove, decode, screen. Off the async threads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use alloy::primitives::{Address, B256};
 
 use super::apart::apart;
+use super::paths::Paths;
 use super::{PipelineError, now_ms};
 use crate::chain::canonical::Link;
+use crate::chain::lean::{Path, Reader, TakeError};
 use crate::chain::proof::{BlockProof, Wanted};
-use crate::chain::rlp::RlpBundle;
-use crate::chain::verify::{trust, verify_but_senders};
-use crate::chain::{BlockBundle, Expected, Part, Proof, RawBlock, VerifiedBlock, VerifyError};
+use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
 use crate::screen::{Alert, Watchlist, screen};
 use crate::source::{Pool, ProofError, RawBundle, SourceError};
@@ -43,6 +43,20 @@ impl InForce {
 
     pub(super) fn put(&self, watchlist: Watchlist) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(watchlist);
+    }
+}
+
+/// Readers that are not in use: each remembers how the last block was written.
+#[derive(Debug, Clone, Default)]
+struct Readers(Arc<Mutex<Vec<Reader>>>);
+
+impl Readers {
+    fn take(&self) -> Reader {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, reader: Reader) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
     }
 }
 
@@ -218,13 +232,25 @@ pub struct Judge {
     threads: usize,
     options: Arc<DecodeOptions>,
     lists: InForce,
+    readers: Readers,
+    paths: Paths,
 }
 
 impl Judge {
     /// `trust` takes answers without proof.
     pub fn new(chain_id: u64, trust: bool, options: DecodeOptions) -> Self {
         let (senders, lists) = (Senders::All, InForce::default());
-        Self { chain_id, trust, require_traces: false, senders, threads: 1, options: Arc::new(options), lists }
+        Self {
+            chain_id,
+            trust,
+            require_traces: false,
+            senders,
+            threads: 1,
+            options: Arc::new(options),
+            lists,
+            readers: Readers::default(),
+            paths: Paths::default(),
+        }
     }
 
     /// Whose senders are proven.
@@ -237,6 +263,11 @@ impl Judge {
     #[must_use]
     pub(super) fn screening(&self, lists: &InForce) -> Self {
         Self { lists: lists.clone(), ..self.clone() }
+    }
+
+    /// Says how blocks were read.
+    pub(super) fn say_paths(&self) {
+        self.paths.say();
     }
 
     /// Whether it proves every sender.
@@ -265,25 +296,9 @@ impl Judge {
     /// # Errors
     /// [`ProofError`] naming what did not fit.
     pub fn judge(&self, raw: &RawBundle, hash: Option<B256>) -> Result<Prepared, ProofError> {
-        // Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to
-        // be; an endpoint is told so, and others may have better ones.
         let expected = Expected { hash, chain_id: self.chain_id };
-        let mut block = match &raw.block {
-            RawBlock::Json { block, receipts } => {
-                let bundle = match BlockBundle::parse(block, receipts, raw.traces.as_deref()) {
-                    Err(error) if error.what == "traces" && hash.is_none() => {
-                        tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
-                        BlockBundle::parse(block, receipts, None)?
-                    }
-                    other => other?,
-                };
-                if self.trust { trust(bundle, expected) } else { verify_but_senders(bundle, expected) }?
-            }
-            // It names no sender, so that there is nothing to take at anybody's word: always proven.
-            RawBlock::Rlp { block, receipts } => {
-                RlpBundle::read(block, receipts, raw.traces.as_deref())?.verify(expected)?
-            }
-        };
+        let (mut block, path) = self.read(raw, expected)?;
+        self.paths.note(&path, &raw.endpoint, block.number());
         if self.require_traces && block.frames().is_none() {
             let missing = || VerifyError::Mismatch {
                 part: Part::Traces,
@@ -314,6 +329,21 @@ impl Judge {
         };
         prepared.screen(self.chain_id, &self.lists.get())?;
         Ok(prepared)
+    }
+
+    /// Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to be; an
+    /// endpoint is told so, and others may have better ones.
+    fn read(&self, raw: &RawBundle, expected: Expected) -> Result<(VerifiedBlock, Path), TakeError> {
+        let mut reader = self.readers.take();
+        let taken = match reader.take(&raw.block, raw.traces.as_deref(), expected, self.trust) {
+            Err(TakeError::Unreadable(error)) if error.what == "traces" && expected.hash.is_none() => {
+                tracing::warn!(source = %raw.endpoint, %error, "traces left out: internal transfers of this block are not seen");
+                reader.take(&raw.block, None, expected, self.trust)
+            }
+            other => other,
+        };
+        self.readers.give_back(reader);
+        taken
     }
 
     /// The same on a thread that may block.

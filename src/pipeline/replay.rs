@@ -156,6 +156,7 @@ async fn replay_range(
     };
     // What was taken before an error stays.
     batch.commit(engine, Some(pool)).await?;
+    judge.say_paths();
     taken?;
     settle_at_end(engine, pool, &mut chain, &outcome).await?;
     Ok(outcome)
@@ -281,6 +282,7 @@ pub async fn replay_archive(
     };
     // What was taken before an error stays.
     batch.commit(engine, None).await?;
+    judge.say_paths();
     taken?;
     if !outcome.stopped {
         outcome.outside = reader.join().map_err(|_| PipelineError::Worker("the reader of the archive died".into()))?;

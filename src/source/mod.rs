@@ -135,6 +135,15 @@ pub enum ProofError {
     Refused(#[from] VerifyError),
 }
 
+impl From<crate::chain::lean::TakeError> for ProofError {
+    fn from(error: crate::chain::lean::TakeError) -> Self {
+        match error {
+            crate::chain::lean::TakeError::Unreadable(error) => Self::Unreadable(error),
+            crate::chain::lean::TakeError::Refused(error) => Self::Refused(error),
+        }
+    }
+}
+
 impl ProofError {
     /// Whether it is only that there are too few or too many receipts: the block without them may be good.
     pub fn is_of_receipts(&self) -> bool {

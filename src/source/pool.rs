@@ -360,7 +360,9 @@ impl Pool {
         judge: &impl Fn(RawBundle) -> F,
     ) -> Miss {
         match judge(raw.clone()).await {
-            Err(reason) if !reason.is_of_receipts() => refused_bundle(&raw, number, hash, reason, None),
+            Err(reason) if !reason.is_of_receipts() && !reason.is_of_traces() => {
+                refused_bundle(&raw, number, hash, reason, None)
+            }
             _ => CallError::NotFound.into(),
         }
     }
