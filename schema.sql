@@ -75,6 +75,8 @@ CREATE UNIQUE INDEX blocks_canonical ON blocks (number) WHERE status <> 3;
 CREATE INDEX blocks_unsettled ON blocks (number) WHERE status < 2;
 -- Serves --since and --until with --require-complete.
 CREATE INDEX blocks_by_time ON blocks (timestamp);
+-- Serves query --status orphaned.
+CREATE INDEX blocks_orphaned ON blocks (number) WHERE status = 3;
 
 -- Addresses, once each: everything else refers to them by id.
 CREATE TABLE addresses (
@@ -98,7 +100,8 @@ CREATE TABLE transactions (
 -- Serves query --tx, and finding the alert that a reorg moved.
 CREATE INDEX transactions_by_hash ON transactions (hash);
 
--- Movements that some alert is about: the facts, once, however many watched addresses they touch.
+-- Movements that some alert is about: the facts, once, however many watched addresses they touch. block_number is that of the block,
+-- here so that the indexes below can order by it.
 CREATE TABLE activities (
     id       INTEGER PRIMARY KEY,
     block_id INTEGER NOT NULL REFERENCES blocks (id),
@@ -110,17 +113,21 @@ CREATE TABLE activities (
     asset    INTEGER NOT NULL,
     token_address_id INTEGER REFERENCES addresses (id),
     amount   TEXT    NOT NULL,
-    token_id TEXT,
+    token_id TEXT, block_number INTEGER NOT NULL DEFAULT 0,
     UNIQUE (block_id, location)
 ) STRICT;
 
 -- Serves query --tx, and finding the alert that a reorg moved.
 CREATE INDEX activities_by_tx ON activities (tx_id) WHERE tx_id IS NOT NULL;
+-- Serves query --kind, and --asset of the chain's own currency.
+CREATE INDEX activities_by_kind ON activities (kind, block_number);
 -- Serve query --counterparty.
-CREATE INDEX activities_by_from ON activities (from_id) WHERE from_id IS NOT NULL;
-CREATE INDEX activities_by_to ON activities (to_id) WHERE to_id IS NOT NULL;
+CREATE INDEX activities_by_from ON activities (from_id, block_number) WHERE from_id IS NOT NULL;
+CREATE INDEX activities_by_to ON activities (to_id, block_number) WHERE to_id IS NOT NULL;
 -- Serves query --asset.
-CREATE INDEX activities_by_token ON activities (token_address_id) WHERE token_address_id IS NOT NULL;
+CREATE INDEX activities_by_token ON activities (token_address_id, block_number) WHERE token_address_id IS NOT NULL;
+-- Serves query --min-amount in base units.
+CREATE INDEX activities_by_amount ON activities (length(amount), amount);
 
 -- An alert: an activity and one watched address it touches.
 CREATE TABLE alerts (
@@ -139,24 +146,32 @@ CREATE TABLE alerts (
     replaces       BLOB CHECK (length(replaces) = 32)  -- the alert of the same movement in a block that a reorg orphaned
 ) STRICT;
 
--- Serves every query that has no address: newest or oldest first.
-CREATE INDEX alerts_in_order ON alerts (block_number, block_id, location, direction);
+-- Serves every query that names no rarer thing: newest or oldest first. Within a block a query sorts what little there is.
+CREATE INDEX alerts_in_order ON alerts (block_number);
 -- Serves query --address.
-CREATE INDEX alerts_by_watched ON alerts (watched_id, block_number, block_id, location, direction);
+CREATE INDEX alerts_by_watched ON alerts (watched_id, block_number);
+-- Serves query --severity.
+CREATE INDEX alerts_by_severity ON alerts (severity, block_number);
+-- Serve query --direction self and party, and --triage of noise: what is not so is most of the alerts.
+CREATE INDEX alerts_by_direction ON alerts (direction, block_number) WHERE direction > 1;
+CREATE INDEX alerts_by_triage ON alerts (triage, block_number) WHERE triage > 0;
 -- Serves query --tx, --asset and --counterparty, by way of the movement.
 CREATE INDEX alerts_by_activity ON alerts (activity_id);
 
--- The watch entries that an alert is about, strictest first.
+-- The watch entries that an alert is about, strictest first. The number of its block and the list of the entry are here so that the
+-- indexes below can order by them.
 CREATE TABLE alert_entries (
     alert_id    INTEGER NOT NULL REFERENCES alerts (id),
     rank        INTEGER NOT NULL,
     entry_id    INTEGER NOT NULL REFERENCES watch_entries (id),
-    designation INTEGER NOT NULL,
+    designation INTEGER NOT NULL, block_number INTEGER NOT NULL DEFAULT 0, list_id INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (alert_id, rank)
 ) STRICT, WITHOUT ROWID;
 
--- Serves query --list, --label and --entity.
-CREATE INDEX alert_entries_by_entry ON alert_entries (entry_id);
+-- Serves query --label and --entity.
+CREATE INDEX alert_entries_by_entry ON alert_entries (entry_id, block_number);
+-- Serves query --list.
+CREATE INDEX alert_entries_by_list ON alert_entries (list_id, block_number);
 
 -- Logs that look like a known event but could not be decoded, by reason: counted, never dropped in silence.
 CREATE TABLE undecoded (

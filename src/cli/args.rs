@@ -305,6 +305,9 @@ pub struct QueryArgs {
     /// At most so many alerts; 0 for all
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(super) limit: u64,
+    /// The alerts after the one of that id, in the same order: the next page
+    #[arg(long, value_name = "ID")]
+    pub(super) after: Option<String>,
     /// By block, newest (desc) or oldest (asc) first
     #[arg(long, value_enum, default_value = "desc", value_name = "ORDER")]
     pub(super) order: OrderArg,

@@ -1,6 +1,6 @@
 //! `bolo query`.
 
-use alloy::primitives::U256;
+use alloy::primitives::{B256, U256};
 use jiff::{Span, Timestamp};
 
 use super::alert_json::ChainWords;
@@ -11,7 +11,7 @@ use super::{Context, Failure};
 use crate::decode::ActivityKind;
 use crate::lists::{parse_address, parse_date};
 use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
-use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, Order, RangeCoverage, Store};
+use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, Order, RangeCoverage, Store};
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?;
@@ -22,6 +22,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
     let mut printer = AlertPrinter::new(args.format, chain)?;
+    let mut last = None;
     // One more than is shown tells whether there is more.
     let asked = AlertFilter { limit: filter.limit.map(|limit| limit.saturating_add(1)), ..filter.clone() };
     let mut left = filter.limit.unwrap_or(u64::MAX);
@@ -30,10 +31,11 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
             return Ok(());
         }
         left -= 1;
+        last = Some(row.id);
         printer.alert(&row)
     })?;
     let shown = printer.finish()?;
-    report(&filter, &store, shown, found > shown)?;
+    report(&filter, &store, shown, last.filter(|_| found > shown))?;
     if has_range(&filter) {
         return Ok(say_coverage(coverage.as_ref(), args.require_complete));
     }
@@ -45,22 +47,28 @@ fn has_range(filter: &AlertFilter) -> bool {
 }
 
 /// Says on stderr what the answer leaves out.
-fn report(filter: &AlertFilter, store: &Store, shown: u64, more: bool) -> Result<(), Failure> {
-    let (orphaned, noise) = store.left_out(filter)?;
+fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B256>) -> Result<(), Failure> {
+    // Who asks for all waits for all.
+    let most = if filter.limit.is_none() { i64::MAX as u64 } else { COUNTED };
+    let LeftOut { orphaned, noise, all } = store.left_out(filter, most)?;
+    let at_least = (!all).then_some(true);
     if shown == 0 {
         tracing::info!("no alerts fit");
     }
-    if more {
-        tracing::info!(shown, "there are more: --limit 0 prints all");
+    if let Some(after) = more_after {
+        tracing::info!(shown, %after, "there are more: --after that id prints the next, --limit 0 all");
     }
     if orphaned > 0 {
-        tracing::info!(orphaned, "left out: alerts of blocks that a reorg replaced (--status all)");
+        tracing::info!(orphaned, at_least, "left out: alerts of blocks that a reorg replaced (--status all)");
     }
     if noise > 0 {
-        tracing::info!(noise, "left out: noise (--triage all)");
+        tracing::info!(noise, at_least, "left out: noise (--triage all)");
     }
     Ok(())
 }
+
+/// So many alerts are looked at to count what is left out.
+const COUNTED: u64 = 2_000;
 
 /// A tip older than that, in seconds, is not the present.
 const PRESENT: i64 = 15 * 60;
@@ -173,6 +181,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         id: None,
         tx: args.tx.as_deref().map(hash).transpose()?,
         after_row: None,
+        after: args.after.as_deref().map(hash).transpose()?,
         limit: (args.limit > 0).then_some(args.limit),
         order: match args.order {
             OrderArg::Asc => Order::Ascending,

@@ -40,8 +40,8 @@ pub(super) fn put_alert(
             let (from, to) = (optional(activity.from)?, optional(activity.to)?);
             let token = optional(activity.asset.contract())?;
             conn.prepare_cached(
-                "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id, \
+                 block_number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 block_id,
@@ -54,6 +54,7 @@ pub(super) fn put_alert(
                 token,
                 activity.amount.to_string(),
                 activity.token_id.map(|id| id.to_string()),
+                sql_int(record.link.number),
             ])?;
             conn.last_insert_rowid()
         }
@@ -99,7 +100,9 @@ fn put_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
     conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
     for (rank, (entry, designation)) in (0i64..).zip(entries) {
         conn.prepare_cached(
-            "INSERT INTO alert_entries (alert_id, rank, entry_id, designation) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO alert_entries (alert_id, rank, entry_id, designation, block_number, list_id) \
+             VALUES (?1, ?2, ?3, ?4, (SELECT block_number FROM alerts WHERE id = ?1), \
+                     coalesce((SELECT list_id FROM watch_entries WHERE id = ?3), 0))",
         )?
         .execute(params![alert_id, rank, entry, designation])?;
     }

@@ -1,10 +1,11 @@
 //! From filters to SQL conditions. Values are always bound, never written into the text.
 
 use alloy::primitives::{Address, B256, U256};
-use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension};
 
+use super::addresses::find_address;
 use super::{Result, sql_int};
 use crate::decode::ActivityKind;
 use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
@@ -54,6 +55,8 @@ pub struct AlertFilter {
     pub id: Option<B256>,
     /// Rows of alerts above this one only: what a commit just added.
     pub after_row: Option<i64>,
+    /// Those after the alert of that id, in the order of the answer.
+    pub after: Option<B256>,
     /// At most so many.
     pub limit: Option<u64>,
     /// Oldest or newest first.
@@ -90,7 +93,7 @@ pub enum AmountFilter {
     Units(String),
 }
 
-/// Conditions of a query with their values.
+/// Conditions of a query with their values. What they say of an alert `a`, its block `b`, its movement `m`.
 #[derive(Default)]
 pub(super) struct Conditions {
     pub(super) sql: Vec<String>,
@@ -103,108 +106,183 @@ impl Conditions {
         format!("?{}", self.values.len())
     }
 
-    /// `column IN (…)` where there are any.
-    fn any_of<T: ToSql + 'static>(&mut self, column: &str, values: impl IntoIterator<Item = T>) {
-        let marks: Vec<_> = values.into_iter().map(|value| self.bind(value)).collect();
-        if !marks.is_empty() {
-            self.sql.push(format!("{column} IN ({})", marks.join(", ")));
+    /// A set of numbers, for `IN`.
+    pub(super) fn set(&mut self, ids: &[i64]) -> String {
+        if ids.len() <= 50 {
+            // Never empty: SQLite then forgets what else is asked.
+            let ids: Vec<_> = if ids.is_empty() { &[-1] } else { ids }.iter().map(ToString::to_string).collect();
+            return format!("({})", ids.join(", "));
         }
+        let mark = self.bind(serde_json::json!(ids).to_string());
+        format!("(SELECT value FROM json_each({mark}))")
     }
 
-    /// Any of several conditions, where there are any.
-    fn either(&mut self, parts: &[String]) {
-        if !parts.is_empty() {
-            self.sql.push(format!("({})", parts.join(" OR ")));
-        }
-    }
-
-    pub(super) fn and(&self) -> String {
-        if self.sql.is_empty() { String::new() } else { format!(" WHERE {}", self.sql.join(" AND ")) }
+    pub(super) fn values(&self) -> Vec<&dyn ToSql> {
+        self.values.iter().map(AsRef::as_ref).collect()
     }
 }
 
+/// A filter whose addresses, lists, entries, tokens and times were looked up: the rows that they are, by number.
+pub(super) struct Resolved {
+    pub(super) watched: Option<Vec<i64>>,
+    pub(super) others: Option<Vec<i64>>,
+    pub(super) lists: Option<Vec<i64>>,
+    /// Entries by label, and by entity.
+    pub(super) entries: Vec<Vec<i64>>,
+    pub(super) assets: Option<Vec<AssetSet>>,
+    pub(super) txs: Option<Vec<i64>>,
+    pub(super) kinds: Option<Vec<i64>>,
+    pub(super) severities: Option<Vec<i64>>,
+    pub(super) directions: Option<Vec<i64>>,
+    pub(super) triage: Option<Vec<i64>>,
+    /// First and last block.
+    pub(super) range: (i64, i64),
+}
+
+/// Tokens by the number of their address.
+pub(super) enum AssetSet {
+    Native,
+    Tokens(Vec<i64>),
+    One(i64, String),
+}
+
+/// By how many blocks the first block of a time may be missed by the index: forks differ in time by less than a reorg's window.
+const TIME_SLACK: i64 = 400;
+
 impl AlertFilter {
-    /// Everything but status and triage, whose defaults leave rows out.
-    pub(super) fn base(&self) -> Conditions {
-        let mut c = Conditions::default();
-        let ids = |c: &mut Conditions, addresses: &[Address]| {
-            let marks: Vec<_> = addresses.iter().map(|address| c.bind(address.to_vec())).collect();
-            format!("(SELECT id FROM addresses WHERE address IN ({}))", marks.join(", "))
+    pub(super) fn resolve(&self, conn: &Connection) -> Result<Resolved> {
+        let addresses = |wanted: &[Address]| -> Result<Option<Vec<i64>>> {
+            let found: Result<Vec<_>> = wanted.iter().map(|address| find_address(conn, *address)).collect();
+            Ok((!wanted.is_empty()).then_some(found?.into_iter().flatten().collect()))
         };
-        if !self.addresses.is_empty() {
-            let set = ids(&mut c, &self.addresses);
-            c.sql.push(format!("a.watched_id IN {set}"));
-        }
-        if !self.counterparties.is_empty() {
-            let set = ids(&mut c, &self.counterparties);
-            c.sql.push(format!(
-                "a.activity_id IN (SELECT id FROM activities WHERE from_id IN {set} OR to_id IN {set}) \
-                 AND CASE a.direction WHEN 0 THEN m.to_id WHEN 1 THEN m.from_id END IN {set}"
-            ));
-        }
-        for (column, wanted) in [("label", &self.labels), ("entity", &self.entities)] {
-            let parts: Vec<_> = wanted
-                .iter()
-                .map(|part| {
-                    let mark = c.bind(part.to_lowercase());
-                    format!("instr(folded({column}), {mark}) > 0")
+        let ids = |sql: &str, value: &dyn ToSql| -> Result<Vec<i64>> {
+            let mut statement = conn.prepare_cached(sql)?;
+            let rows = statement.query_map([value], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        let all = |sql: &str, values: &[String]| -> Result<Option<Vec<i64>>> {
+            let mut found = Vec::new();
+            for value in values {
+                found.extend(ids(sql, value)?);
+            }
+            found.sort_unstable();
+            found.dedup();
+            Ok((!values.is_empty()).then_some(found))
+        };
+        let lower = |texts: &[String]| texts.iter().map(|text| text.to_lowercase()).collect::<Vec<_>>();
+        let entries = [
+            all("SELECT id FROM watch_entries WHERE instr(folded(label), ?1) > 0", &lower(&self.labels))?,
+            all("SELECT id FROM watch_entries WHERE instr(folded(entity), ?1) > 0", &lower(&self.entities))?,
+        ];
+        let assets: Result<Vec<_>> = self
+            .assets
+            .iter()
+            .map(|asset| {
+                Ok(match asset {
+                    AssetFilter::Native => AssetSet::Native,
+                    AssetFilter::Symbol(symbol) => AssetSet::Tokens(ids(
+                        "SELECT address_id FROM tokens WHERE symbol IS NOT NULL AND symbol = ?1 COLLATE NOCASE",
+                        symbol,
+                    )?),
+                    AssetFilter::Contract(contract, token_id) => match (find_address(conn, *contract)?, token_id) {
+                        (Some(id), Some(token_id)) => AssetSet::One(id, token_id.to_string()),
+                        (id, _) => AssetSet::Tokens(id.into_iter().collect()),
+                    },
                 })
-                .collect();
-            if !parts.is_empty() {
-                c.sql.push(of_entries(&format!("SELECT id FROM watch_entries WHERE {}", parts.join(" OR "))));
+            })
+            .collect();
+        let codes = |codes: Vec<i64>| (!codes.is_empty()).then_some(codes);
+        Ok(Resolved {
+            watched: addresses(&self.addresses)?,
+            others: addresses(&self.counterparties)?,
+            lists: all("SELECT id FROM lists WHERE name = ?1", &self.lists)?,
+            entries: entries.into_iter().flatten().collect(),
+            assets: if self.assets.is_empty() { None } else { Some(assets?) },
+            txs: self.tx.map(|hash| ids("SELECT id FROM transactions WHERE hash = ?1", &hash.to_vec())).transpose()?,
+            kinds: codes(self.kinds.iter().map(|kind| i64::from(kind.code())).collect()),
+            severities: codes(self.severities.iter().map(|severity| i64::from(severity.code())).collect()),
+            directions: codes(self.directions.iter().map(|direction| i64::from(direction.code())).collect()),
+            triage: match (self.any_triage, self.triage.is_empty()) {
+                (false, false) => codes(self.triage.iter().map(|class| i64::from(class.code())).collect()),
+                _ => None,
+            },
+            range: self.range(conn)?,
+        })
+    }
+
+    /// The blocks that a range of blocks, of time, or a status leaves, as far as an index can tell.
+    fn range(&self, conn: &Connection) -> Result<(i64, i64)> {
+        let at = |sql: &str, value: i64| -> Result<Option<i64>> {
+            Ok(conn.prepare_cached(sql)?.query_row([value], |row| row.get(0)).optional()?.flatten())
+        };
+        let mut from = self.from_block.map_or(0, sql_int);
+        let mut to = self.to_block.map_or(i64::MAX, sql_int);
+        if let Some(time) = self.since {
+            let first = at("SELECT number FROM blocks WHERE timestamp >= ?1 ORDER BY timestamp LIMIT 1", time)?;
+            from = from.max(first.map_or(i64::MAX, |number| number - TIME_SLACK));
+        }
+        if let Some(time) = self.until {
+            let last = at("SELECT number FROM blocks WHERE timestamp <= ?1 ORDER BY timestamp DESC LIMIT 1", time)?;
+            to = to.min(last.map_or(-1, |number| number + TIME_SLACK));
+        }
+        let unsettled = |status: &AlertStatus| matches!(status, AlertStatus::Pending | AlertStatus::Safe);
+        if !self.any_status && !self.statuses.is_empty() && self.statuses.iter().all(unsettled) {
+            let first = at("SELECT min(number) FROM blocks WHERE status < 2 AND number >= ?1", 0)?;
+            from = from.max(first.unwrap_or(i64::MAX));
+        }
+        Ok((from, to))
+    }
+
+    /// Everything but status, triage and the range of blocks.
+    pub(super) fn base(&self, resolved: &Resolved) -> Conditions {
+        let mut c = Conditions::default();
+        for (column, wanted) in [
+            ("+a.watched_id", &resolved.watched),
+            ("CASE a.direction WHEN 0 THEN m.to_id WHEN 1 THEN m.from_id END", &resolved.others),
+            ("+m.tx_id", &resolved.txs),
+            ("+m.kind", &resolved.kinds),
+            ("+a.direction", &resolved.directions),
+            ("+a.severity", &resolved.severities),
+        ] {
+            if let Some(wanted) = wanted {
+                let set = c.set(wanted);
+                c.sql.push(format!("{column} IN {set}"));
             }
         }
-        if !self.lists.is_empty() {
-            let marks: Vec<_> = self.lists.iter().map(|list| c.bind(list.clone())).collect();
-            c.sql.push(of_entries(&format!(
-                "SELECT we.id FROM lists wl JOIN watch_entries we ON we.list_id = wl.id WHERE wl.name IN ({})",
-                marks.join(", ")
-            )));
+        let sets = resolved.entries.iter().map(|entries| ("entry_id", entries));
+        for (column, wanted) in sets.chain(resolved.lists.iter().map(|lists| ("list_id", lists))) {
+            let set = c.set(wanted);
+            c.sql.push(format!(
+                "EXISTS (SELECT 1 FROM alert_entries ae INDEXED BY sqlite_autoindex_alert_entries_1 WHERE ae.alert_id = a.id AND +ae.{column} IN {set})"
+            ));
         }
-        c.any_of("m.kind", self.kinds.iter().map(|kind| kind.code()));
-        c.any_of("a.direction", self.directions.iter().map(|direction| direction.code()));
-        c.any_of("a.severity", self.severities.iter().map(|severity| severity.code()));
-        let assets: Vec<_> = self.assets.iter().map(|asset| asset_condition(&mut c, asset)).collect();
-        c.either(&assets);
+        if let Some(assets) = &resolved.assets {
+            let any: Vec<_> = assets.iter().map(|asset| asset.condition(&mut c)).collect();
+            c.sql.push(format!("({})", any.join(" OR ")));
+        }
         if let Some(amount) = &self.min_amount {
             let sql = match amount {
                 AmountFilter::Base(least) => {
                     let mark = c.bind(least.to_string());
-                    format!("(length(m.amount), m.amount) >= (length({mark}), {mark})")
+                    format!("(+length(m.amount), +m.amount) >= (length({mark}), {mark})")
                 }
                 AmountFilter::Units(least) => {
                     let mark = c.bind(least.clone());
-                    format!("units_at_least(m.amount, CASE m.asset WHEN 0 THEN 18 ELSE tokens.decimals END, {mark})")
+                    format!(
+                        "units_at_least(m.amount, CASE m.asset WHEN 0 THEN 18 ELSE \
+                         (SELECT decimals FROM tokens WHERE address_id = m.token_address_id) END, {mark})"
+                    )
                 }
             };
             c.sql.push(sql);
         }
-        if let Some(block) = self.from_block {
-            let mark = c.bind(sql_int(block));
-            c.sql.push(format!("a.block_number >= {mark}"));
-        }
-        if let Some(block) = self.to_block {
-            let mark = c.bind(sql_int(block));
-            c.sql.push(format!("a.block_number <= {mark}"));
-        }
         if let Some(time) = self.since {
             let mark = c.bind(time);
-            c.sql.push(format!("b.timestamp >= {mark}"));
-            // The same by number, for the index; forks differ in time by less than the window of a reorg.
-            c.sql.push(format!(
-                "a.block_number >= (SELECT number FROM blocks WHERE timestamp >= {mark} ORDER BY timestamp LIMIT 1) - 400"
-            ));
+            c.sql.push(format!("+b.timestamp >= {mark}"));
         }
         if let Some(time) = self.until {
             let mark = c.bind(time);
-            c.sql.push(format!("b.timestamp <= {mark}"));
-            c.sql.push(format!(
-                "a.block_number <= (SELECT number FROM blocks WHERE timestamp <= {mark} ORDER BY timestamp DESC LIMIT 1) + 400"
-            ));
-        }
-        if let Some(hash) = self.tx {
-            let mark = c.bind(hash.to_vec());
-            c.sql.push(format!("m.tx_id IN (SELECT id FROM transactions WHERE hash = {mark})"));
+            c.sql.push(format!("+b.timestamp <= {mark}"));
         }
         if let Some(id) = self.id {
             let mark = c.bind(id.to_vec());
@@ -212,7 +290,7 @@ impl AlertFilter {
         }
         if let Some(row) = self.after_row {
             let mark = c.bind(row);
-            c.sql.push(format!("a.id > {mark}"));
+            c.sql.push(format!("+a.id > {mark}"));
         }
         c
     }
@@ -221,8 +299,8 @@ impl AlertFilter {
         let codes: Vec<_> = self.statuses.iter().map(|status| status.code().to_string()).collect();
         match (self.any_status, codes.is_empty()) {
             (true, _) => None,
-            (false, true) => Some("b.status <> 3".to_owned()),
-            (false, false) => Some(format!("b.status IN ({})", codes.join(", "))),
+            (false, true) => Some("+b.status <> 3".to_owned()),
+            (false, false) => Some(format!("+b.status IN ({})", codes.join(", "))),
         }
     }
 
@@ -230,35 +308,24 @@ impl AlertFilter {
         let codes: Vec<_> = self.triage.iter().map(|class| class.code().to_string()).collect();
         match (self.any_triage, codes.is_empty()) {
             (true, _) => None,
-            (false, true) => Some("a.triage = 0".to_owned()),
-            (false, false) => Some(format!("a.triage IN ({})", codes.join(", "))),
+            (false, true) => Some("+a.triage = 0".to_owned()),
+            (false, false) => Some(format!("+a.triage IN ({})", codes.join(", "))),
         }
+    }
+
+    pub(super) fn orphaned_only(&self) -> bool {
+        !self.any_status && self.statuses == [AlertStatus::Orphaned]
     }
 }
 
-/// Alerts that are about one of these entries.
-fn of_entries(entries: &str) -> String {
-    format!("a.id IN (SELECT alert_id FROM alert_entries WHERE entry_id IN ({entries}))")
-}
-
-fn asset_condition(c: &mut Conditions, asset: &AssetFilter) -> String {
-    match asset {
-        AssetFilter::Native => "m.asset = 0".to_owned(),
-        AssetFilter::Symbol(symbol) => {
-            let mark = c.bind(symbol.clone());
-            format!(
-                "m.token_address_id IN (SELECT address_id FROM tokens WHERE symbol IS NOT NULL AND symbol = {mark} COLLATE NOCASE)"
-            )
-        }
-        AssetFilter::Contract(contract, token_id) => {
-            let mark = c.bind(contract.to_vec());
-            let of_contract = format!("m.token_address_id = (SELECT id FROM addresses WHERE address = {mark})");
-            match token_id {
-                Some(id) => {
-                    let mark = c.bind(id.to_string());
-                    format!("({of_contract} AND m.token_id = {mark})")
-                }
-                None => of_contract,
+impl AssetSet {
+    pub(super) fn condition(&self, c: &mut Conditions) -> String {
+        match self {
+            Self::Native => "m.asset = 0".to_owned(),
+            Self::Tokens(ids) => format!("+m.token_address_id IN {}", c.set(ids)),
+            Self::One(id, token_id) => {
+                let mark = c.bind(token_id.clone());
+                format!("(+m.token_address_id = {id} AND m.token_id = {mark})")
             }
         }
     }

@@ -16,6 +16,7 @@ mod held;
 mod lists;
 mod migrate;
 mod owed;
+mod plan;
 mod proofs;
 mod query;
 mod status;
@@ -38,7 +39,7 @@ pub use finality::Settled;
 pub use health::{LieRow, ProblemRow, Running};
 pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
 pub use proofs::ProvenRow;
-pub use query::{AlertRow, AssetRow, MatchedEntry, TxRow};
+pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
 pub use status::{EndpointRow, Status};
 pub use tokens::TokenFacts;
 pub use versions::{EntryVersions, Screening, VersionRow};
@@ -100,6 +101,9 @@ pub enum StoreError {
     /// A stored proof is damaged, or cannot be kept.
     #[error("the stored proof {0}")]
     Proof(String),
+    /// There is no alert of that id to go on after.
+    #[error("there is no alert {0} in this database")]
+    NoAlert(B256),
     /// The disk is full: the block in hand was not stored, all before it was.
     #[error("the disk is full at {}: nothing is lost or half written; make room and start again", .0.display())]
     DiskFull(PathBuf),

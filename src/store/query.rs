@@ -2,10 +2,10 @@
 
 use alloy::primitives::{Address, B256};
 use rusqlite::Row;
-use rusqlite::types::ToSql;
 
-use super::filter::{AlertFilter, Order};
-use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes, sql_int};
+use super::filter::AlertFilter;
+use super::plan::{Plan, bound};
+use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes};
 use crate::decode::{ActivityKind, Location, Plane};
 use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
 
@@ -73,6 +73,17 @@ pub struct MatchedEntry {
     pub designation: Designation,
 }
 
+/// What the defaults leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Alerts of blocks that a reorg replaced.
+    pub orphaned: u64,
+    /// Noise that is not orphaned.
+    pub noise: u64,
+    /// All were counted: otherwise there may be more.
+    pub all: bool,
+}
+
 const FROM: &str = " FROM alerts a \
     JOIN blocks b ON b.id = a.block_id \
     JOIN activities m ON m.id = a.activity_id \
@@ -98,7 +109,8 @@ impl Store {
     /// Calls `each` with every alert that fits, in order. Returns how many there were.
     ///
     /// # Errors
-    /// Of SQLite, or what `each` returns (a closed pipe, say).
+    /// [`StoreError::NoAlert`] where it is to begin after one that is not there; of SQLite, or what `each` returns (a closed pipe,
+    /// say).
     pub fn each_alert<E: From<StoreError>>(
         &self,
         filter: &AlertFilter,
@@ -106,25 +118,20 @@ impl Store {
     ) -> std::result::Result<u64, E> {
         let run =
             |each: &mut dyn FnMut(AlertRow) -> std::result::Result<(), E>| -> Result<std::result::Result<u64, E>> {
-                let mut conditions = filter.base();
-                conditions.sql.extend(filter.status_condition());
-                conditions.sql.extend(filter.triage_condition());
-                let direction = match filter.order {
-                    Order::Ascending => "ASC",
-                    Order::Descending => "DESC",
-                };
-                let order = ["block_number", "block_id", "location", "direction"].map(|c| format!("a.{c} {direction}"));
-                let mut sql = format!("{COLUMNS}{FROM}{} ORDER BY {}", conditions.and(), order.join(", "));
-                if let Some(limit) = filter.limit {
-                    let mark = conditions.bind(sql_int(limit));
-                    sql.push_str(&format!(" LIMIT {mark}"));
-                }
-                let mut statement = self.conn.prepare(&sql)?;
-                let values: Vec<&dyn ToSql> = conditions.values.iter().map(AsRef::as_ref).collect();
-                let mut rows = statement.query(values.as_slice())?;
-                let mut count = 0;
-                while let Some(row) = rows.next()? {
-                    let mut alert = alert_row(row)?;
+                let plan = Plan::of(&self.conn, filter)?;
+                let extra: Vec<_> = filter.status_condition().into_iter().chain(filter.triage_condition()).collect();
+                let mut statement = self.conn.prepare(&plan.ids(&extra))?;
+                let mut rows = bound(&mut statement, &plan.conditions.values())?;
+                let mut details = self.conn.prepare_cached(&format!("{COLUMNS}{FROM} WHERE a.id = ?1"))?;
+                let (mut count, mut last) = (0, None);
+                while filter.limit.is_none_or(|limit| count < limit)
+                    && let Some(row) = rows.next()?
+                {
+                    let id: i64 = row.get(0)?;
+                    if last.replace(id) == Some(id) {
+                        continue;
+                    }
+                    let mut alert = details.query_row([id], alert_row)?;
                     alert.entries = self.matched_entries(alert.row)?;
                     count += 1;
                     if let Err(error) = each(alert) {
@@ -136,27 +143,33 @@ impl Store {
         run(&mut each).map_err(|error| E::from(self.explain(error)))?
     }
 
-    /// How many alerts the defaults of status and triage leave out: orphaned ones, and noise that is not orphaned.
+    /// How many alerts the defaults of status and triage leave out: orphaned ones, and noise that is not orphaned. Looks at no more
+    /// than `most` alerts, in the order of the answer, and says where that was not all.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn left_out(&self, filter: &AlertFilter) -> Result<(u64, u64)> {
-        let count = |extra: Vec<String>| -> Result<u64> {
-            let mut conditions = filter.base();
-            conditions.sql.extend(extra);
-            let sql = format!("SELECT count(*){FROM}{}", conditions.and());
-            let values: Vec<&dyn ToSql> = conditions.values.iter().map(AsRef::as_ref).collect();
-            Ok(self.conn.query_row(&sql, values.as_slice(), |row| row.get(0).map(chain_int))?)
-        };
+    pub fn left_out(&self, filter: &AlertFilter, most: u64) -> Result<LeftOut> {
         let by_default_status = !filter.any_status && filter.statuses.is_empty();
         let by_default_triage = !filter.any_triage && filter.triage.is_empty();
-        let orphaned = if by_default_status { count(vec!["b.status = 3".into()])? } else { 0 };
-        let noise = if by_default_triage {
-            count(filter.status_condition().into_iter().chain(["a.triage <> 0".to_owned()]).collect())?
-        } else {
-            0
+        if !by_default_status && !by_default_triage {
+            return Ok(LeftOut { orphaned: 0, noise: 0, all: true });
+        }
+        let plan = Plan::of(&self.conn, filter)?;
+        let orphaned = if by_default_status { "status = 3" } else { "FALSE" };
+        let wanted = filter.status_condition().map_or_else(|| "TRUE".to_owned(), |sql| sql.replace("+b.", ""));
+        let noise = if by_default_triage { format!("triage <> 0 AND {wanted}") } else { "FALSE".to_owned() };
+        let all = plan.is_within(&self.conn, most)?;
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE {orphaned}), count(*) FILTER (WHERE {noise}) FROM ({})",
+            plan.sample(most, all)
+        );
+        let mut statement = self.conn.prepare(&sql)?;
+        let mut rows = bound(&mut statement, &plan.conditions.values())?;
+        let (orphaned, noise) = match rows.next()? {
+            Some(row) => (chain_int(row.get(0)?), chain_int(row.get(1)?)),
+            None => (0, 0),
         };
-        Ok((orphaned, noise))
+        Ok(LeftOut { orphaned, noise, all })
     }
 
     fn matched_entries(&self, alert: i64) -> Result<Vec<MatchedEntry>> {
