@@ -11,6 +11,7 @@ mod failure;
 mod health;
 mod list_args;
 mod present;
+mod progress;
 mod query;
 mod record;
 mod replay;

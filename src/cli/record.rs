@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::args::RecordArgs;
-use super::replay::bar;
+use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, in_order};
 use super::{Context, Failure};
 use crate::ops::Shutdown;
@@ -21,10 +21,10 @@ pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failu
     let pool = Arc::new(settings.connect(ROUNDS, None).await?);
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     let judge = settings.judge(pool.chain_id());
-    let progress = bar(Some(range.1 - range.0 + 1));
+    let mut progress = Progress::new(Some(range.1 - range.0 + 1), Some(pool.clone()));
     let recorded =
-        record(&pool, &judge, range, &args.out, settings.concurrency, &shutdown, |_| progress.inc(1)).await?;
-    progress.finish_and_clear();
+        record(&pool, &judge, range, &args.out, settings.concurrency, &shutdown, |_| progress.block(0)).await?;
+    progress.finish();
     match recorded {
         Some(blocks) => tracing::info!(blocks, file = %args.out.display(), "recorded"),
         None => tracing::warn!("stopped before the end: nothing was recorded"),

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use super::args::ReplayArgs;
+use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce, in_order};
 use super::watch::CommitPrinter;
 use super::{Context, Failure};
@@ -36,7 +35,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
             1
         });
         let mut printer = CommitPrinter::new(args.json, chain_id);
-        printer.progress = Some(bar(None));
+        printer.progress = Some(Progress::new(None, None));
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
         engine.store.put_checkpoints(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
@@ -74,7 +73,8 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let chain_id = pool.chain_id();
     let spans = if args.holes { store.holes(range.0, range.1)? } else { vec![range] };
     let mut printer = CommitPrinter::new(args.json, chain_id);
-    printer.progress = Some(bar(Some(spans.iter().map(|(from, to)| to - from + 1).sum())));
+    let blocks = spans.iter().map(|(from, to)| to - from + 1).sum();
+    printer.progress = Some(Progress::new(Some(blocks), Some(pool.clone())));
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
@@ -117,22 +117,9 @@ fn archive_end(block: Option<BlockArg>, open: u64) -> Result<u64, Failure> {
     }
 }
 
-/// A bar on stderr where that is a terminal.
-pub(super) fn bar(blocks: Option<u64>) -> ProgressBar {
-    let bar = blocks.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    let template = match blocks {
-        Some(_) => "{bar:40} {pos}/{len} blocks  {per_sec}  {eta} left",
-        None => "{spinner} {pos} blocks  {per_sec}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
-}
-
 fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {
     if let Some(progress) = printer.progress.take() {
-        progress.finish_and_clear();
+        progress.finish();
     }
     let ReplayOutcome { taken, skipped, outside, stopped } = outcome;
     let end = if stopped { "stopped before the end: run it again to go on" } else { "replay done" };

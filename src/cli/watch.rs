@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::alert_json::{AlertJson, ChainWords};
 use super::args::WatchArgs;
+use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce};
 use super::{Context, Failure};
 use crate::chain::canonical::Link;
@@ -92,7 +93,7 @@ pub(super) struct CommitPrinter {
     json: bool,
     chain: ChainWords,
     /// Moved on at each block.
-    pub(super) progress: Option<indicatif::ProgressBar>,
+    pub(super) progress: Option<Progress>,
     /// Says nothing of single blocks.
     pub(super) quiet: bool,
 }
@@ -105,8 +106,8 @@ impl CommitPrinter {
 
 impl Observer for CommitPrinter {
     fn committed(&mut self, store: &Store, link: &Link, committed: &Committed) -> std::io::Result<()> {
-        if let Some(progress) = &self.progress {
-            progress.inc(1);
+        if let Some(progress) = &mut self.progress {
+            progress.block(committed.new_alerts);
         }
         tracing::debug!(block = link.number, hash = %link.hash, alerts = committed.new_alerts, "block taken");
         if committed.new_alerts == 0 || self.quiet {
@@ -138,8 +139,8 @@ impl Observer for CommitPrinter {
     }
 
     fn skipped(&mut self, _number: u64) {
-        if let Some(progress) = &self.progress {
-            progress.inc(1);
+        if let Some(progress) = &mut self.progress {
+            progress.block(0);
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Shared {
     /// Bytes of an answer.
     pub(super) max_answer: u64,
     pub(super) lies: Lies,
+    /// Bytes of blocks and receipts that came.
+    pub(super) received: AtomicU64,
     /// Told whenever a request ends.
     pub(super) freed: Notify,
 }
@@ -351,6 +353,7 @@ impl Endpoint {
             tracing::trace!(host = %self.host, method, "request");
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let answer = http.call_raw(id, method, params).await.map_err(|error| self.alloy_error(error, method))?;
+            self.shared.received.fetch_add(answer.len() as u64, Ordering::Relaxed);
             if answer.as_ref() == b"null" { Err(CallError::NotFound) } else { Ok(answer) }
         }))
         .await

@@ -1,6 +1,7 @@
 //! Several endpoints as one source. Each thing is asked of the endpoint that is expected to answer best, and whatever fails there
 //! is asked of the others; nobody has to trust any of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,7 @@ impl Pool {
             timeout: options.timeout,
             max_answer: options.max_answer,
             lies: Lies::default(),
+            received: AtomicU64::new(0),
             freed: tokio::sync::Notify::new(),
         });
         let endpoint = |options| Endpoint::new(options, shared.clone()).map(Arc::new);
@@ -234,6 +236,11 @@ impl Pool {
     /// The chain of all endpoints.
     pub fn chain_id(&self) -> u64 {
         self.chain_id
+    }
+
+    /// Bytes of blocks and receipts that came over HTTP so far.
+    pub fn received(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
     }
 
     /// Whether more than one endpoint must say which block a height has.

@@ -1,0 +1,109 @@
+//! How far a replay or a recording is: a bar where stderr is a terminal, else a line a minute in the log.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::source::Pool;
+
+/// How often a line is written where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// Counts blocks and shows them.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    said: Instant,
+    blocks: u64,
+    /// How many there are to be, where that is known.
+    of: Option<u64>,
+    alerts: u64,
+    /// Whose received bytes are shown.
+    pool: Option<Arc<Pool>>,
+}
+
+/// What is said of a run.
+#[derive(Debug, PartialEq, Eq)]
+struct Pace {
+    blocks_per_s: u64,
+    mb_per_s: u64,
+    /// Until the end, as far as it goes on like that.
+    left: Option<Duration>,
+}
+
+fn pace(elapsed: Duration, blocks: u64, of: Option<u64>, bytes: u64) -> Pace {
+    let ms = elapsed.as_millis().max(1);
+    let per_s = |count: u64| u64::try_from(u128::from(count) * 1000 / ms).unwrap_or(u64::MAX);
+    let left = of.filter(|_| blocks > 0).map(|of| {
+        let ms = u128::from(of.saturating_sub(blocks)) * ms / u128::from(blocks);
+        Duration::from_secs(u64::try_from(ms / 1000).unwrap_or(u64::MAX))
+    });
+    Pace { blocks_per_s: per_s(blocks), mb_per_s: per_s(bytes) / 1_000_000, left }
+}
+
+impl Progress {
+    /// Of so many blocks, where that is known; bytes are those that came from the pool.
+    pub(super) fn new(of: Option<u64>, pool: Option<Arc<Pool>>) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| bar(of));
+        let now = Instant::now();
+        Self { bar, begun: now, said: now, blocks: 0, of, alerts: 0, pool }
+    }
+
+    /// A block is done, with so many new alerts.
+    pub(super) fn block(&mut self, alerts: usize) {
+        self.blocks += 1;
+        self.alerts += alerts as u64;
+        if self.bar.is_none() && self.said.elapsed() < LINE_EVERY {
+            return;
+        }
+        let bytes = self.pool.as_ref().map_or(0, |pool| pool.received());
+        let Pace { blocks_per_s, mb_per_s, left } = pace(self.begun.elapsed(), self.blocks, self.of, bytes);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(format!("{mb_per_s} MB/s  {} alerts", self.alerts));
+                bar.inc(1);
+            }
+            None => {
+                self.said = Instant::now();
+                let (blocks, of, alerts) = (self.blocks, self.of, self.alerts);
+                tracing::info!(blocks, of, blocks_per_s, mb_per_s, alerts, ?left, "under way");
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(blocks: Option<u64>) -> ProgressBar {
+    let bar = blocks.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let template = match blocks {
+        Some(_) => "{bar:40} {pos}/{len} blocks  {per_sec}  {msg}  {eta} left",
+        None => "{spinner} {pos} blocks  {per_sec}  {msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_of_the_whole_run_and_tells_what_is_left_where_the_end_is_known() {
+        let left = |seconds| Some(Duration::from_secs(seconds));
+        let at = |seconds, blocks, of, bytes| pace(Duration::from_secs(seconds), blocks, of, bytes);
+        assert_eq!(at(10, 500, Some(1500), 650_000_000), Pace { blocks_per_s: 50, mb_per_s: 65, left: left(20) });
+        assert_eq!(at(10, 500, None, 0), Pace { blocks_per_s: 50, mb_per_s: 0, left: None });
+        assert_eq!(at(0, 0, Some(7), 0), Pace { blocks_per_s: 0, mb_per_s: 0, left: None }, "nothing is known yet");
+        assert_eq!(at(10, 9, Some(5), 0).left, left(0), "more than was expected");
+    }
+}
