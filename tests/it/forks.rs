@@ -235,7 +235,8 @@ fn a_run_that_was_jumped_to_and_replaced_while_the_watch_was_down_gives_way() {
     assert_eq!(watcher.stop(), 0);
     let fresh = Place::watching(&[(a, "a")]);
     fresh.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
-    assert_eq!(digest(&place), digest(&fresh));
+    let ledgers = || [&place, &fresh].map(|place| place.ok(&["status", "--coverage"])).concat();
+    assert_eq!(digest(&place), digest(&fresh), "{}", ledgers());
     assert_eq!(place.alerts(&["--status", "orphaned"]).len(), 1);
 }
 
