@@ -3,6 +3,7 @@
 
 pub mod archive;
 mod bell;
+mod bundles;
 mod call;
 mod capability;
 mod choice;
