@@ -1,4 +1,4 @@
-//! The same proof as [`verify`](super::verify), without types between the bytes of an answer and the bytes that are hashed.
+//! The same proof as [`verify`], without types between the bytes of an answer and the bytes that are hashed.
 //!
 //! A scanner reads both answers once, compares what nodes repeat as text, and writes the RLP of each transaction and receipt
 //! into one buffer. It only ever accepts: whatever it does not expect is [`Odd`], and the typed path decides and says what is
