@@ -35,7 +35,7 @@ const INCOMPLETE: u8 = 3;
 
 pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     let address = address(&args.address)?;
-    let store = Store::open(&context.db, Access::Read)?;
+    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let from = BlockArg::parse(&args.from_block)?.stored(&store)?;
     let to = BlockArg::parse(&args.to_block)?.stored(&store)?;
     let (from, to) = in_order(from, to)?;

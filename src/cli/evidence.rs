@@ -43,7 +43,7 @@ const INCOMPLETE: u8 = 3;
 
 pub(super) fn evidence(context: &Context, args: &EvidenceArgs) -> Result<u8, Failure> {
     let id = hash(&args.id)?;
-    let store = Store::open(&context.db, Access::Read)?;
+    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let filter = AlertFilter { id: Some(id), any_status: true, any_triage: true, ..AlertFilter::default() };
     let mut found = None;
     store.each_alert::<Failure>(&filter, |row| {
@@ -87,7 +87,7 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure
     if !args.bundle.is_empty() {
         return bundles(&args.bundle, as_json);
     }
-    let store = Store::open(&context.db, Access::Read)?;
+    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let sum = reprove(&store)?;
     if as_json {
         print(format!("{}\n", sum_json(&sum)).as_bytes())?;

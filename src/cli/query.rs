@@ -14,7 +14,7 @@ use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
 use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, Order, RangeCoverage, Store};
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
-    let store = Store::open(&context.db, Access::Read)?;
+    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     let filter = filter(args, &store, &chain)?;
     let coverage = coverage(&filter, &store)?;

@@ -17,7 +17,7 @@ use crate::store::{Access, CoverageRange, Status, Store};
 const SHOWN: usize = 12;
 
 pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
-    let store = Store::open(&context.db, Access::Read)?;
+    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     if args.digest {
         print(format!("{}\n", alloy::primitives::hex::encode(store.digest()?)).as_bytes())?;
         return Ok(0);

@@ -203,6 +203,16 @@ impl Store {
         })
     }
 
+    /// All that is read from here on is of one moment, whatever a watch writes meanwhile: what is said of the tip, of what is owed and
+    /// of what is covered then fits together. Nothing can be written over this connection.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn at_one_moment(self) -> Result<Self> {
+        self.conn.execute_batch("BEGIN")?;
+        Ok(self)
+    }
+
     fn prepare(&mut self, access: Access) -> Result<()> {
         self.conn.pragma_update(None, "foreign_keys", true)?;
         self.conn.set_prepared_statement_cache_capacity(128);

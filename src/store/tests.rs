@@ -362,3 +362,16 @@ fn what_is_left_out_is_counted_and_where_not_all_was_that_is_said() {
         assert!(!some.all && some.noise < 18 && some.noise > 0, "{some:?}");
     }
 }
+
+#[test]
+fn what_is_read_at_one_moment_does_not_see_what_is_written_after_it() {
+    let (place, mut store) = open();
+    store.jump(1, 40).unwrap();
+    let path = place.path().join("bolo.db");
+    let reader = Store::open(&path, Access::Read).unwrap().at_one_moment().unwrap();
+    assert_eq!(reader.owed().unwrap(), [(1, 39)]);
+    store.start_over().unwrap();
+    assert_eq!((reader.owed().unwrap(), reader.watch_next().unwrap()), (vec![(1, 39)], Some(40)));
+    let later = Store::open(&path, Access::Read).unwrap().at_one_moment().unwrap();
+    assert_eq!((later.owed().unwrap(), later.watch_next().unwrap()), (Vec::new(), Some(1)));
+}
