@@ -11,10 +11,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     name = "bolo",
     version,
     max_term_width = 120,
-    after_help = "Exit codes: 0 done; 1 the input is wrong; 2 usage; 3 the answer is incomplete \
+    after_help = "Exit codes: 0 done; 1 the input is wrong (attest: the address was touched); 2 usage; 3 the answer is incomplete \
                   (--require-complete; status: unhealthy; attest: refused; verify: some alerts have no proof kept); 4 a block could \
-                  not be proven by any endpoint, or a stored proof does not hold: stopped, nothing skipped; 5 the database is unusable; 75 temporary: no endpoint \
-                  reachable, try again.\n\nStart with: bolo demo"
+                  not be proven by any endpoint or contradicts what is final or a checkpoint, or a stored proof or a bundle does not hold: stopped, nothing skipped; 5 the database is unusable; 75 temporary: no endpoint \
+                  reachable or usable, try again.\n\nStart with: bolo demo"
 )]
 pub struct Cli {
     /// What holds for every command.
@@ -64,7 +64,7 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Follow the head until told to stop; catches up from the last block first, so downtime skips nothing
+    /// Follow the head until told to stop; what was missed meanwhile is caught up in order, so downtime skips nothing
     Watch(WatchArgs),
     /// The same pipeline over history, from endpoints or an archive; resumable, and doing it twice changes nothing
     Replay(ReplayArgs),
