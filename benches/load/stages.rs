@@ -11,7 +11,9 @@ use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Bloom, BloomInput};
 use alloy::trie::root::ordered_trie_root_encoded;
 use bolo::chain::canonical::Link;
+use bolo::chain::lean::Reader;
 use bolo::chain::proof::{BlockProof, Wanted};
+use bolo::chain::trie::ordered_root;
 use bolo::chain::verify::{trust, verify, verify_but_senders};
 use bolo::chain::{BlockBundle, Expected, VerifiedBlock};
 use bolo::decode::{DecodeOptions, Decoded, decode};
@@ -127,6 +129,8 @@ pub(crate) fn run(blocks: u64, seed: u64) {
     say("recovery of all senders", floors.senders);
 
     println!("beside the floors");
+    say("transactions root, many at once", per_item(&subjects, |s| drop_of(ordered_root(&s.transactions))));
+    say("receipts root, many at once", per_item(&subjects, |s| drop_of(ordered_root(&s.receipts_encoded))));
     say("one pass with a look at each byte (classes from a table)", per_item(&subjects, |s| drop_of(classes(s))));
     let proven: Vec<_> = subjects.iter().map(verified).collect();
     say("header hash", per_item(&proven, |block| drop_of(block.header().hash_slow())));
@@ -151,7 +155,17 @@ pub(crate) fn run(blocks: u64, seed: u64) {
         }),
     );
 
-    println!("bolo's stages");
+    println!("bolo's stages, from the bytes of an answer");
+    let mut reader = Reader::new();
+    say(
+        "read and proven, no senders",
+        per_item(&subjects, |s| {
+            drop_of(reader.prove(&s.block, &s.receipts, EXPECTED).unwrap());
+        }),
+    );
+    say("read and trusted", per_item(&subjects, |s| drop_of(reader.trust(&s.block, &s.receipts, EXPECTED).unwrap())));
+
+    println!("bolo's stages, as for what is not read that way");
     let parse = say("parse", per_item(&subjects, |s| drop_of(parsed(s))));
     // A bundle is eaten by its proof, so both are measured together.
     say(

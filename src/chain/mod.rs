@@ -7,12 +7,14 @@
 pub mod bundle;
 pub mod canonical;
 mod error;
+mod keccak;
 pub mod lean;
 pub mod proof;
 mod receipts;
 pub mod rlp;
 pub mod traces;
 pub mod transaction;
+pub mod trie;
 mod verified;
 pub mod verify;
 

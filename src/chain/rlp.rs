@@ -10,7 +10,6 @@ use alloy::eips::eip2718::{Decodable2718, Encodable2718};
 use alloy::eips::eip4895::Withdrawal;
 use alloy::primitives::{B256, Bloom, Bytes, Log, keccak256, logs_bloom};
 use alloy::rlp::{Decodable, Error, Header as RlpHeader};
-use alloy::trie::root::ordered_trie_root_encoded;
 use serde_json::value::RawValue;
 
 use super::bundle::BundleError;
@@ -18,6 +17,7 @@ use super::error::{Part, VerifyError, mismatch, same};
 use super::proof::{Encoded, opened};
 use super::receipts::{counts_gas_apart, enveloped};
 use super::traces::Traces;
+use super::trie::ordered_root;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 use super::verify::{Expected, verify_withdrawals};
 
@@ -124,8 +124,8 @@ impl RlpBundle {
         for (index, tx) in (0..).zip(&transactions) {
             known_type(index, tx)?;
         }
-        same(Part::TransactionsRoot, None, ordered_trie_root_encoded(&transactions), header.transactions_root)?;
-        same(Part::ReceiptsRoot, None, ordered_trie_root_encoded(&receipts), header.receipts_root)?;
+        same(Part::TransactionsRoot, None, ordered_root(&transactions), header.transactions_root)?;
+        same(Part::ReceiptsRoot, None, ordered_root(&receipts), header.receipts_root)?;
         verify_blooms(&header, &consensus)?;
         let proven = open(&header, &transactions, consensus, expected.chain_id)?;
         let mut block = VerifiedBlock {

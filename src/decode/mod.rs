@@ -62,7 +62,8 @@ pub struct Decoded {
 
 /// Decodes all planes of a block.
 pub fn decode(block: &VerifiedBlock, options: &DecodeOptions) -> Decoded {
-    let mut out = Decoded::default();
+    let logs: usize = block.transactions().iter().map(|tx| tx.logs.len()).sum();
+    let mut out = Decoded { activities: Vec::with_capacity(logs + block.transactions().len()), ..Decoded::default() };
     transactions::decode(block, &mut out);
     logs::decode(block, options, &mut out);
     traces::decode(block, &mut out);

@@ -15,7 +15,6 @@ mod transaction;
 use alloy::consensus::{EMPTY_OMMER_ROOT_HASH, Header};
 use alloy::eips::eip4895::Withdrawal;
 use alloy::primitives::{B256, Bloom, Bytes};
-use alloy::trie::root::ordered_trie_root_encoded;
 use serde_json::value::RawValue;
 
 use self::arena::Arena;
@@ -26,10 +25,12 @@ use self::scan::{Cursor, Read};
 use self::transaction::{Tx, TxReader};
 use super::bundle::{BlockBundle, BundleError, RawBlock};
 use super::error::VerifyError;
+use super::keccak::{Message, keccak_all};
 use super::proof::Encoded;
 use super::receipts::counts_gas_apart;
 use super::rlp::RlpBundle;
 use super::traces::Traces;
+use super::trie::ordered_root;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 use super::verify::{self, Expected, verify_size, verify_withdrawals};
 
@@ -135,11 +136,16 @@ impl Reader {
         verify_size(header, body, block.transactions.iter().map(Tx::length_in_block).sum())
             .map_err(|_| Odd("a size that does not fit"))?;
         for tx in &block.transactions {
-            tx.check(&arena, expected.chain_id, header.base_fee_per_gas)?;
+            tx.check(expected.chain_id, header.base_fee_per_gas)?;
+        }
+        let messages: Vec<Message<'_>> =
+            block.transactions.iter().map(|tx| Message { head: &[], body: arena.get(tx.encoded.clone()) }).collect();
+        if !keccak_all(&messages).into_iter().eq(block.transactions.iter().map(|tx| tx.hash)) {
+            return Err(Odd("a transaction's hash"));
         }
         let bytes = arena.freeze();
         let transactions: Vec<Bytes> = block.transactions.iter().map(|tx| bytes.slice(tx.encoded.clone())).collect();
-        if ordered_trie_root_encoded(&transactions) != header.transactions_root {
+        if ordered_root(&transactions) != header.transactions_root {
             return Err(Odd("another root of transactions"));
         }
         let (read, arena, bloom) = self.read_receipts(receipts, &block, true, hash)?;
@@ -151,7 +157,7 @@ impl Reader {
         }
         let bytes = arena.freeze();
         let receipts: Vec<Bytes> = read.iter().map(|receipt| bytes.slice(receipt.encoded.clone())).collect();
-        if ordered_trie_root_encoded(&receipts) != header.receipts_root {
+        if ordered_root(&receipts) != header.receipts_root {
             return Err(Odd("another root of receipts"));
         }
         let (mut gas_before, mut blob_price) = (0, None);

@@ -91,11 +91,11 @@ impl ReceiptReader {
         let Self { order, log_order, prefix } = self;
         let stated = cursor.members(order, |cursor, key| {
             match key {
-                ReceiptKey::TransactionHash => same(cursor.hash_text()?, tx.hash_text)?,
+                ReceiptKey::TransactionHash => same(Some(cursor.hash_text()?), tx.hash_text)?,
                 ReceiptKey::TransactionIndex => same(cursor.u64()?, index)?,
                 ReceiptKey::BlockHash => claims.hash.hold(cursor.hash_text()?)?,
-                ReceiptKey::BlockNumber => claims.number.hold(cursor.digits()?)?,
-                ReceiptKey::BlockTimestamp if cursor.peek() == Some(b'"') => claims.timestamp.hold(cursor.digits()?)?,
+                ReceiptKey::BlockNumber => claims.number.hold_digits(cursor)?,
+                ReceiptKey::BlockTimestamp if cursor.peek() == Some(b'"') => claims.timestamp.hold_digits(cursor)?,
                 ReceiptKey::BlockTimestamp => claims.seconds.hold(cursor.number())?,
                 ReceiptKey::From => from = Some(Address::from(cursor.bytes::<20>()?)),
                 ReceiptKey::To => to = Some(Address::from(cursor.bytes::<20>()?)),
@@ -245,9 +245,9 @@ fn read_log<'a>(
             })?,
             LogKey::Data => data = cursor.digits()?,
             LogKey::BlockHash => claims.hash.hold(cursor.hash_text()?)?,
-            LogKey::BlockNumber => claims.number.hold(cursor.digits()?)?,
-            LogKey::BlockTimestamp => claims.timestamp.hold(cursor.digits()?)?,
-            LogKey::TransactionHash => same(cursor.hash_text()?, tx.hash_text)?,
+            LogKey::BlockNumber => claims.number.hold_digits(cursor)?,
+            LogKey::BlockTimestamp => claims.timestamp.hold_digits(cursor)?,
+            LogKey::TransactionHash => same(Some(cursor.hash_text()?), tx.hash_text)?,
             LogKey::TransactionIndex => same(cursor.u64()?, index)?,
             LogKey::LogIndex => same(cursor.u64()?, log_index)?,
             LogKey::Removed => same(cursor.bool()?, false)?,

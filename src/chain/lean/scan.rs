@@ -57,8 +57,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes that text where it is next.
+    #[inline]
     pub(super) fn take_text(&mut self, text: &[u8]) -> bool {
-        let next = self.rest().starts_with(text);
+        let next = begins(self.rest(), text);
         if next {
             self.at += text.len();
         }
@@ -91,7 +92,21 @@ impl<'a> Cursor<'a> {
         self.string()?.strip_prefix(b"0x").ok_or(Odd("hex without 0x"))
     }
 
+    /// The same where it is likely to be those digits.
+    #[inline]
+    pub(super) fn digits_like(&mut self, likely: &[u8]) -> Read<&'a [u8]> {
+        if let [b'"', b'0', b'x', rest @ ..] = self.rest()
+            && begins(rest, likely)
+            && rest.get(likely.len()) == Some(&b'"')
+        {
+            self.at += likely.len() + 4;
+            return Ok(&rest[..likely.len()]);
+        }
+        self.digits()
+    }
+
     /// So many hex digits, unchecked, without their `0x`.
+    #[inline]
     fn exactly(&mut self, count: usize) -> Read<&'a [u8]> {
         self.demand(b'"')?;
         match self.rest().get(..count + 3) {
@@ -104,8 +119,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// The 64 hex digits of a hash, unchecked: for those that are compared with others.
-    pub(super) fn hash_text(&mut self) -> Read<&'a [u8]> {
-        self.exactly(64)
+    #[inline]
+    pub(super) fn hash_text(&mut self) -> Read<&'a [u8; 64]> {
+        self.exactly(64)?.as_array().ok_or(Odd("hex of another length"))
     }
 
     /// `N` bytes of hex.
@@ -117,7 +133,21 @@ impl<'a> Cursor<'a> {
 
     /// A quantity of at most 64 bits.
     pub(super) fn u64(&mut self) -> Read<u64> {
-        self.quantity(16)?.iter().try_fold(0u64, |sum, digit| Ok(sum << 4 | u64::from(nibble(*digit)?)))
+        self.demand(b'"')?;
+        let [b'0', b'x', digits @ ..] = self.rest() else { return Err(Odd("hex without 0x")) };
+        // Most are short: looking for their end first would cost more than reading them.
+        let mut value = 0;
+        for (count, digit) in digits.iter().enumerate().take(17) {
+            if *digit == b'"' {
+                if count == 0 || (count > 1 && digits[0] == b'0') {
+                    break;
+                }
+                self.at += count + 3;
+                return Ok(value);
+            }
+            value = value << 4 | u64::from(nibble(*digit)?);
+        }
+        Err(Odd("a quantity of odd length"))
     }
 
     /// A quantity of at most 128 bits.
@@ -255,6 +285,23 @@ impl<'a> Cursor<'a> {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Whether the bytes begin with that text. Most texts here are of 8 to 32 bytes: four words, two of which may overlap, are compared
+/// sooner than a function is called.
+#[inline]
+fn begins(bytes: &[u8], text: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..text.len()) else { return false };
+    let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else { return bytes == text };
+    let ends = bytes.first_chunk::<8>() == Some(first) && bytes.last_chunk::<8>() == Some(last);
+    match text.len() {
+        ..=16 => ends,
+        17..=32 => {
+            ends && bytes[8..].first_chunk::<8>() == text[8..].first_chunk::<8>()
+                && bytes[..bytes.len() - 8].last_chunk::<8>() == text[..text.len() - 8].last_chunk::<8>()
+        }
+        _ => bytes == text,
     }
 }
 
