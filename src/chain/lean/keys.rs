@@ -16,16 +16,16 @@ pub(super) trait Key: Copy + 'static {
     fn bit(self) -> u64;
 }
 
-/// In which order the keys came last time.
+/// In which order the keys came the last times: transactions of two types often alternate.
 #[derive(Debug)]
 pub(super) struct Order<K> {
-    guesses: [u8; PLACES],
+    guesses: [[u8; 2]; PLACES],
     keys: PhantomData<K>,
 }
 
 impl<K> Default for Order<K> {
     fn default() -> Self {
-        Self { guesses: [0; PLACES], keys: PhantomData }
+        Self { guesses: [[0; 2]; PLACES], keys: PhantomData }
     }
 }
 
@@ -33,10 +33,12 @@ impl<K: Key> Order<K> {
     /// The next key, with its colon; none for one that is not known.
     #[inline]
     pub(super) fn next(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Read<Option<K>> {
-        if let Some((key, text)) = self.guesses.get(place).and_then(|guess| K::ALL.get(usize::from(*guess)))
-            && cursor.take_text(text)
-        {
-            return Ok(Some(*key));
+        for guess in self.guesses.get(place).into_iter().flatten() {
+            if let Some((key, text)) = K::ALL.get(usize::from(*guess))
+                && cursor.take_text(text)
+            {
+                return Ok(Some(*key));
+            }
         }
         self.look_up(cursor, place)
     }
@@ -47,8 +49,8 @@ impl<K: Key> Order<K> {
         cursor.demand(b':')?;
         let known = |(_, text): &(K, &[u8])| text.len() == name.len() + 3 && text[1..].starts_with(name);
         let Some(found) = K::ALL.iter().position(known) else { return Ok(None) };
-        if let (Some(guess), Ok(found)) = (self.guesses.get_mut(place), u8::try_from(found)) {
-            *guess = found;
+        if let (Some(guesses), Ok(found)) = (self.guesses.get_mut(place), u8::try_from(found)) {
+            *guesses = [found, guesses[0]];
         }
         Ok(Some(K::ALL[found].0))
     }

@@ -152,6 +152,11 @@ impl<'a> Cursor<'a> {
 
     /// A quantity of at most 128 bits.
     pub(super) fn u128(&mut self) -> Read<u128> {
+        let start = self.at;
+        if let Ok(value) = self.u64() {
+            return Ok(value.into());
+        }
+        self.at = start;
         self.quantity(32)?.iter().try_fold(0u128, |sum, digit| Ok(sum << 4 | u128::from(nibble(*digit)?)))
     }
 
@@ -288,19 +293,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Whether the bytes begin with that text. Most texts here are of 8 to 32 bytes: four words, two of which may overlap, are compared
-/// sooner than a function is called.
+/// Whether the bytes begin with that text. Most texts here are of 4 to 32 bytes: a few words, two of which may overlap, are
+/// compared sooner than a function is called.
 #[inline]
 fn begins(bytes: &[u8], text: &[u8]) -> bool {
     let Some(bytes) = bytes.get(..text.len()) else { return false };
-    let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else { return bytes == text };
-    let ends = bytes.first_chunk::<8>() == Some(first) && bytes.last_chunk::<8>() == Some(last);
     match text.len() {
-        ..=16 => ends,
-        17..=32 => {
-            ends && bytes[8..].first_chunk::<8>() == text[8..].first_chunk::<8>()
-                && bytes[..bytes.len() - 8].last_chunk::<8>() == text[..text.len() - 8].last_chunk::<8>()
-        }
+        4..8 => bytes.first_chunk::<4>() == text.first_chunk() && bytes.last_chunk::<4>() == text.last_chunk(),
+        8..=16 => bytes.first_chunk::<8>() == text.first_chunk() && bytes.last_chunk::<8>() == text.last_chunk(),
+        17..=32 => bytes.first_chunk::<16>() == text.first_chunk() && bytes.last_chunk::<16>() == text.last_chunk(),
         _ => bytes == text,
     }
 }
@@ -320,11 +321,23 @@ pub(super) fn check_hex(digits: &[u8]) -> Read<()> {
     }
 }
 
+/// What each byte is worth as a hex digit.
+const NIBBLES: [u8; 256] = {
+    let mut table = [NO_NIBBLE; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
+const NO_NIBBLE: u8 = 0xff;
+
+#[inline]
 fn nibble(digit: u8) -> Read<u8> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(Odd("hex that is none")),
+    match NIBBLES[usize::from(digit)] {
+        NO_NIBBLE => Err(Odd("hex that is none")),
+        value => Ok(value),
     }
 }
