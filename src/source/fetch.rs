@@ -51,7 +51,8 @@ impl Endpoint {
     }
 
     /// Everything of the block that it has at that height: one request less than by its hash, where the hash is not known yet.
-    /// Receipts and traces are asked for by the hash that the block says it has; where it does not know them, there are none.
+    /// Receipts are asked for at the same time, by the number too, and taken where they say that they are of the hash that the
+    /// block says it has; otherwise by that hash, as traces are. Where it does not know them, there are none.
     pub(super) async fn bundle_at(&self, number: u64, want_traces: bool) -> Result<AtHeight, CallError> {
         #[derive(Deserialize)]
         struct Hashed {
@@ -60,7 +61,17 @@ impl Endpoint {
         if let Some(raw) = self.raw_bundle_at(number, want_traces).await? {
             return Ok(raw);
         }
-        let block = self.call_large(false, "eth_getBlockByNumber", (format!("{number:#x}"), true)).await?;
+        let has_receipts = lock(&self.capability).block_receipts == Some(true);
+        let number_text = format!("{number:#x}");
+        let (block, beside) =
+            tokio::join!(self.call_large(false, "eth_getBlockByNumber", (&number_text, true)), async {
+                if has_receipts {
+                    self.call_large(false, "eth_getBlockReceipts", (&number_text,)).await.ok()
+                } else {
+                    None
+                }
+            });
+        let block = block?;
         let hash = match hash_of(&block) {
             Some(hash) => hash,
             // Not where or as nodes put it.
@@ -74,9 +85,16 @@ impl Endpoint {
                 }
             },
         };
-        let (receipts, traces) = tokio::join!(self.block_receipts(hash, false), async {
-            if want_traces { self.block_traces(number, hash).await } else { None }
-        });
+        let beside = beside.filter(|receipts| claimed_block(receipts) == Some(hash));
+        let (receipts, traces) = tokio::join!(
+            async {
+                match beside {
+                    Some(receipts) => Ok(Some(receipts)),
+                    None => self.block_receipts(hash, false).await,
+                }
+            },
+            async { if want_traces { self.block_traces(number, hash).await } else { None } }
+        );
         let receipts = match receipts {
             Ok(None) => self.receipts_one_by_one(&block).await,
             Ok(Some(receipts)) => Ok(receipts),
@@ -249,6 +267,15 @@ fn hash_of(block: &[u8]) -> Option<B256> {
     const KEY: &[u8] = b"\"hash\":\"0x";
     let end = memchr::memmem::find(block, b"\"transactions\"").unwrap_or(block.len());
     let at = memchr::memmem::find(&block[..end], KEY)? + KEY.len();
-    let digits = block.get(at..at + 64)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    digits_at(block, at)
+}
+
+/// Of which block the first of those receipts says it is: a hint, since the proof compares all.
+fn claimed_block(receipts: &[u8]) -> Option<B256> {
+    const KEY: &[u8] = b"\"blockHash\":\"0x";
+    digits_at(receipts, memchr::memmem::find(receipts, KEY)? + KEY.len())
+}
+
+fn digits_at(text: &[u8], at: usize) -> Option<B256> {
+    std::str::from_utf8(text.get(at..at + 64)?).ok()?.parse().ok()
 }
