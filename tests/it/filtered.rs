@@ -302,22 +302,29 @@ fn an_answer_that_may_have_been_cut_is_not_believed() {
     node.rpc("evm_setAutomine", json!([false]));
     let mint = call("Erc20", "mint(address,uint256)", &[word(watched), n(100)]);
     let split = call("Splitter", "split(address[])", &[n(32), n(1), word(watched)]);
+    // What a log shows and what a frame shows, in blocks of their own.
     for _ in 0..30 {
         for _ in 0..5 {
             node.send(payer, Some(token), 0, &mint);
         }
-        node.send(payer, Some(splitter), 3, &split);
-        node.mine(2);
+        node.mine(1);
+        for _ in 0..5 {
+            node.send(payer, Some(splitter), 3, &split);
+        }
+        node.mine(1);
     }
     node.mine(600);
     let watched = [(watched, "busy")];
     let full = Place::watching(&watched);
     full.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
     assert_eq!(full.alerts(&["--kind", "erc20_transfer"]).len(), 150);
+    assert_eq!(full.alerts(&["--kind", "internal_transfer"]).len(), 150);
     for limits in [
         // The rest is left out, and nothing said.
         Limits { cut: 100, ..Limits::NONE },
         Limits { results: 40, ..Limits::NONE },
+        // A single block is too much: then it is read.
+        Limits { results: 4, ..Limits::NONE },
     ] {
         let proxy = Proxy::new(&node, Plan { filter: Some(limits), ..Plan::honest() });
         let place = Place::watching(&watched);
@@ -329,6 +336,9 @@ fn an_answer_that_may_have_been_cut_is_not_believed() {
         // After the busy part there is nothing, so that they grow again, also beyond what was refused in it.
         let refused = widths[least - 1];
         assert!(widths[least..].iter().any(|width| *width > refused), "{widths:?}");
+        // Frames come in pages, so that the next one tells whether there is more.
+        let paged = String::from_utf8_lossy(&proxy.wire()).contains("\"after\":100");
+        assert_eq!(paged, limits.cut == 100, "{limits:?}");
     }
 }
 
