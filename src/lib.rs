@@ -25,7 +25,8 @@
 //! - **The same facts give the same alert id** ([`screen::alert_id`]), whatever the list, machine or time.
 //! - **Nothing is skipped in silence.** What cannot be decoded is counted by reason; which blocks and planes were seen is kept for
 //!   each block; a query says what its defaults leave out.
-//! - **No watched address ever leaves this machine**: blocks are fetched whole and screened here.
+//! - **No watched address leaves this machine**: blocks are fetched whole and screened here. `replay --filtered` is the one exception,
+//!   and says so.
 //!
 //! # The rooms
 //!

@@ -175,12 +175,19 @@ pub struct ReplayArgs {
     pub(super) to_block: Option<String>,
     /// Whose senders are recovered from their signatures, the dearest part of the proof: of all transactions, or of those that an
     /// alert belongs to. With `matched`, that a watched address sent nothing else is as true as what the endpoint says of who
-    /// sent what, and the ledger says so: --require-complete and attest do not take it for complete
-    #[arg(long, value_enum, default_value = "all", value_name = "WHICH", conflicts_with = "trust_rpc")]
-    pub(super) senders: SendersArg,
+    /// sent what, and the ledger says so: --require-complete and attest do not take it for complete [default: all]
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "trust_rpc")]
+    pub(super) senders: Option<SendersArg>,
     /// Fill the holes of the ledger: all between the first and the last block held, or those of the given range
     #[arg(long, conflicts_with = "archive")]
     pub(super) holes: bool,
+    /// Ask the endpoint which blocks touch the list (eth_getLogs, trace_filter), and read only these. THIS TELLS THE ENDPOINT YOUR LIST.
+    /// For lists of at most 500 addresses, over ranges too long to be read. The blocks it names are proven; that no other touches the list
+    /// is its word: these stay missing in the ledger, marked as filtered (unproven), so that --require-complete and attest refuse, and a
+    /// replay without it reads them all. Not seen by a filter: withdrawals, fees, tokens that index no address, and without trace_filter
+    /// all ether. Blocks that are not final yet are read whole. Not with --archive, --holes or --senders
+    #[arg(long)]
+    pub(super) filtered: bool,
     /// Read recorded blocks (.jsonl, .jsonl.zst), era files (.era1, .ere, .erae) or a folder of them instead of asking an endpoint; the
     /// range is then all they hold
     #[arg(long, value_name = "FILE|DIR")]

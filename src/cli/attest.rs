@@ -50,8 +50,14 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
             named.push(format!("and {} holes more", holes.len() - HOLES));
         }
         let named = named.join(", ");
+        let filtered = match coverage.filtered {
+            0 => String::new(),
+            filtered => format!("; {filtered} of them were only asked for by --filtered, which proves nothing"),
+        };
         let fill = format!("`bolo replay --holes --from-block {from} --to-block {to}`");
-        return Err(refuse(format!("{missing} blocks of {from} to {to} were not seen ({named}): {fill} takes them")));
+        return Err(refuse(format!(
+            "{missing} blocks of {from} to {to} were not seen ({named}{filtered}): {fill} takes them"
+        )));
     }
     if coverage.unproven > 0 {
         return Err(refuse(format!(

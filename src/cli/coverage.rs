@@ -5,7 +5,9 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::args::StatusFormat;
-use crate::store::CoverageRange;
+use super::present::clean;
+use crate::pipeline::unseen_kinds;
+use crate::store::{CoverageRange, FilteredSpan};
 
 /// What a plane's state is in a range.
 type Span = (u64, u64, &'static str);
@@ -56,7 +58,37 @@ fn spans(coverage: &[CoverageRange], state: State) -> Vec<Span> {
     spans
 }
 
-pub(super) fn text(coverage: &[CoverageRange], format: StatusFormat) -> String {
+/// What was only filtered, for programs: `blocks` of each span are not held, and no plane of these was seen.
+pub(super) fn filtered_json(filtered: &[(FilteredSpan, u64)]) -> serde_json::Value {
+    let spans = filtered.iter().map(|(span, missing)| {
+        let frames = if span.frames { "unproven" } else { "missing" };
+        json!({
+            "from": span.from, "to": span.to, "blocks": missing, "state": "unproven", "endpoints": span.hosts,
+            "asked": {"logs": "unproven", "transactions": frames, "traces": frames, "withdrawals": "missing"},
+            "not_seen": unseen_kinds(span.frames).collect::<Vec<_>>(),
+            "watch_revision": span.watch_revision,
+        })
+    });
+    spans.collect()
+}
+
+/// The same for people, a line for each span; none where nothing is.
+pub(super) fn filtered_lines(filtered: &[(FilteredSpan, u64)]) -> Vec<String> {
+    let line = |(span, missing): &(FilteredSpan, u64)| {
+        let hosts: Vec<_> = span.hosts.iter().map(|host| clean(host, 60)).collect();
+        format!(
+            "{} to {}: {missing} blocks not read, unproven: that they do not touch the list is the word of {}. Not seen: {}, tokens that \
+             index no address",
+            span.from,
+            span.to,
+            hosts.join(", "),
+            unseen_kinds(span.frames).collect::<Vec<_>>().join(", ")
+        )
+    };
+    filtered.iter().map(line).collect()
+}
+
+pub(super) fn text(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)], format: StatusFormat) -> String {
     let holes: Vec<_> = holes(coverage).collect();
     if format == StatusFormat::Json {
         let listed = |state: State| -> serde_json::Value {
@@ -66,7 +98,10 @@ pub(super) fn text(coverage: &[CoverageRange], format: StatusFormat) -> String {
         let planes: serde_json::Map<_, _> =
             PLANES.iter().map(|(name, state)| ((*name).to_owned(), listed(*state))).collect();
         let holes: Vec<_> = holes.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
-        return format!("{}\n", json!({"planes": planes, "senders": listed(senders), "holes": holes}));
+        return format!(
+            "{}\n",
+            json!({"planes": planes, "senders": listed(senders), "holes": holes, "filtered": filtered_json(filtered)})
+        );
     }
     let mut out = String::new();
     for (name, state) in PLANES.into_iter().chain([("senders", senders as State)]) {
@@ -84,6 +119,9 @@ pub(super) fn text(coverage: &[CoverageRange], format: StatusFormat) -> String {
     }
     if holes.is_empty() && !coverage.is_empty() {
         out += "holes         none\n";
+    }
+    for (place, line) in filtered_lines(filtered).into_iter().enumerate() {
+        let _ = writeln!(out, "{:<14}{line}", if place == 0 { "filtered" } else { "" });
     }
     out
 }

@@ -39,10 +39,11 @@ impl From<StoreError> for Failure {
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let code = match &error {
-            SourceError::Unproven { .. } => 4,
+            SourceError::Unproven { .. } | SourceError::NotFiltered { .. } => 4,
             SourceError::Unreachable(_) | SourceError::Unknown(_) | SourceError::NoQuorum { .. } => 75,
             SourceError::WrongChain { .. }
             | SourceError::NoTraces
+            | SourceError::NoTraceFilter
             | SourceError::BadUrl(_)
             | SourceError::Archive(_) => 1,
         };

@@ -53,8 +53,13 @@ impl Progress {
 
     /// A block is done, with so many new alerts.
     pub(super) fn block(&mut self, alerts: usize) {
-        self.blocks += 1;
         self.alerts += alerts as u64;
+        self.blocks(1);
+    }
+
+    /// So many blocks are done.
+    pub(super) fn blocks(&mut self, count: u64) {
+        self.blocks += count;
         if self.bar.is_none() && self.said.elapsed() < LINE_EVERY {
             return;
         }
@@ -63,7 +68,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 bar.set_message(format!("{mb_per_s} MB/s  {} alerts", self.alerts));
-                bar.inc(1);
+                bar.inc(count);
             }
             None => {
                 self.said = Instant::now();

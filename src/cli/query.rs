@@ -135,6 +135,13 @@ fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
                 ends_known = c.ends_known,
                 "the range is not complete: alerts may be missing"
             );
+            if c.filtered > 0 {
+                tracing::warn!(
+                    blocks = c.filtered,
+                    "of the missing blocks, filtered: an endpoint said that they do not touch the list (replay --filtered), which nothing \
+                     proves, and some kinds a filter does not see"
+                );
+            }
             incomplete
         }
     }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::args::ReplayArgs;
+use super::args::{ReplayArgs, SendersArg};
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce, in_order};
 use super::watch::CommitPrinter;
 use super::{Context, Failure};
 use crate::ops::Shutdown;
-use crate::pipeline::{Engine, ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
+use crate::pipeline::{
+    Engine, FilteredOutcome, ReplayOptions, ReplayOutcome, filterable, replay_archive, replay_endpoints,
+    replay_filtered,
+};
 use crate::source::archive::Archive;
 use crate::store::{Access, Store};
 
@@ -20,6 +23,10 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let from = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
     let to = args.to_block.as_deref().map(BlockArg::parse).transpose()?;
     let options = ReplayOptions { concurrency: settings.concurrency, traces: settings.traces };
+    if args.filtered {
+        may_filter(&args)?;
+    }
+    let senders = args.senders.unwrap_or(SendersArg::All);
     if let Some(path) = &args.archive {
         let archive = Archive::open(path)?;
         let chain_id = match settings.chain_id {
@@ -39,7 +46,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
         engine.store.put_checkpoints(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
-        let judge = settings.judge(chain_id).proving(args.senders.into());
+        let judge = settings.judge(chain_id).proving(senders.into());
         let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
         finish(&mut printer, outcome?);
         drop(lock);
@@ -52,6 +59,10 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         in_order(from, to)?;
     }
     let (lock, mut store, shutdown) = open(context)?;
+    let addresses = match args.filtered {
+        true => Some(filterable(&store.watchlist()?).map_err(Failure::input)?),
+        false => None,
+    };
     let held = store.coverage()?;
     let (Some(from), Some(to)) = (
         from.or_else(|| held.first().map(|range| BlockArg::Number(range.from))),
@@ -78,7 +89,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
-    let judge = settings.judge(chain_id).proving(args.senders.into());
+    let judge = settings.judge(chain_id).proving(senders.into());
     if context.config.quorum.is_some_and(|quorum| quorum > 1) {
         tracing::info!(
             "quorum is for the head that `watch` follows: a replay asks one endpoint, and proves what it says"
@@ -87,19 +98,41 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     if args.holes {
         tracing::info!(holes = spans.len(), from = range.0, to = range.1, "filling the holes of the ledger");
     }
+    if let Some(addresses) = addresses {
+        tracing::warn!(
+            addresses = addresses.len(),
+            endpoints = settings.endpoints.len(),
+            "--filtered: your watchlist is disclosed to the endpoints, which are asked for its addresses"
+        );
+        let outcome = replay_filtered(&mut engine, &pool, &judge, &addresses, range, options, &shutdown).await?;
+        finish_filtered(&mut printer, outcome);
+        drop(lock);
+        return Ok(0);
+    }
     let mut sum = ReplayOutcome::default();
     for span in spans {
         let outcome = replay_endpoints(&mut engine, &pool, &judge, span, options, &shutdown).await?;
-        sum.taken += outcome.taken;
-        sum.skipped += outcome.skipped;
+        sum.add(outcome);
         if outcome.stopped {
-            sum.stopped = true;
             break;
         }
     }
     finish(&mut printer, sum);
     drop(lock);
     Ok(0)
+}
+
+/// What a filter cannot be together with.
+fn may_filter(args: &ReplayArgs) -> Result<(), Failure> {
+    let with = [
+        (args.archive.is_some(), "--archive: an archive is read, there is nobody to ask"),
+        (args.holes, "--holes: what is filtered is still a hole, so that none would be filled"),
+        (args.senders.is_some(), "--senders: of the blocks that are read, all senders are proven"),
+    ];
+    match with.into_iter().find(|(given, _)| *given) {
+        Some((_, other)) => Err(Failure::input(format!("--filtered does not go with {other}"))),
+        None => Ok(()),
+    }
 }
 
 fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown), Failure> {
@@ -115,6 +148,18 @@ fn archive_end(block: Option<BlockArg>, open: u64) -> Result<u64, Failure> {
         Some(BlockArg::Number(number)) => Ok(number),
         Some(BlockArg::Tag(tag)) => Err(Failure::input(format!("an archive has no {tag} block: write a number"))),
     }
+}
+
+fn finish_filtered(printer: &mut CommitPrinter, outcome: FilteredOutcome) {
+    let FilteredOutcome { replayed, passed_over, filtered_before, unanswered } = outcome;
+    finish(printer, replayed);
+    tracing::warn!(
+        passed_over,
+        filtered_before,
+        read_since_too_much_was_in_them = unanswered,
+        "the blocks passed over are unproven: by the endpoints' word nothing in them touches the list, as far as a filter sees. They stay \
+         missing in the ledger (bolo status --coverage)"
+    );
 }
 
 fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {

@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     if args.coverage {
-        print(coverage::text(&store.coverage()?, args.format).as_bytes())?;
+        print(coverage::text(&store.coverage()?, &store.filtered(0, i64::MAX as u64)?, args.format).as_bytes())?;
         return Ok(0);
     }
     let status = store.status()?;
@@ -70,6 +70,7 @@ fn as_json(status: &Status) -> serde_json::Value {
             "from": range.from, "to": range.to, "proof": proof(range), "traces": range.traces,
             "senders": senders(range),
         })).collect::<Vec<_>>(),
+        "filtered": coverage::filtered_json(&status.filtered),
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
         "holes": holes(&status.coverage).map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
@@ -142,6 +143,9 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
     let holes: Vec<_> = holes(&status.coverage).collect();
     let missing: u64 = holes.iter().map(|(from, to)| to - from + 1).sum();
     line("holes", if holes.is_empty() { "none".to_owned() } else { format!("{} ({missing} blocks)", holes.len()) });
+    for (place, filtered) in coverage::filtered_lines(&status.filtered).into_iter().take(SHOWN).enumerate() {
+        line(if place == 0 { "filtered" } else { "" }, filtered);
+    }
     if let (Some((from, _)), Some((_, to))) = (status.owed.first(), status.owed.last()) {
         let blocks: u64 = status.owed.iter().map(|(from, to)| to - from + 1).sum();
         line(

@@ -139,8 +139,12 @@ impl Observer for CommitPrinter {
     }
 
     fn skipped(&mut self, _number: u64) {
+        self.passed_over(1);
+    }
+
+    fn passed_over(&mut self, blocks: u64) {
         if let Some(progress) = &mut self.progress {
-            progress.block(0);
+            progress.blocks(blocks);
         }
     }
 }

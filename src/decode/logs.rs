@@ -97,7 +97,12 @@ impl Place {
     }
 }
 
-fn decode_log(log: &Log, place: Place, options: &DecodeOptions, out: &mut Vec<Activity>) -> Result<(), Undecoded> {
+pub(super) fn decode_log(
+    log: &Log,
+    place: Place,
+    options: &DecodeOptions,
+    out: &mut Vec<Activity>,
+) -> Result<(), Undecoded> {
     match log.topics().first() {
         Some(&TRANSFER) => out.push(transfer(log, place)?),
         Some(&TRANSFER_SINGLE | &TRANSFER_BATCH) => erc1155::transfers(log, place, out)?,

@@ -8,6 +8,7 @@ pub mod activity;
 mod erc1155;
 mod logs;
 mod traces;
+mod trail;
 mod transactions;
 mod withdrawals;
 
@@ -17,6 +18,7 @@ use alloy::primitives::{Address, Keccak256};
 
 pub use activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, Undecoded, WRAP};
+pub use trail::{INDEXED, Trail};
 
 use crate::chain::VerifiedBlock;
 

@@ -6,12 +6,27 @@ use tokio::task::JoinHandle;
 use super::PipelineError;
 
 /// Ends the work with its owner.
-struct Task<T>(JoinHandle<T>);
+pub(super) struct Task<T>(JoinHandle<T>);
+
+impl<T> Task<T> {
+    /// What came of it.
+    ///
+    /// # Errors
+    /// [`PipelineError::Worker`] where it panicked.
+    pub(super) async fn done(mut self) -> Result<T, PipelineError> {
+        (&mut self.0).await.map_err(|error| PipelineError::Worker(error.to_string()))
+    }
+}
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Begins it at once.
+pub(super) fn begin<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    Task(tokio::spawn(work))
 }
 
 /// Goes on whatever its owner waits for, and ends when its owner drops it.
@@ -21,6 +36,5 @@ impl<T> Drop for Task<T> {
 pub(super) async fn apart<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, PipelineError> {
-    let mut task = Task(tokio::spawn(work));
-    (&mut task.0).await.map_err(|error| PipelineError::Worker(error.to_string()))
+    begin(work).done().await
 }

@@ -4,6 +4,7 @@
 mod apart;
 mod backfill;
 mod batch;
+mod filtered;
 mod paths;
 mod prepare;
 mod record;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy::eips::BlockNumHash;
 use alloy::primitives::Address;
 
+pub use filtered::{FilteredOutcome, MOST_FILTERED, filterable, replay_filtered, unseen_kinds};
 use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
@@ -87,6 +89,9 @@ pub trait Observer {
 
     /// A block was there already.
     fn skipped(&mut self, _number: u64) {}
+
+    /// So many blocks were not read, by an endpoint's word that they do not touch the list.
+    fn passed_over(&mut self, _blocks: u64) {}
 }
 
 /// One chain going into one store.

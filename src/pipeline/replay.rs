@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use alloy::eips::BlockNumHash;
 use futures_util::StreamExt;
 
 use super::batch::Batch;
@@ -41,6 +42,16 @@ pub struct ReplayOutcome {
     pub stopped: bool,
 }
 
+impl ReplayOutcome {
+    /// Takes in what another part of the same run did.
+    pub fn add(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.skipped += other.skipped;
+        self.outside += other.outside;
+        self.stopped |= other.stopped;
+    }
+}
+
 /// A block of the range.
 enum Fetched {
     /// It is there already.
@@ -61,37 +72,41 @@ pub async fn replay_endpoints(
     options: ReplayOptions,
     shutdown: &Shutdown,
 ) -> Result<ReplayOutcome, PipelineError> {
-    let outcome = replay_range(engine, pool, judge, range, options, shutdown).await;
+    let outcome = replay_spans(engine, pool, judge, &[range], options, shutdown).await;
     keep_lies(&mut engine.store, pool)?;
     outcome
 }
 
-async fn replay_range(
+/// Replays several ranges, in order and apart from each other, as one stream of blocks.
+pub(super) async fn replay_spans(
     engine: &mut Engine<'_>,
     pool: &Arc<Pool>,
     judge: &Judge,
-    (from, to): (u64, u64),
+    spans: &[(u64, u64)],
     options: ReplayOptions,
     shutdown: &Shutdown,
 ) -> Result<ReplayOutcome, PipelineError> {
     let mut outcome = ReplayOutcome::default();
+    let Some((mut next, _)) = spans.first().copied() else { return Ok(outcome) };
     let head = pool.head().await?;
     engine.finality.learn(head.link.number, pool.tags(&head.host).await);
     // What is there is looked up while blocks are in flight, so through a connection of its own.
     let ledger = Store::open(engine.store.path(), Access::Read)?;
-    let mut chain = match from.checked_sub(1) {
-        Some(before) => engine.store.canonical_window(before)?,
-        None => Canonical::default(),
-    };
+    let mut chain = window_below(engine, next)?;
+    // The last block of each range that is done.
+    let mut ends = Vec::new();
     let judge = &judge.screening(&engine.lists);
     let mut batch = Batch::default();
-    let mut next = from;
     let mut doubted = 0;
+    let mut at = 0;
     let taken = 'range: loop {
-        if next > to {
-            break Ok(());
+        while spans.get(at).is_some_and(|(_, to)| next > *to) {
+            at += 1;
+            next = spans.get(at).map_or(next, |(from, _)| next.max(*from));
         }
-        let fetches = (next..=to).map(|number| fetch(&ledger, pool, judge, number));
+        let Some((_, to)) = spans.get(at) else { break Ok(()) };
+        let later = spans[at + 1..].iter().flat_map(|(from, to)| *from..=*to);
+        let fetches = (next..=*to).chain(later).map(|number| fetch(&ledger, pool, judge, number));
         let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
         loop {
             let fetched = tokio::select! {
@@ -110,18 +125,23 @@ async fn replay_range(
                 Some(Err(error)) => break 'range Err(error),
                 Some(Ok(fetched)) => fetched,
             };
-            let number = match fetched {
+            let (Fetched::Held(Link { number, .. }) | Fetched::New(Link { number, .. }, _)) = fetched;
+            if let Some(tip) = chain.tip().filter(|tip| tip.number + 1 < number) {
+                // Another range begins.
+                batch.commit(engine, Some(pool)).await?;
+                ends.push(tip);
+                chain = window_below(engine, number)?;
+            }
+            match fetched {
                 Fetched::Held(link) if chain.step(&link) == Step::Append => {
                     chain.push(link);
                     outcome.skipped += 1;
                     engine.observer.skipped(link.number);
-                    link.number
                 }
                 Fetched::New(link, prepared) if appends(engine, &chain, &link)? => {
                     batch.add(engine, Some(pool), *prepared).await?;
                     chain.push(link);
                     outcome.taken += 1;
-                    link.number
                 }
                 other => {
                     batch.commit(engine, Some(pool)).await?;
@@ -141,9 +161,8 @@ async fn replay_range(
                         }
                         taken => outcome.taken += taken?,
                     }
-                    link.number
                 }
-            };
+            }
             doubted = 0;
             next = number + 1;
             keep_lies(&mut engine.store, pool)?;
@@ -158,8 +177,19 @@ async fn replay_range(
     batch.commit(engine, Some(pool)).await?;
     judge.say_paths();
     taken?;
-    settle_at_end(engine, pool, &mut chain, &outcome).await?;
+    ends.extend(chain.tip());
+    if !outcome.stopped {
+        settle_at_end(engine, pool, &mut chain, &ends, options).await?;
+    }
     Ok(outcome)
+}
+
+/// The held blocks that a block of that number would follow.
+fn window_below(engine: &Engine<'_>, number: u64) -> Result<Canonical, PipelineError> {
+    Ok(match number.checked_sub(1) {
+        Some(before) => engine.store.canonical_window(before)?,
+        None => Canonical::default(),
+    })
 }
 
 /// The block of a number, unless it is there already.
@@ -182,18 +212,26 @@ fn appends(engine: &Engine<'_>, chain: &Canonical, link: &Link) -> Result<bool, 
     Ok(chain.step(link) == Step::Append && engine.store.conflicting(link)?.is_none())
 }
 
-/// The chain went on meanwhile: what was replayed is settled by what is known of it now.
+/// The chain went on meanwhile: what was replayed is settled by what is known of it now, each range by its last block.
 async fn settle_at_end(
     engine: &mut Engine<'_>,
     pool: &Arc<Pool>,
     chain: &mut Canonical,
-    outcome: &ReplayOutcome,
+    ends: &[BlockNumHash],
+    options: ReplayOptions,
 ) -> Result<(), PipelineError> {
-    let Some(tip) = chain.tip().filter(|_| !outcome.stopped) else { return Ok(()) };
+    if ends.is_empty() {
+        return Ok(());
+    }
     let head = pool.head().await?;
     engine.finality.learn(head.link.number, pool.tags(&head.host).await);
-    if pool.link_at(tip.number).await?.hash == tip.hash {
-        engine.settle(chain, tip.number)?;
+    let asked = ends.iter().map(|end| async move { Ok::<_, SourceError>((end, pool.link_at(end.number).await?)) });
+    let mut links = futures_util::stream::iter(asked).buffered(options.concurrency.max(1));
+    while let Some(link) = links.next().await {
+        let (end, now) = link?;
+        if end.hash == now.hash {
+            engine.settle(chain, end.number)?;
+        }
     }
     Ok(())
 }
@@ -321,10 +359,7 @@ async fn take_archived(
         if let Some(tip) = chain.tip() {
             settle_archived(engine, tip.number)?;
         }
-        *chain = match link.number.checked_sub(1) {
-            Some(before) => engine.store.canonical_window(before)?,
-            None => Canonical::default(),
-        };
+        *chain = window_below(engine, link.number)?;
     }
     let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
     if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, judge.proves_senders())? {

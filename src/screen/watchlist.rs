@@ -90,6 +90,11 @@ impl Watchlist {
         }
     }
 
+    /// The watched addresses, once each, in no order.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.index.keys().copied()
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()

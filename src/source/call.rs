@@ -8,6 +8,7 @@ use alloy::transports::{RpcError, TransportError, TransportErrorKind};
 use url::Url;
 
 use super::http::HttpFault;
+use super::ranges;
 
 /// Why a call brought no answer that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum CallError {
     /// More than it gives, or than is taken; of how many bytes, where that is known.
     #[error("the answer is too large{}", .0.map(|limit| format!(" (limit {limit} bytes)")).unwrap_or_default())]
     TooLarge(Option<u64>),
+    /// More blocks, or more of what was asked for, than it goes through at once; in its own words.
+    #[error("{0}")]
+    TooWide(String),
     /// The endpoint is of another chain.
     #[error("is of chain {0}")]
     WrongChain(u64),
@@ -92,6 +96,10 @@ impl CallError {
 fn from_payload(code: i64, message: &str, method: &str) -> CallError {
     let lower = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    // Before all else: a limit on blocks or results comes with the code of a limit on requests, and waiting would not help.
+    if ranges::is_range_method(method) && ranges::says_too_wide(&lower) {
+        return CallError::TooWide(cut(message, 1000));
+    }
     let too_large = ["too large", "response size", "size exceed", "exceeds limit", "exceeds the limit", "too big"];
     if says(&too_large) && !says(&["block range"]) {
         return CallError::TooLarge(number_in(&lower));
@@ -138,8 +146,13 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 }
 
 fn shorten(text: &str) -> String {
+    cut(text, 300)
+}
+
+/// In one line of so many characters at most.
+fn cut(text: &str, most: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.char_indices().nth(300) {
+    match line.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -201,6 +214,11 @@ mod tests {
         assert_eq!(from_payload(-32005, "limit", "x"), CallError::Throttled(None));
         assert_eq!(from_payload(-32000, "header not found", "x"), CallError::NotFound);
         assert!(matches!(from_payload(-32000, "missing trie node", "x"), CallError::Rpc { .. }));
+        // With the code of a limit on requests, and yet no reason to wait.
+        let wide = "query returned more than 10000 results";
+        assert_eq!(from_payload(-32005, wide, "eth_getLogs"), CallError::TooWide(wide.into()));
+        assert_eq!(from_payload(-32005, wide, "x"), CallError::Throttled(None));
+        assert_eq!(from_payload(-32005, "rate limit exceeded", "eth_getLogs"), CallError::Throttled(None));
         let size = "Response size exceeded the limit of 10485760 bytes";
         assert_eq!(from_payload(-32005, size, "x"), CallError::TooLarge(Some(10_485_760)));
     }

@@ -49,6 +49,8 @@ pub(super) struct Capability {
     pub(super) oldest_block: Option<u64>,
     /// Oldest block whose receipts it serves.
     pub(super) oldest_receipts: Option<u64>,
+    /// `trace_filter`.
+    pub(super) trace_filter: Option<bool>,
     /// Bytes above which it gave no answer.
     pub(super) max_answer: Option<u64>,
 }
@@ -171,7 +173,7 @@ impl Endpoint {
     }
 
     /// Whether it serves the receipts of a block; one without transactions says nothing, so its neighbours are asked.
-    async fn has_receipts(&self, number: u64, head: u64) -> Result<bool, CallError> {
+    pub(super) async fn has_receipts(&self, number: u64, head: u64) -> Result<bool, CallError> {
         #[derive(Deserialize)]
         struct Rooted {
             hash: B256,

@@ -97,6 +97,8 @@ pub(super) struct Endpoint {
     pub(super) finding_traces: AsyncMutex<()>,
     /// Held while it is found out whether it has the raw methods.
     pub(super) finding_raw: AsyncMutex<()>,
+    /// The block of which it was last looked whether its logs are still there; held while it is looked.
+    pub(super) looked_for_logs: AsyncMutex<Option<u64>>,
     /// A head is being asked for in the background.
     pub(super) asking_head: AtomicBool,
     /// The last failure, when (unix seconds), and whether it was taken to be kept.
@@ -147,6 +149,7 @@ impl Endpoint {
             bell: Mutex::default(),
             finding_traces: AsyncMutex::default(),
             finding_raw: AsyncMutex::default(),
+            looked_for_logs: AsyncMutex::default(),
             asking_head: AtomicBool::new(false),
             last_error: Mutex::new(None),
         })
@@ -285,7 +288,13 @@ impl Endpoint {
             Err(CallError::Throttled(after)) => Outcome::Throttled(*after),
             Err(CallError::Transport(_) | CallError::Gone | CallError::BadAnswer(_)) => Outcome::Failed,
             Err(CallError::WrongChain(_) | CallError::WrongCheckpoint { .. }) => Outcome::Failed,
-            Err(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound | CallError::TooLarge(_))
+            Err(
+                CallError::Unsupported(_)
+                | CallError::Rpc { .. }
+                | CallError::NotFound
+                | CallError::TooLarge(_)
+                | CallError::TooWide(_),
+            )
             | Ok(_) => Outcome::Answered,
         };
         drop(flight);

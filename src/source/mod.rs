@@ -9,6 +9,7 @@ mod capability;
 mod choice;
 mod endpoint;
 mod fetch;
+mod filtered;
 mod heads;
 mod health;
 mod http;
@@ -18,6 +19,7 @@ mod pool;
 mod pulse;
 mod quorum;
 mod race;
+mod ranges;
 mod raw;
 mod state;
 mod token;
@@ -32,6 +34,7 @@ use serde_json::value::RawValue;
 use crate::chain::{RawBlock, VerifyError};
 
 pub use call::CallError;
+pub use filtered::{Filter, Found};
 pub use lies::Lie;
 pub use pool::{EndpointOptions, Head, Pool, PoolOptions, Tags};
 pub use state::{EndpointState, Problem};
@@ -110,6 +113,20 @@ pub enum SourceError {
     /// Traces are required and no endpoint has them.
     #[error("there are no traces to be had (debug_traceBlockByHash or trace_block), which --traces require asks for")]
     NoTraces,
+    /// `trace_filter` is needed and no endpoint has it.
+    #[error("no endpoint has trace_filter, which --filtered with --traces require asks for")]
+    NoTraceFilter,
+    /// A single block that no endpoint could look through for addresses.
+    #[error(
+        "block {block} could not be looked through by filter: {reason}; stopped, nothing after it was taken (without --filtered it is \
+         read whole)"
+    )]
+    NotFiltered {
+        /// Number of the block.
+        block: u64,
+        /// What was answered last.
+        reason: String,
+    },
     /// An address that is no URL or path of an endpoint.
     #[error("{0}")]
     BadUrl(String),
@@ -121,7 +138,10 @@ pub enum SourceError {
 impl SourceError {
     /// Whether it may be another time: then what was asked for is asked for again.
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::WrongChain { .. } | Self::NoTraces | Self::BadUrl(_) | Self::Archive(_))
+        !matches!(
+            self,
+            Self::WrongChain { .. } | Self::NoTraces | Self::NoTraceFilter | Self::BadUrl(_) | Self::Archive(_)
+        )
     }
 }
 

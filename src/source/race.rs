@@ -37,11 +37,13 @@ pub(super) struct Work<'a> {
     pub(super) at_head: bool,
     /// An endpoint has just named it: where nobody has it, what was named is looked up again soon.
     pub(super) named: bool,
+    /// Nothing proves the answer, so that it makes up for no lie.
+    pub(super) unproven: bool,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn plain(what: &'a str) -> Self {
-        Self { what, number: None, hedge: None, at_head: false, named: false }
+        Self { what, number: None, hedge: None, at_head: false, named: false, unproven: false }
     }
 
     pub(super) fn block(what: &'a str, number: u64) -> Self {
@@ -50,6 +52,10 @@ impl<'a> Work<'a> {
 
     pub(super) fn named(self) -> Self {
         Self { named: true, ..self }
+    }
+
+    pub(super) fn unproven(self) -> Self {
+        Self { unproven: true, ..self }
     }
 
     pub(super) fn hedged(self, at_least: Duration) -> Self {
@@ -234,7 +240,9 @@ impl Pool {
             tokio::select! {
                 Some((turn, begun, outcome)) = running.next() => match outcome {
                     Ok(value) => {
-                        lock(&turn.endpoint.health).bench.proved();
+                        if !work.unproven {
+                            lock(&turn.endpoint.health).bench.proved();
+                        }
                         return Some(value);
                     }
                     Err(miss) => {

@@ -105,6 +105,8 @@ pub struct RangeCoverage {
     pub senders: u64,
     /// Blocks with traces in it.
     pub traces: u64,
+    /// Of the blocks that were not seen, those that an endpoint's filter was asked for (`replay --filtered`): its word is all there is.
+    pub filtered: u64,
     /// Blocks screened before the watchlist gained its last entries: these may have a past there.
     pub screened_before: u64,
     /// Nothing is known to lie between the range's ends in time and the blocks that stand for them.
@@ -274,6 +276,7 @@ impl Store {
             unproven: 0,
             senders: 0,
             traces: 0,
+            filtered: self.filtered(from, to)?.iter().map(|(_, missing)| missing).sum(),
             screened_before: 0,
             ends_known: true,
         };

@@ -4,7 +4,7 @@ use alloy::eips::BlockNumHash;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
-use super::{CoverageRange, ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
+use super::{CoverageRange, FilteredSpan, ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
 use crate::screen::AlertStatus;
 
 /// An endpoint as `status` shows it.
@@ -35,6 +35,8 @@ pub struct Status {
     pub orphaned_blocks: u64,
     pub alerts: Vec<(AlertStatus, u64)>,
     pub coverage: Vec<CoverageRange>,
+    /// Spans that were filtered, with how many of their blocks are not held.
+    pub filtered: Vec<(FilteredSpan, u64)>,
     pub undecoded: Vec<(String, u64)>,
     pub endpoints: Vec<EndpointRow>,
     pub lists: Vec<ListRow>,
@@ -74,6 +76,7 @@ impl Store {
             orphaned_blocks: count("SELECT count(*) FROM blocks WHERE status = 3")?,
             alerts: self.alerts_by_status()?,
             coverage,
+            filtered: self.filtered(0, i64::MAX as u64)?,
             undecoded: self.undecoded()?,
             endpoints: self.endpoints()?,
             lists: self.lists()?,

@@ -16,6 +16,7 @@ mod downtime;
 mod era;
 mod evidence;
 mod faults;
+mod filtered;
 mod flips;
 mod follow;
 mod forks;

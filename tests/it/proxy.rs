@@ -12,6 +12,7 @@ use alloy::primitives::Bytes;
 use serde_json::{Value, json};
 
 use crate::common::Node;
+use crate::filtered::Limits;
 use crate::reply::{Reply, commit, ok, send};
 use crate::rlp::Coded;
 use crate::sins::{Asked, Sin};
@@ -74,6 +75,8 @@ pub(crate) struct Plan {
     pub bare: bool,
     /// It has the raw methods, which the node has not: what they answer is encoded here from the node's JSON.
     pub raw: Option<Raw>,
+    /// What its filters stand; none for what the node's stand.
+    pub filter: Option<Limits>,
     /// Before each answer.
     pub delay: Duration,
     pub socket: Socket,
@@ -91,6 +94,7 @@ impl Plan {
             times: None,
             bare: false,
             raw: None,
+            filter: None,
             delay: Duration::from_millis(3),
             socket: Socket::Honest,
             ill: Ill::Well,
@@ -278,6 +282,9 @@ impl State {
             (plan.raw, question["method"].as_str().filter(|method| method.starts_with("debug_getRaw")))
         {
             return Some(ok(raw.answer(upstream, method, &question)?.to_string().into_bytes()));
+        }
+        if let Some(reply) = plan.filter.and_then(|limits| limits.answer(upstream, &question)) {
+            return Some(reply);
         }
         let mut body = upstream.post(request)?;
         if plan.ill == Ill::OtherChain {
