@@ -75,3 +75,34 @@ fn run(conn: &Connection, woken: &Receiver<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_commit_leaves_in_the_log_is_moved_into_the_file_soon_after() {
+        let place = tempfile::TempDir::new().unwrap();
+        let path = place.path().join("bolo.db");
+        let writer = Connection::open(&path).unwrap();
+        writer.pragma_update(None, "journal_mode", "wal").unwrap();
+        writer.execute_batch("CREATE TABLE t (a)").unwrap();
+        let checkpointer = Checkpointer::start(&path, &writer).unwrap();
+        let own: i64 = writer.query_row("PRAGMA wal_autocheckpoint", [], |row| row.get(0)).unwrap();
+        assert_eq!(own, AFTER_ALL);
+        // More than the thousand pages after which SQLite would move the log within the commit.
+        writer.execute("INSERT INTO t VALUES (randomblob(8000000))", []).unwrap();
+        let size = || std::fs::metadata(&path).unwrap().len();
+        assert!(size() < 1_000_000, "the commit left it in the log");
+        checkpointer.wake();
+        let begin = Instant::now();
+        while size() < 8_000_000 {
+            assert!(begin.elapsed() < Duration::from_secs(30), "the log was not moved");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        checkpointer.wake();
+        let begin = Instant::now();
+        drop(checkpointer);
+        assert!(begin.elapsed() < PAUSE, "it does not wait for its time when the store is closed");
+    }
+}
