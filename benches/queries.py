@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Measures each documented query on a database of alerts.py: queries.py BOLO FILE [RUNS]
+"""Measures each documented query on a database of alerts.py: queries.py BOLO FILE [RUNS [WORDS]]
 
-Wall time of whole processes, after one run to warm up. Prints a table with the median, the 95th percentile and what was found.
+Wall time of whole processes, with what they took of the CPU. In each round every query runs once, in turn, so that a busy minute of the
+machine falls on all of them; a round before the first warms up. Beside them the floors: the process alone, and a query of a database
+with nothing in it. With WORDS only the queries that have these words in them.
 """
+import math
+import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 
 address = lambda byte: "0x" + f"{byte:02x}" * 20
@@ -14,7 +19,8 @@ EXCHANGE, RARE, OTHER, OFTEN = address(0xE0), address(0xA0), address(0xC0), addr
 
 def main() -> None:
     bolo, path = sys.argv[1:3]
-    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 20
+    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 21
+    words = sys.argv[4] if len(sys.argv) > 4 else ""
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     one = lambda sql: db.execute(sql).fetchone()[0]
     top = one("SELECT max(number) FROM blocks")
@@ -44,28 +50,37 @@ def main() -> None:
         ["--address", EXCHANGE, "--asset", "TOK7", "--order", "asc"],
         ["--list", "list12", "--since", "2015-07-30", "--min-amount", "1"],
     ]
-    print(f"| query | median ms | p95 ms | found |\n|---|---|---|---|")
-    worst = 0.0
-    for query in queries:
-        command = [bolo, "--db", path, "-q", "query", "--format", "jsonl", *query]
-        times, found = [], 0
-        for run in range(runs + 1):
+    folder = tempfile.TemporaryDirectory()
+    empty = os.path.join(folder.name, "empty.db")
+    subprocess.run([bolo, "--db", empty, "-q", "watchlist", "add", EXCHANGE, "--list", "list1"], check=True, stdout=subprocess.DEVNULL)
+    ask = lambda path, query: [bolo, "--db", path, "-q", "query", "--format", "jsonl", *query]
+    shown = lambda query: " ".join(word if len(word) < 24 else word[:8] + "…" for word in query) or "(none)"
+    lines = [("--version", [bolo, "--version"]), ("(none), nothing stored", ask(empty, []))]
+    lines += [(f"`{shown(query)}`", ask(path, query)) for query in queries if words in shown(query)]
+    wall, cpu, found = ({name: [] for name, _ in lines} for _ in range(3))
+    for turn in range(runs + 1):
+        for name, command in lines:
             began = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, check=False)
-            if run:
-                times.append((time.perf_counter() - began) * 1000)
-            if run == 0 and times == [] and time.perf_counter() - began > 20:
-                times = [(time.perf_counter() - began) * 1000]
-                break
-            found = done.stdout.count(b"\n")
-            if done.returncode not in (0, 3):
-                found = done.stderr.decode().strip()
-        times.sort()
-        p95 = times[min(len(times) - 1, int(len(times) * 0.95))]
-        worst = max(worst, p95)
-        words = " ".join(word if len(word) < 24 else word[:8] + "…" for word in query) or "(none)"
-        print(f"| `{words}` | {times[len(times) // 2]:.1f} | {p95:.1f} | {found} |", flush=True)
-    print(f"\nworst p95: {worst:.1f} ms")
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            answer = process.stdout.read()
+            said = process.stderr.read()
+            _, status, used = os.wait4(process.pid, 0)
+            took = (time.perf_counter() - began) * 1000
+            process.returncode = os.waitstatus_to_exitcode(status)
+            found[name] = answer.count(b"\n") if process.returncode in (0, 3) else said.decode().strip()
+            if turn:
+                wall[name].append(took)
+                cpu[name].append((used.ru_utime + used.ru_stime) * 1000)
+    load = os.getloadavg()[0]
+    at = lambda times, share: sorted(times)[max(0, math.ceil(len(times) * share) - 1)]
+    print(f"{runs} rounds; load at the end {load:.1f}\n")
+    print("| query | wall ms: quiet quarter | median | p95 | most | CPU ms median | found |\n|---|--:|--:|--:|--:|--:|--:|")
+    for name, _ in lines:
+        figures = [at(wall[name], share) for share in (0.25, 0.5, 0.95, 1)] + [at(cpu[name], 0.5)]
+        print(f"| {name} | " + " | ".join(f"{figure:.1f}" for figure in figures) + f" | {found[name]} |")
+    asked = lines[2:]
+    over = [name for name, _ in asked if at(wall[name], 0.95) >= 100]
+    print(f"\nworst p95 of {len(asked)} queries: {max(at(wall[name], 0.95) for name, _ in asked):.1f} ms; 100 ms or more: {', '.join(over) or 'none'}")
 
 
 if __name__ == "__main__":

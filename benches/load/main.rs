@@ -11,6 +11,7 @@
 )]
 
 mod chain;
+mod commits;
 mod draw;
 mod http;
 mod logs;
@@ -22,6 +23,7 @@ mod text;
 
 use std::io::{BufWriter, Write};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +68,17 @@ enum Args {
         #[arg(long)]
         floors: bool,
     },
+    /// Appends blocks to a database of benches/alerts.py, one in a commit and synced, as watching does: prints what each costs.
+    Commits {
+        #[arg(long)]
+        database: PathBuf,
+        /// Of blocks with no alert, with one and with twenty, so many each; ten more of each come first and are not counted.
+        #[arg(long, default_value_t = 200)]
+        commits: usize,
+        /// Milliseconds between two blocks.
+        #[arg(long, default_value_t = 100)]
+        every: u64,
+    },
     /// Prints a watchlist: addresses of the chain by rank (low ones are busy), and others that no block has.
     Watchlist {
         #[arg(long, default_value_t = 1)]
@@ -77,6 +90,14 @@ enum Args {
         #[arg(long, default_value_t = 1_000)]
         from_rank: u64,
     },
+}
+
+/// CPU time of this thread, in nanoseconds, as the kernel counts it; what other processes take does not count.
+fn cpu() -> u64 {
+    // The file is as of the last switch or tick: giving way brings it up to date.
+    std::thread::yield_now();
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 fn main() {
@@ -105,6 +126,9 @@ fn main() {
         }
         Args::Stages { blocks, seed, floors: true } => println!("{}", stages::Floors::measure(blocks, seed).to_json()),
         Args::Stages { blocks, seed, floors: false } => stages::run(blocks, seed),
+        Args::Commits { database, commits, every } => {
+            commits::run(&database, commits + commits::UNCOUNTED, Duration::from_millis(every));
+        }
         Args::Watchlist { count, hits, from_rank } => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             for rank in from_rank..from_rank + hits.min(count) {

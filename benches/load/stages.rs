@@ -22,20 +22,13 @@ use bolo::screen::{Alert, ListKind, WatchEntry, Watchlist, screen};
 use bolo::store::{Access, BlockRecord, ListFile, Progress, Store, TransactionFacts};
 
 use crate::chain::{Chain, FIRST};
+use crate::cpu;
 use crate::draw;
 use crate::http;
 use crate::rpc::Node;
 
 /// Least time that a stage runs for.
 const AT_LEAST: Duration = Duration::from_millis(700);
-
-/// CPU time of this thread, in nanoseconds, as the kernel counts it; what other processes take does not count.
-fn cpu() -> u64 {
-    // The file is as of the last switch or tick: giving way brings it up to date.
-    std::thread::yield_now();
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    stat.split_whitespace().next().unwrap().parse().unwrap()
-}
 
 /// Milliseconds per item: the median of going through all of them again and again.
 fn per_item<T>(items: &[T], mut work: impl FnMut(&T)) -> f64 {

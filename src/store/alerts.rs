@@ -7,7 +7,7 @@ use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
 use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::Asset;
-use crate::screen::Alert;
+use crate::screen::{Alert, Direction};
 
 /// Whether the alert is new.
 pub(super) fn put_alert(
@@ -22,7 +22,7 @@ pub(super) fn put_alert(
         .query_row([alert.id.as_slice()], |row| row.get(0))
         .optional()?;
     if let Some(id) = known {
-        put_entries(conn, id, alert)?;
+        put_more_entries(conn, id, alert)?;
         return Ok(false);
     }
     let activity = &alert.activity;
@@ -60,11 +60,17 @@ pub(super) fn put_alert(
         }
     };
     let watched = ids.of(conn, alert.watched)?;
+    let counterparty = match alert.direction {
+        Direction::Out => activity.to,
+        Direction::In => activity.from,
+        Direction::Own | Direction::Party => None,
+    };
+    let counterparty = counterparty.map(|address| ids.of(conn, address)).transpose()?;
     let replaces = facts.map(|(_, facts)| replaced(conn, facts, alert, watched)).transpose()?.flatten();
     let reasons = serde_json::to_string(&alert.triage.reasons).unwrap_or_else(|_| "[]".to_owned());
     conn.prepare_cached(
         "INSERT INTO alerts (alert_id, block_number, block_id, location, direction, activity_id, watched_id, severity, triage, \
-         triage_reasons, seen_at_ms, replaces) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         triage_reasons, seen_at_ms, replaces, counterparty_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?
     .execute(params![
         alert.id.as_slice(),
@@ -79,25 +85,39 @@ pub(super) fn put_alert(
         reasons,
         record.seen_at_ms,
         replaces,
+        counterparty,
     ])?;
-    put_entries(conn, conn.last_insert_rowid(), alert)?;
+    put_entries(conn, conn.last_insert_rowid(), &matched(alert))?;
     Ok(true)
 }
 
-/// Writes which entries the alert is about: those matched now, strictest first, then those it named before. An alert that is
-/// screened anew against a stricter list rises with it.
-fn put_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
+/// The entries that the alert is about, strictest first.
+fn matched(alert: &Alert) -> Vec<(i64, u8)> {
+    alert.matched.iter().map(|(id, designation)| (*id, designation.code())).collect()
+}
+
+/// Writes which entries an alert is about that is there already: those matched now, strictest first, then those it named before. An
+/// alert that is screened anew against a stricter list rises with it.
+fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
     let before: Vec<(i64, u8)> = conn
         .prepare_cached("SELECT ae.entry_id, ae.designation FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
              WHERE ae.alert_id = ?1 ORDER BY ae.rank")?
         .query_map([alert_id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut entries: Vec<(i64, u8)> = alert.matched.iter().map(|(id, d)| (*id, d.code())).collect();
+    let mut entries = matched(alert);
     entries.extend(before.iter().filter(|(id, _)| alert.matched.iter().all(|(matched, _)| matched != id)));
     if entries == before {
         return Ok(());
     }
     conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
+    put_entries(conn, alert_id, &entries)?;
+    conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
+        .execute(params![alert_id, alert.severity.code()])?;
+    Ok(())
+}
+
+/// Writes the entries of an alert that has none, strictest first.
+fn put_entries(conn: &Connection, alert_id: i64, entries: &[(i64, u8)]) -> Result<()> {
     for (rank, (entry, designation)) in (0i64..).zip(entries) {
         conn.prepare_cached(
             "INSERT INTO alert_entries (alert_id, rank, entry_id, designation, block_number, list_id) \
@@ -106,8 +126,6 @@ fn put_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
         )?
         .execute(params![alert_id, rank, entry, designation])?;
     }
-    conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
-        .execute(params![alert_id, alert.severity.code()])?;
     Ok(())
 }
 

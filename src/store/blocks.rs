@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::AddressIds;
 use super::alerts::put_alert;
+use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
 use super::proofs::put_proof;
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
@@ -111,11 +112,18 @@ impl Store {
         }
         // What is owed stays owed if the power takes its last commits; a commit at the head syncs them with it.
         self.sync(self.durable && records.iter().any(|record| record.progress != Progress::Owed))?;
-        self.write(|tx| {
+        if self.durable && self.checkpointer.is_none() {
+            self.checkpointer = Some(Checkpointer::start(&self.path, &self.conn)?);
+        }
+        let committed = self.write(|tx| {
             let revision = meta(tx, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
             let mut ids = AddressIds::default();
             records.iter().map(|record| append_one(tx, &mut ids, revision, record)).collect()
-        })
+        })?;
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.wake();
+        }
+        Ok(committed)
     }
 
     /// Orphans the canonical blocks above that number, as far as they are linked to one another: what a reorg replaced. `watch`

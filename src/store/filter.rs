@@ -135,6 +135,8 @@ pub(super) struct Resolved {
     pub(super) severities: Option<Vec<i64>>,
     pub(super) directions: Option<Vec<i64>>,
     pub(super) triage: Option<Vec<i64>>,
+    /// How many digits an amount has that is large enough: those numbers that there are.
+    pub(super) digits: Option<Vec<i64>>,
     /// First and last block.
     pub(super) range: (i64, i64),
 }
@@ -206,8 +208,27 @@ impl AlertFilter {
                 (false, false) => codes(self.triage.iter().map(|class| i64::from(class.code())).collect()),
                 _ => None,
             },
+            digits: self.digits(conn)?,
             range: self.range(conn)?,
         })
+    }
+
+    /// How many digits the amounts have that may be large enough, as far as there are such amounts: one look at the index for each.
+    fn digits(&self, conn: &Connection) -> Result<Option<Vec<i64>>> {
+        let Some(AmountFilter::Base(least)) = &self.min_amount else { return Ok(None) };
+        let least = i64::try_from(least.to_string().len()).unwrap_or(i64::MAX);
+        let mut statement = conn.prepare_cached(
+            "SELECT length(amount) FROM activities INDEXED BY activities_by_digits WHERE length(amount) < ?1 \
+             ORDER BY length(amount) DESC LIMIT 1",
+        )?;
+        let (mut found, mut below) = (Vec::new(), i64::MAX);
+        while let Some(digits) = statement.query_row([below], |row| row.get(0)).optional()?
+            && digits >= least
+        {
+            found.push(digits);
+            below = digits;
+        }
+        Ok(Some(found))
     }
 
     /// The blocks that a range of blocks, of time, or a status leaves, as far as an index can tell.
@@ -238,7 +259,7 @@ impl AlertFilter {
         let mut c = Conditions::default();
         for (column, wanted) in [
             ("+a.watched_id", &resolved.watched),
-            ("CASE a.direction WHEN 0 THEN m.to_id WHEN 1 THEN m.from_id END", &resolved.others),
+            ("+a.counterparty_id", &resolved.others),
             ("+m.tx_id", &resolved.txs),
             ("+m.kind", &resolved.kinds),
             ("+a.direction", &resolved.directions),

@@ -13,7 +13,7 @@ const SCHEMA: &str = include_str!("../../schema.sql");
 const APPLICATION_ID: i64 = 0x626f_6c6f;
 
 /// Each step brings a file from its place's version to the next: version 1 is schema.sql as first released.
-const STEPS: [&str; 2] = [include_str!("steps/2.sql"), include_str!("steps/3.sql")];
+const STEPS: [&str; 3] = [include_str!("steps/2.sql"), include_str!("steps/3.sql"), include_str!("steps/4.sql")];
 
 /// The version of [`SCHEMA`].
 const VERSION: i64 = 1 + STEPS.len() as i64;
@@ -80,7 +80,11 @@ mod tests {
     use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
 
     /// The versions before this one as they were, copies: what the steps start from. They are never changed; schema.sql is, by a step.
-    const OLDER: [&str; 2] = [include_str!("../../tests/schema/v1.sql"), include_str!("../../tests/schema/v2.sql")];
+    const OLDER: [&str; 3] = [
+        include_str!("../../tests/schema/v1.sql"),
+        include_str!("../../tests/schema/v2.sql"),
+        include_str!("../../tests/schema/v3.sql"),
+    ];
 
     fn older(version: usize) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
@@ -137,11 +141,30 @@ mod tests {
     }
 
     #[test]
+    fn the_other_side_of_older_alerts_is_theirs_after_the_migration() {
+        let mut old = older(3);
+        old.execute_batch(
+            "INSERT INTO endpoints (id, host) VALUES (1, 'e'); \
+             INSERT INTO addresses SELECT value, randomblob(20) FROM json_each('[1, 2]'); \
+             INSERT INTO blocks VALUES (1, 1, randomblob(32), randomblob(32), 1, 0, 1, 43, 0, 1, 1, 0); \
+             INSERT INTO activities SELECT value, 1, CAST(value AS BLOB), NULL, 0, iif(value = 6, NULL, 1), 2, 0, NULL, '7', NULL, 1 \
+             FROM json_each('[1, 2, 3, 4, 6]'); \
+             INSERT INTO alerts SELECT value, randomblob(32), 1, 1, CAST(value AS BLOB), (value - 1) % 4, value, 1, 0, 0, '[]', 0, \
+             NULL FROM json_each('[1, 2, 3, 4, 6]')",
+        )
+        .unwrap();
+        migrate(&mut old, Path::new("old")).unwrap();
+        let sides = "SELECT group_concat(direction || ':' || coalesce(counterparty_id, '-'), ' ') FROM alerts";
+        // Out: who got it. In: who gave it, where anybody did. With itself, or neither side: none.
+        assert_eq!(text(&old, sides), "0:2 1:1 2:- 3:- 1:-");
+    }
+
+    #[test]
     fn a_newer_file_and_a_foreign_one_are_refused() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
         conn.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 4, known: 3, .. })));
+        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 5, known: 4, .. })));
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE t (a)").unwrap();
         assert!(matches!(check_kind(&foreign, Path::new("x")), Err(StoreError::Unusable { .. })));

@@ -4,7 +4,7 @@
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Rows, Statement};
 
-use super::filter::{AlertFilter, AmountFilter, AssetSet, Conditions, Order, Resolved};
+use super::filter::{AlertFilter, AssetSet, Conditions, Order, Resolved};
 use super::{Result, StoreError};
 use crate::decode::ActivityKind;
 
@@ -105,7 +105,7 @@ impl Stream {
 
     /// Its index is in another order than that of blocks.
     fn sorts(&self) -> bool {
-        ["activities_by_amount", "activities_by_tx", "sqlite_autoindex_alerts_1"].contains(&self.index)
+        ["activities_by_tx", "sqlite_autoindex_alerts_1"].contains(&self.index)
     }
 }
 
@@ -215,9 +215,7 @@ fn candidates(filter: &AlertFilter, resolved: &Resolved, c: &mut Conditions) -> 
         all.push(each(c, Alerts, "alerts_by_watched", "a.watched_id", wanted));
     }
     if let Some(wanted) = &resolved.others {
-        let mut streams = each(c, Activities, "activities_by_from", "m.from_id", wanted);
-        streams.extend(each(c, Activities, "activities_by_to", "m.to_id", wanted));
-        all.push(streams);
+        all.push(each(c, Alerts, "alerts_by_counterparty", "a.counterparty_id", wanted));
     }
     if let Some(wanted) = &resolved.lists {
         all.push(each(c, Entries, "alert_entries_by_list", "k.list_id", wanted));
@@ -252,12 +250,8 @@ fn candidates(filter: &AlertFilter, resolved: &Resolved, c: &mut Conditions) -> 
     if let Some(wanted) = &resolved.txs {
         all.push(each(c, Activities, "activities_by_tx", "m.tx_id", wanted));
     }
-    if let Some(AmountFilter::Base(least)) = &filter.min_amount {
-        let mark = c.bind(least.to_string());
-        // In two, since no index serves a comparison of pairs of expressions.
-        let same = format!("length(m.amount) = length({mark}) AND m.amount >= {mark}");
-        let longer = format!("length(m.amount) > length({mark})");
-        all.push([same, longer].map(|more| Stream::new(Activities, "activities_by_amount", more)).to_vec());
+    if let Some(wanted) = &resolved.digits {
+        all.push(each(c, Activities, "activities_by_digits", "length(m.amount)", wanted));
     }
     if let Some(id) = filter.id {
         let mark = c.bind(id.to_vec());
