@@ -21,6 +21,8 @@ mod follow;
 mod forks;
 mod heads;
 mod health;
+mod importers;
+mod importers_long;
 mod lean;
 mod liars;
 mod lists;
