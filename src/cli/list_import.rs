@@ -307,24 +307,31 @@ fn read(
     let failed = |reason: String| Failure::input(format!("{}: {reason}", file.path.display()));
     let mut bytes = open(&file.path)?;
     let mut comments = file.comments.as_deref().map(open).transpose()?;
-    let mut hash = Sha256::new();
-    for bytes in std::iter::once(&mut bytes).chain(comments.as_mut()) {
-        bytes.rewind().and_then(|()| feed(&mut **bytes, &mut hash)).map_err(|error| failed(error.to_string()))?;
-        bytes.rewind().map_err(|error| failed(error.to_string()))?;
-    }
+    let before = hash(&mut bytes, comments.as_mut()).map_err(|error| failed(error.to_string()))?;
     let mut source = Source::open(&mut *bytes).map_err(failed)?;
-    let mut comments = comments.as_mut().map(|bytes| Source::open(&mut **bytes)).transpose().map_err(failed)?;
+    let mut rest = comments.as_mut().map(|bytes| Source::open(&mut **bytes)).transpose().map_err(failed)?;
     let list =
-        parse(&mut source, comments.as_mut(), format, &mut |candidate| each(&file.path, candidate)).map_err(failed)?;
-    Ok((list, hash.finalize().into()))
+        parse(&mut source, rest.as_mut(), format, &mut |candidate| each(&file.path, candidate)).map_err(failed)?;
+    // The hash is of what was read, or it proves nothing: a download may go on meanwhile.
+    let after = hash(&mut bytes, comments.as_mut()).map_err(|error| failed(error.to_string()))?;
+    if before != after {
+        return Err(failed("it was changed while it was read: try again".to_owned()));
+    }
+    Ok((list, after))
 }
 
-fn feed(bytes: &mut dyn ReadSeek, hash: &mut Sha256) -> std::io::Result<()> {
+fn hash(file: &mut Box<dyn ReadSeek>, comments: Option<&mut Box<dyn ReadSeek>>) -> std::io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        match bytes.read(&mut buffer)? {
-            0 => return Ok(()),
-            found => hash.update(&buffer[..found]),
+    for bytes in std::iter::once(file).chain(comments) {
+        bytes.rewind()?;
+        loop {
+            match bytes.read(&mut buffer)? {
+                0 => break,
+                found => hash.update(&buffer[..found]),
+            }
         }
+        bytes.rewind()?;
     }
+    Ok(hash.finalize().into())
 }

@@ -49,10 +49,11 @@ fn foreign(what: &str) -> Verdict {
 /// Judges a field that is to hold one address. `crypto` says that the list calls it an address of some currency: then whatever has
 /// the shape of one is another chain's, and not a mistake.
 pub(super) fn judge(raw: &str, crypto: bool) -> Verdict {
-    let folded = fold(raw);
+    let folded = fold(without_chain(raw));
     if let Some(verdict) = hex(&folded) {
         return verdict;
     }
+    let folded = fold(raw);
     for text in [&folded.text, &folded.letters] {
         if let Some(address) = tron(text) {
             return Verdict::Tron(address, text.clone());
@@ -72,6 +73,16 @@ pub(super) fn judge(raw: &str, crypto: bool) -> Verdict {
         return foreign("the address of another chain by its shape");
     }
     broken("is not an address of 40 hex digits")
+}
+
+/// Without the chain that some write before an address: `eip155:1:0x…`, `eth:0x…`, `ronin:…`, `xdc…`. The key is the same on all.
+fn without_chain(raw: &str) -> &str {
+    let body = raw.rsplit(':').next().unwrap_or(raw).trim();
+    let bare = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if let Some(digits) = body.strip_prefix("xdc").filter(|digits| bare(digits)) {
+        return digits;
+    }
+    if after_prefix(body).is_some() || bare(body) { body } else { raw }
 }
 
 /// A text of hex digits, or one that looks like it: then only the checksum can say that it is right.

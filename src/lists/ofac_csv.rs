@@ -24,16 +24,19 @@ pub(super) fn parse(
         None => file.read_named("sdn_comments.csv", read_comments)?,
     };
     let joined = rest.is_some();
-    let mut cut = 0;
+    let (mut cut, mut ended) = (0, false);
     file.read(|bytes| {
         records(bytes, |line, row| {
             if row.len() == 1 && row[0].trim_matches('\u{1a}').trim().is_empty() {
-                return; // The file ends as those of CP/M did.
+                ended |= row[0].contains('\u{1a}'); // The file ends as those of CP/M did.
+                return Ok(());
             }
             let [number, name, _, program, title, _, _, _, _, _, owner, remarks] = row else {
-                out.list.warnings.push(format!("line {line} has {} columns and not twelve", row.len()));
-                out.text(line, &row.join("\n"), &ParsedEntry::facts());
-                return;
+                // To take the half of a list is to end the other half.
+                return Err(format!(
+                    "line {line} has {} columns and not twelve: the file is cut off, or no sdn.csv",
+                    row.len()
+                ));
             };
             let rest = rest.as_mut().and_then(|rest| rest.remove(number.trim()));
             let is_cut = rest.is_none() && was_cut(remarks);
@@ -49,8 +52,12 @@ pub(super) fn parse(
             let others = [name, title, owner].map(String::as_str).join("\n");
             out.text(line, &others, &facts);
             take_remarks(out, line, &remarks, &facts, is_cut);
+            Ok(())
         })
     })?;
+    if !ended {
+        out.list.warnings.push("OFAC's mark of the end (0x1a) is missing: the file may be cut off".to_owned());
+    }
     if cut > 0 {
         let why = if joined { "sdn_comments.csv does not go on with them" } else { "sdn_comments.csv is missing" };
         out.list
@@ -116,20 +123,19 @@ pub(super) fn aliases(remarks: &str) -> Vec<String> {
 
 fn read_comments(bytes: &mut dyn BufRead) -> Result<HashMap<String, String>, String> {
     let mut rest: HashMap<String, String> = HashMap::new();
-    let mut bad = None;
     records(bytes, |line, row| match row {
-        [number, remark] => rest.entry(number.trim().to_owned()).or_default().push_str(remark),
-        [only] if only.trim_matches('\u{1a}').trim().is_empty() => {}
-        _ => bad = bad.or(Some(line)),
+        [number, remark] => {
+            rest.entry(number.trim().to_owned()).or_default().push_str(remark);
+            Ok(())
+        }
+        [only] if only.trim_matches('\u{1a}').trim().is_empty() => Ok(()),
+        _ => Err(format!("sdn_comments.csv line {line} is not a number and a remark")),
     })?;
-    match bad {
-        None => Ok(rest),
-        Some(line) => Err(format!("sdn_comments.csv line {line} is not a number and a remark")),
-    }
+    Ok(rest)
 }
 
 /// Rows with their lines. Names in old files are Latin-1.
-fn records(bytes: &mut dyn BufRead, mut each: impl FnMut(u64, &[String])) -> Result<(), String> {
+fn records(bytes: &mut dyn BufRead, mut each: impl FnMut(u64, &[String]) -> Result<(), String>) -> Result<(), String> {
     let two = ends_in_two(bytes)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     for record in reader.byte_records() {
@@ -139,7 +145,7 @@ fn records(bytes: &mut dyn BufRead, mut each: impl FnMut(u64, &[String])) -> Res
         if row.iter().any(|field| field.len() > 1 << 20) {
             return Err(format!("line {line} begins a quoted field that does not end: a quote is missing"));
         }
-        each(line, &row);
+        each(line, &row)?;
     }
     Ok(())
 }

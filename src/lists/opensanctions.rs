@@ -169,7 +169,8 @@ fn sanction(sanction: &Entity, known: &mut HashMap<String, Known>) {
 /// `targets.simple.csv`: a wallet's name is its address; whose it is does not stand there.
 pub(super) fn targets(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
     let two = ends_in_two(bytes)?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    // A row with fewer columns than the header is where the file was cut off.
+    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
     let names = reader.headers().map_err(|error| error.to_string())?.clone();
     let column = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
     // When OpenSanctions first saw an entity is not when it was listed.

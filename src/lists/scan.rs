@@ -152,6 +152,10 @@ mod tests {
 
     #[test]
     fn a_tron_address_has_a_twin() {
+        for text in [format!("eip155:1:{A}"), A.replace("0x", "ronin:"), A.replace("0x", "xdc"), format!(" ETH: {A} ")]
+        {
+            assert!(matches!(judge(&text, true), Verdict::Evm(..)), "{text} {:?}", judge(&text, true));
+        }
         let Verdict::Tron(address, form) = one(&format!("USDT {TRON};")) else { panic!("no twin") };
         assert_eq!((address.to_checksum(None).as_str(), form.as_str()), (A, TRON));
         assert!(matches!(judge(&TRON.replace('T', "Т"), false), Verdict::Tron(..)), "Cyrillic");

@@ -163,6 +163,20 @@ fn the_dated_versions_of_a_real_list_import_in_order() {
 }
 
 #[test]
+fn of_the_directory_of_versions_the_newest_is_taken() {
+    if shared("lists/versions/2022-09-03.json").is_none() {
+        return;
+    }
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/lists/versions");
+    let newest = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let wanted: Vec<String> = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    let place = Place::new();
+    place.ok(&["watchlist", "import", dir.to_str().unwrap(), "--kind", "blocking"]);
+    assert_eq!(shown(&place, &["--list", "versions"]).len(), wanted.len());
+    assert_eq!(place.status()["lists"][0]["published"], newest.file_stem().unwrap().to_str().unwrap());
+}
+
+#[test]
 fn a_byte_order_mark_is_no_part_of_a_list() {
     let place = Place::new();
     write(&place, "excel.csv", &format!("\u{feff}address,label,entity\n{A},thief,Group\n"));

@@ -23,6 +23,7 @@ mod heads;
 mod health;
 mod importers;
 mod importers_long;
+mod importers_made;
 mod lean;
 mod liars;
 mod lists;
