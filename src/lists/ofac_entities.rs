@@ -27,7 +27,8 @@ struct Feature {
     kind: String,
     kind_id: Option<String>,
     values: Vec<(u64, String)>,
-    old: Option<String>,
+    /// What stood there before a change.
+    old: Vec<(u64, String)>,
     action: Action,
 }
 
@@ -72,7 +73,7 @@ pub(super) fn parse(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<
         };
         root = true;
         match node {
-            Node::Open(attributes, _) => state.open(path, attributes, out),
+            Node::Open(attributes, line) => state.open(path, attributes, line, out),
             Node::Close(text, line) => state.close(path, text, line, out),
         }
     })?;
@@ -80,7 +81,7 @@ pub(super) fn parse(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<
 }
 
 impl State {
-    fn open(&mut self, path: &str, attributes: &Attributes, out: &Collector<'_>) -> Result<(), String> {
+    fn open(&mut self, path: &str, attributes: &Attributes, line: u64, out: &Collector<'_>) -> Result<(), String> {
         let action = Action::of(attributes);
         if action != Action::None && out.list.format != Format::OfacDelta {
             return Err("it has actions in it: it is a file of changes (--format ofac-delta)".to_owned());
@@ -93,6 +94,7 @@ impl State {
                 self.record = Record::new();
                 self.record.facts.uid = attributes.get("id").and_then(some);
                 self.action = action;
+                self.record.ends = action == Action::Remove;
             }
             "/entities/entity/names/name" => {
                 (self.name, self.primary) = (Vec::new(), false);
@@ -108,7 +110,7 @@ impl State {
                 self.feature.kind_id = attributes.get("featureTypeId").map(ToOwned::to_owned);
             }
             "/entities/entity/features/feature/value" => {
-                self.feature.old = attributes.get("oldValue").map(ToOwned::to_owned);
+                self.feature.old.extend(attributes.get("oldValue").map(|old| (line, old.to_owned())));
                 if action == Action::Remove {
                     self.feature.action = action;
                 }
@@ -152,13 +154,8 @@ impl State {
                 }
             }
             "/entities/entity/features/feature/type" => text.trim().clone_into(&mut self.feature.kind),
-            "/entities/entity/features/feature/value" => {
-                if !text.trim().is_empty() {
-                    self.feature.values.push((line, text.to_owned()));
-                }
-                if let Some(old) = self.feature.old.take() {
-                    self.old_value(&old, line);
-                }
+            "/entities/entity/features/feature/value" if !text.trim().is_empty() => {
+                self.feature.values.push((line, text.to_owned()));
             }
             "/entities/entity/features/feature" => self.end_feature(line)?,
             "/entities/entity" => self.end_entity(out),
@@ -175,15 +172,6 @@ impl State {
         }
     }
 
-    /// What stood there before a change is no longer on the list.
-    fn old_value(&mut self, old: &str, line: u64) {
-        let kind = self.kind();
-        if is_currency(&kind) {
-            let field = Field { line, text: old.to_owned(), currency: currency(&kind), ends: true };
-            self.record.fields.push(field);
-        }
-    }
-
     fn end_feature(&mut self, line: u64) -> Result<(), String> {
         let kind = self.kind();
         let feature = std::mem::take(&mut self.feature);
@@ -196,7 +184,8 @@ impl State {
             let field = Field { line, text: String::new(), currency: currency(&kind), ends };
             self.record.fields.push(field);
         }
-        for (line, text) in feature.values {
+        let old = feature.old.into_iter().map(|old| (old, true));
+        for ((line, text), ends) in feature.values.into_iter().map(|value| (value, ends)).chain(old) {
             self.record.fields.push(Field { line, text, currency: currency(&kind), ends });
         }
         Ok(())

@@ -26,11 +26,14 @@ pub(super) struct Record {
     pub(super) remarks: String,
     free: String,
     row: u64,
+    /// A file of changes takes the whole record off the list.
+    pub(super) ends: bool,
 }
 
 impl Record {
     pub(super) fn new() -> Self {
-        Self { facts: ParsedEntry::facts(), fields: Vec::new(), remarks: String::new(), free: String::new(), row: 0 }
+        let (remarks, free) = (String::new(), String::new());
+        Self { facts: ParsedEntry::facts(), fields: Vec::new(), remarks, free, row: 0, ends: false }
     }
 
     /// Text that may have addresses in it. What is in one record is looked at together: an address may be broken over fields.
@@ -94,7 +97,11 @@ impl Record {
         if !self.remarks.is_empty() {
             take_remarks(out, self.row, &self.remarks, &self.facts, false);
         }
-        out.text(self.row, &self.free, &self.facts);
+        if self.ends {
+            scan(&self.free, &mut |raw, verdict| out.end(self.row, raw, None, &self.facts, verdict));
+        } else {
+            out.text(self.row, &self.free, &self.facts);
+        }
     }
 
     /// Whether there is anything in it that would be a candidate.
