@@ -31,7 +31,7 @@ pub(super) enum WatchlistCommand {
 /// `bolo watchlist import`.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Files: one address a line with an optional label, CSV with a header, or a JSON array; - for standard input
+    /// Files, zipped or not; a directory: the newest file in it by its date; - for standard input. The README names the formats
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// Name of the list [default: the file's name without its ending]
@@ -40,16 +40,16 @@ pub(super) struct ImportArgs {
     /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,
-    /// Form of the files: text, csv or json [default: by what they begin with]
+    /// Form of the files, by its name in the README [default: by what they begin with]
     #[arg(long, value_name = "FORM")]
     pub(super) format: Option<String>,
-    /// When the file was published [default: now]
+    /// When the file was published [default: as it says itself, else now]
     #[arg(long, value_name = "DATE")]
     pub(super) published: Option<String>,
     /// Take the good lines although there are bad ones
     #[arg(long)]
     pub(super) skip_bad: bool,
-    /// Write every rejected line with its reason to a file, as JSON lines
+    /// Write what became of every candidate to a file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
 }

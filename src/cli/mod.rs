@@ -10,6 +10,8 @@ mod evidence;
 mod failure;
 mod health;
 mod list_args;
+mod list_import;
+mod list_report;
 mod present;
 mod progress;
 mod query;

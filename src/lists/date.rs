@@ -23,6 +23,27 @@ pub fn parse_date(text: &str) -> Result<i64, String> {
         .map_err(|_| format!("{text:?} is out of range"))
 }
 
+/// A date as the UK writes it (`26/02/2025`), or as everybody should.
+pub(super) fn day_first(text: &str) -> Option<i64> {
+    slashed(text, [2, 1, 0])
+}
+
+/// A date as the United States write it (`02/26/2025`), or as everybody should.
+pub(super) fn month_first(text: &str) -> Option<i64> {
+    slashed(text, [2, 0, 1])
+}
+
+/// Where year, month and day stand among three numbers.
+fn slashed(text: &str, order: [usize; 3]) -> Option<i64> {
+    let text = text.trim();
+    let parts: Vec<&str> = text.split(['/', ' ', 'T']).take(3).collect();
+    let [Some(year), Some(month), Some(day)] = order.map(|at| parts.get(at)) else {
+        return parse_date(text.get(..10)?).ok();
+    };
+    let date = format!("{year:0>4}-{month:0>2}-{day:0>2}");
+    parse_date(&date).or_else(|_| parse_date(text.get(..10).unwrap_or_default())).ok()
+}
+
 /// Unix seconds as RFC 3339, or as a bare date where it is the first second of one.
 pub fn show_date(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {
@@ -35,6 +56,15 @@ pub fn show_date(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_with_slashes_are_read_as_their_country_writes_them() {
+        let wanted = parse_date("2025-02-03").ok();
+        assert_eq!(day_first("03/02/2025"), wanted);
+        assert_eq!(month_first("2/3/2025"), wanted);
+        assert_eq!([day_first("2025-02-03"), month_first("2025-02-03T10:00:00")], [wanted; 2]);
+        assert_eq!([day_first("99/99/2025"), month_first("soon"), day_first("")], [None; 3]);
+    }
 
     #[test]
     fn dates_and_moments_are_read_and_shown_as_they_were() {

@@ -1,133 +1,54 @@
 //! The plain formats: one address a line, CSV with a header, a JSON array.
 
-use std::collections::HashSet;
+use std::io::BufRead;
 
-use alloy::primitives::Address;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{ParsedEntry, ParsedList, Rejected, parse_date};
+use super::address::{Verdict, judge};
+use super::candidate::{Class, Collector, some};
+use super::source::{csv_line, ends_in_two, lines};
+use super::{ParsedEntry, parse_date};
 
-/// A plain format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One address a line, with an optional label after white space or a comma; `#` begins a comment.
-    Text,
-    /// A header line with a column `address`; known columns: label (or name), entity, programs (separated by `;` or `,`), listed_from, delisted_on.
-    Csv,
-    /// An array of addresses, or of objects with the same names as the CSV's columns.
-    Json,
+/// No field of a list is longer: a quote that never ends would swallow the rest of the file.
+const LONGEST_FIELD: usize = 64 << 10;
+
+fn refuse(reason: impl Into<String>) -> Verdict {
+    Verdict::Reject(Class::Broken, reason.into())
 }
 
-impl Format {
-    /// The name on the command line and in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Csv => "csv",
-            Self::Json => "json",
-        }
-    }
-
-    /// By what the file begins with.
-    pub fn recognise(text: &str) -> Self {
-        if text.trim_start().starts_with(['[', '{']) {
-            return Self::Json;
-        }
-        let first =
-            text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
-        // A header names columns: it has a separator, and no field of it is an address or tries to be one.
-        let mut fields = first.split([',', ';', '\t']).map(|field| field.trim().trim_matches('"'));
-        let names = fields.clone().any(|name| name.eq_ignore_ascii_case("address"))
-            || first.contains([',', ';']) && !fields.any(|field| field.len() >= 20 || field.starts_with("0x"));
-        if names { Self::Csv } else { Self::Text }
-    }
-}
-
-/// Reads a file of that format.
-///
-/// # Errors
-/// One line, where the file as a whole is not of the format.
-pub fn parse(text: &str, format: Format) -> Result<ParsedList, String> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut out = Collector::default();
-    match format {
-        Format::Text => parse_text(text, &mut out),
-        Format::Csv => parse_csv(text, &mut out)?,
-        Format::Json => parse_json(text, &mut out)?,
-    }
-    Ok(out.list)
-}
-
-/// An address with or without `0x`, in lower or upper case, or in mixed case with the right checksum (EIP-55).
-///
-/// # Errors
-/// Why it is none.
-pub fn parse_address(text: &str) -> Result<Address, String> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    if digits.len() != 40 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err("is not an address of 40 hex digits".to_owned());
-    }
-    let address: Address = digits.parse().map_err(|_| "is not an address".to_owned())?;
-    let mixed = digits.bytes().any(|b| b.is_ascii_lowercase()) && digits.bytes().any(|b| b.is_ascii_uppercase());
-    let checksum = address.to_checksum(None);
-    if mixed && digits != &checksum[2..] {
-        return Err(format!("has a wrong checksum: a letter may be mistyped (by its digits it would be {checksum})"));
-    }
-    Ok(address)
-}
-
-#[derive(Default)]
-struct Collector {
-    list: ParsedList,
-    seen: HashSet<Address>,
-}
-
-impl Collector {
-    fn take(&mut self, line: u64, text: &str, entry: Result<ParsedEntry, String>) {
-        match entry {
-            Ok(entry) if self.seen.insert(entry.address) => self.list.entries.push(entry),
-            Ok(_) => self.list.repeated += 1,
-            Err(reason) => self.list.rejected.push(Rejected { line, text: shorten(text), reason }),
-        }
-    }
-}
-
-fn shorten(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    match clean.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &clean[..end]),
-        None => clean,
-    }
-}
-
-fn some(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn parse_text(text: &str, out: &mut Collector) {
-    for (line, raw) in (1u64..).zip(text.lines()) {
+pub(super) fn text(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
+    lines(bytes, &mut |line, raw| {
         let content = raw.split('#').next().unwrap_or_default().trim();
         if content.is_empty() {
-            continue;
+            return Ok(());
         }
         let (address, label) = content.split_once(|c: char| c.is_whitespace() || c == ',').unwrap_or((content, ""));
-        let entry = parse_address(address).map(|address| ParsedEntry {
-            label: some(label.trim_start_matches([',', ' ', '\t']).trim_matches('"')),
-            ..ParsedEntry::bare(address)
-        });
-        out.take(line, content, entry);
-    }
+        let mut facts = ParsedEntry::facts();
+        let mut verdict = judge(address, false);
+        // A line that is nothing but an address with white space in it.
+        if matches!(verdict, Verdict::Reject(..))
+            && let whole @ Verdict::Evm(..) = judge(content, false)
+        {
+            verdict = whole;
+        } else {
+            facts.label = some(label.trim_start_matches([',', ' ', '\t']).trim_matches('"'));
+        }
+        out.take(line, content, None, &facts, verdict);
+        Ok(())
+    })
 }
 
-fn parse_csv(text: &str, out: &mut Collector) -> Result<(), String> {
-    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let delimiter = [b',', b';', b'\t']
-        .into_iter()
-        .max_by_key(|d| (header.bytes().filter(|b| b == d).count(), *d == b','))
-        .unwrap_or(b',');
+pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
+    let two = ends_in_two(bytes)?;
+    let delimiter = {
+        let head = bytes.fill_buf().map_err(|error| error.to_string())?;
+        let header = head.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        let count = |delimiter: u8| header.iter().filter(|b| **b == delimiter).count();
+        [b',', b';', b'\t'].into_iter().max_by_key(|d| (count(*d), *d == b',')).unwrap_or(b',')
+    };
     let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let names: Vec<String> =
         reader.headers().map_err(|err| err.to_string())?.iter().map(str::to_ascii_lowercase).collect();
     let column = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
@@ -138,64 +59,152 @@ fn parse_csv(text: &str, out: &mut Collector) -> Result<(), String> {
         column(&["label", "name"]),
         column(&["entity"]),
         column(&["programs", "program"]),
-        column(&["listed_from", "listed_on"]),
+        column(&["listed_from", "listed_on", "listed"]),
         column(&["delisted_on"]),
+        column(&["aliases"]),
+        column(&["uid"]),
+        column(&["currency", "asset", "ticker", "chain"]),
     ];
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                out.take(line, "", Err(error.to_string()));
+                if matches!(error.kind(), csv::ErrorKind::Io(_)) {
+                    return Err(error.to_string());
+                }
+                let line = csv_line(error.position(), two);
+                out.take(line, "", None, &ParsedEntry::facts(), refuse(error.to_string()));
                 continue;
             }
         };
-        let line = record.position().map_or(0, csv::Position::line);
-        let [label, entity, programs, from, until] = columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
+        let line = csv_line(record.position(), two);
+        if record.iter().any(|field| field.len() > LONGEST_FIELD) {
+            return Err(format!("line {line} begins a quoted field that does not end: a quote is missing"));
+        }
+        let [label, entity, programs, from, until, aliases, uid, currency] =
+            columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
         let text = record.iter().collect::<Vec<_>>().join(",");
-        out.take(
-            line,
-            &text,
-            build(record.get(address).unwrap_or_default(), [label, entity, from, until], split(programs)),
-        );
-    }
-    Ok(())
-}
-
-fn split(programs: Option<String>) -> Vec<String> {
-    programs.map(|all| all.split([';', ',']).filter_map(some).collect()).unwrap_or_default()
-}
-
-fn build(address: &str, texts: [Option<String>; 4], programs: Vec<String>) -> Result<ParsedEntry, String> {
-    let address = parse_address(address.trim())?;
-    let [label, entity, from, until] = texts;
-    let date = |text: Option<String>| text.map(|text| parse_date(&text)).transpose();
-    Ok(ParsedEntry {
-        label,
-        entity,
-        programs,
-        listed_from: date(from)?,
-        delisted_on: date(until)?,
-        ..ParsedEntry::bare(address)
-    })
-}
-
-fn parse_json(text: &str, out: &mut Collector) -> Result<(), String> {
-    let value: Value = serde_json::from_str(text).map_err(|err| format!("it is no JSON: {err}"))?;
-    let Value::Array(items) = value else { return Err("the JSON is not an array".to_owned()) };
-    for (place, item) in (1u64..).zip(items) {
-        let shown = item.to_string();
-        let entry = match &item {
-            Value::String(address) => parse_address(address.trim()).map(ParsedEntry::bare),
-            Value::Object(fields) => from_object(fields),
-            _ => Err("is neither an address nor an object".to_owned()),
+        let facts = ParsedEntry {
+            label,
+            entity,
+            programs: split(programs.as_deref()),
+            aliases: split(aliases.as_deref()),
+            uid,
+            ..ParsedEntry::facts()
         };
-        out.take(place, &shown, entry);
+        let value = record.get(address).unwrap_or_default();
+        dated(out, Place { line, text: &text, currency: currency.as_deref() }, facts, value, [from, until]);
     }
     Ok(())
 }
 
-fn from_object(fields: &serde_json::Map<String, Value>) -> Result<ParsedEntry, String> {
+fn split(all: Option<&str>) -> Vec<String> {
+    all.map(|all| all.split([';', ',']).filter_map(some).collect()).unwrap_or_default()
+}
+
+/// Where an item stands, and how the file shows it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    line: u64,
+    text: &'a str,
+    currency: Option<&'a str>,
+}
+
+/// An address with dates that may be wrong: then nothing of it is taken.
+fn dated(
+    out: &mut Collector<'_>,
+    at: Place<'_>,
+    mut facts: ParsedEntry,
+    address: &str,
+    [from, until]: [Option<String>; 2],
+) {
+    let date = |text: Option<String>| text.map(|text| parse_date(&text)).transpose();
+    let verdict = match (date(from), date(until)) {
+        (Ok(from), Ok(until)) => {
+            (facts.listed_from, facts.delisted_on) = (from, until);
+            judge(address, at.currency.is_some())
+        }
+        (Err(reason), _) | (_, Err(reason)) => refuse(reason),
+    };
+    out.take(at.line, at.text, at.currency, &facts, verdict);
+}
+
+pub(super) fn json(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
+    let mut reader = serde_json::Deserializer::from_reader(bytes);
+    reader.deserialize_any(Items { out, place: 0 }).map_err(|error| format!("it is no JSON list: {error}"))?;
+    reader.end().map_err(|error| format!("it is no JSON: {error}"))
+}
+
+/// Takes the items of an array one by one, so that they are never all in memory.
+struct Items<'o, 'a> {
+    out: &'o mut Collector<'a>,
+    place: u64,
+}
+
+impl Items<'_, '_> {
+    fn item(&mut self, item: &Value) {
+        self.place += 1;
+        let shown = item.to_string();
+        let at = Place { line: self.place, text: &shown, currency: None };
+        match item {
+            Value::String(address) => dated(self.out, at, ParsedEntry::facts(), address, [None, None]),
+            Value::Object(fields) => match from_object(fields) {
+                Ok((facts, address, dates)) => dated(self.out, at, facts, &address, dates),
+                Err(reason) => self.out.take(self.place, &shown, None, &ParsedEntry::facts(), refuse(reason)),
+            },
+            _ => {
+                let verdict = refuse("is neither an address nor an object");
+                self.out.take(self.place, &shown, None, &ParsedEntry::facts(), verdict);
+            }
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of addresses or objects, or an object of such arrays")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(mut self, mut items: S) -> Result<(), S::Error> {
+        while let Some(item) = items.next_element::<Value>()? {
+            self.item(&item);
+        }
+        Ok(())
+    }
+
+    /// Lists by ticker, as people publish them, or labels by address.
+    fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<(), M::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            match members.next_value::<Value>()? {
+                Value::Array(items) => items.iter().for_each(|item| self.item(item)),
+                Value::String(label) if name.starts_with("0x") => {
+                    self.place += 1;
+                    let facts = ParsedEntry { label: some(&label), ..ParsedEntry::facts() };
+                    self.out.take(self.place, &name, None, &facts, judge(&name, false));
+                }
+                _ => {}
+            }
+        }
+        if self.place == 0 {
+            return Err(serde::de::Error::custom("an object without an array in it"));
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+type Object = (ParsedEntry, String, [Option<String>; 2]);
+
+fn from_object(fields: &serde_json::Map<String, Value>) -> Result<Object, String> {
     let text = |names: &[&str]| -> Result<Option<String>, String> {
         match names.iter().find_map(|name| fields.get(*name)) {
             None | Some(Value::Null) => Ok(None),
@@ -203,41 +212,60 @@ fn from_object(fields: &serde_json::Map<String, Value>) -> Result<ParsedEntry, S
             Some(_) => Err(format!("has a {} that is no text", names[0])),
         }
     };
-    let programs = match fields.get("programs").or_else(|| fields.get("program")) {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::String(all)) => split(Some(all.clone())),
-        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).filter_map(some).collect(),
-        Some(_) => return Err("has programs that are neither text nor an array".to_owned()),
+    let texts = |names: &[&str]| match names.iter().find_map(|name| fields.get(*name)) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(all)) => Ok(split(Some(all))),
+        Some(Value::Array(all)) => Ok(all.iter().filter_map(Value::as_str).filter_map(some).collect()),
+        Some(_) => Err(format!("has {} that are neither text nor an array", names[0])),
     };
-    let address = text(&["address"])?.ok_or("has no address")?;
-    let facts =
-        [text(&["label", "name"])?, text(&["entity"])?, text(&["listed_from", "listed_on"])?, text(&["delisted_on"])?];
-    build(&address, facts, programs)
+    let facts = ParsedEntry {
+        label: text(&["label", "name"])?,
+        entity: text(&["entity"])?,
+        programs: texts(&["programs", "program"])?,
+        aliases: texts(&["aliases"])?,
+        uid: text(&["uid"])?,
+        ..ParsedEntry::facts()
+    };
+    let dates = [text(&["listed_from", "listed_on"])?, text(&["delisted_on"])?];
+    Ok((facts, text(&["address"])?.ok_or("has no address")?, dates))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::super::{Format, ParsedList, Source, parse};
+    use super::*;
 
     const A: &str = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96";
     const B: &str = "0xa0e1c89Ef1a489c9C7dE96311eD5Ce5D32c20E4B";
+
+    fn read(text: &str, format: Option<Format>) -> Result<ParsedList, String> {
+        let mut bytes = std::io::Cursor::new(text.as_bytes().to_vec());
+        let mut told = 0;
+        let list = parse(&mut Source::open(&mut bytes)?, None, format, &mut |_| told += 1)?;
+        let counts = list.counts;
+        assert_eq!(counts.candidates, counts.accepted + counts.derived + counts.rejected);
+        assert_eq!(counts.candidates, told, "each is told");
+        assert_eq!(list.entries.len() as u64, counts.accepted + counts.derived - counts.repeated);
+        assert_eq!(list.rejected.len() as u64, counts.rejected);
+        Ok(list)
+    }
 
     #[test]
     fn text_takes_labels_and_comments_and_reports_bad_lines_by_number() {
         let text =
             format!("# list\n{A} Ronin thief\n\n{},second # note\nnonsense\n{}\n", B.to_lowercase(), A.to_lowercase());
-        let list = parse(&text, Format::recognise(&text)).unwrap();
+        let list = read(&text, None).unwrap();
         let labels: Vec<_> = list.entries.iter().map(|e| e.label.as_deref()).collect();
         assert_eq!(labels, [Some("Ronin thief"), Some("second")]);
         assert_eq!(list.rejected.iter().map(|r| r.line).collect::<Vec<_>>(), [5]);
-        assert_eq!(list.repeated, 1);
+        assert_eq!(list.counts.repeated, 1);
     }
 
     #[test]
     fn a_wrong_checksum_is_shown_and_not_mended() {
-        let wrong = A.replace("8Aaf", "8AAf");
-        let list = parse(&wrong, Format::Text).unwrap();
+        let list = read(&A.replace("8Aaf", "8AAf"), None).unwrap();
         assert!(list.entries.is_empty());
         assert!(list.rejected[0].reason.contains("wrong checksum"), "{:?}", list.rejected);
     }
@@ -247,41 +275,65 @@ mod tests {
         let text = format!(
             "label,programs,address,listed_from\n\"Thief, the first\",DPRK3;CYBER2,{A},2022-04-14\nx,,{B},never\n"
         );
-        assert_eq!(Format::recognise(&text), Format::Csv);
-        let list = parse(&text, Format::Csv).unwrap();
-        assert_eq!(list.entries.len(), 1);
+        let list = read(&text, None).unwrap();
+        assert_eq!((list.format, list.entries.len()), (Format::Csv, 1));
         let entry = &list.entries[0];
         assert_eq!(entry.label.as_deref(), Some("Thief, the first"));
         assert_eq!(entry.programs, ["DPRK3", "CYBER2"]);
         assert_eq!(entry.listed_from, parse_date("2022-04-14").ok());
-        assert_eq!(list.rejected[0].line, 3);
+        assert_eq!((entry.row, list.rejected[0].line), (Some(2), 3));
     }
 
     #[test]
     fn a_header_without_an_address_column_is_no_list_of_addresses() {
-        assert_eq!(Format::recognise(&format!("wallet,Name\n{A},x\n")), Format::Csv);
-        assert_eq!(Format::recognise(&format!("# note, with a comma\n{A},x\n")), Format::Text);
-        assert_eq!(Format::recognise(&format!("{A}\n")), Format::Text);
-        assert!(parse(&format!("wallet,Name\n{A},x\n"), Format::Csv).unwrap_err().contains("no column named address"));
+        let format = |text: &str| Format::recognise(text.as_bytes()).unwrap();
+        assert_eq!(format(&format!("wallet,Name\n{A},x\n")), Format::Csv);
+        assert_eq!(format(&format!("# note, with a comma\n{A},x\n")), Format::Text);
+        assert_eq!(format(&format!("{A}\n")), Format::Text);
+        assert!(read(&format!("wallet,Name\n{A},x\n"), None).unwrap_err().contains("no column named address"));
+    }
+
+    #[test]
+    fn a_quote_that_never_ends_is_no_list() {
+        let text = format!("address,label\n{A},\"open\n{}", format!("{B},x\n").repeat(2000));
+        assert!(read(&text, None).unwrap_err().contains("line 2 begins a quoted field that does not end"));
     }
 
     #[test]
     fn json_takes_addresses_and_objects() {
-        let text = format!(r#"["{A}", {{"address": "{B}", "label": "b", "programs": ["X"]}}, 5]"#);
-        let list = parse(&text, Format::recognise(&text)).unwrap();
-        assert_eq!(list.entries.len(), 2);
-        assert_eq!(list.rejected[0].line, 3);
-        assert!(parse("{}", Format::Json).is_err());
+        let list =
+            read(&format!(r#"["{A}", {{"address": "{B}", "label": "b", "programs": ["X"]}}, 5]"#), None).unwrap();
+        assert_eq!((list.entries.len(), list.rejected[0].line), (2, 3));
+        let list = read(&format!(r#"{{"note": "x", "ETH": ["{A}"], "USDT": ["{B}", "{A}"]}}"#), None).unwrap();
+        assert_eq!((list.entries.len(), list.counts.repeated), (2, 1));
+        for bad in ["{}", "[1", "7", "[] []"] {
+            assert!(read(bad, Some(Format::Json)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_two_places_loses_nothing_of_either() {
+        let tron = "TAqg8TXo8tmpaz7TwHS669Tgt8MPSWgoxB";
+        let text = format!(
+            "address,entity,programs,listed_from,delisted_on\n{tron},One,P1,2022-01-01,2023-01-01\n{A},Two,P2,2021-01-01,\n"
+        );
+        let list = read(&text, None).unwrap();
+        assert_eq!((list.entries.len(), list.counts.derived, list.counts.repeated), (1, 1, 1));
+        let entry = &list.entries[0];
+        assert_eq!((entry.entity.as_deref(), entry.aliases.as_slice()), (Some("One"), ["Two".to_owned()].as_slice()));
+        assert_eq!(entry.programs, ["P1", "P2"]);
+        assert_eq!((entry.listed_from, entry.delisted_on), (parse_date("2021-01-01").ok(), None));
+        assert_eq!(entry.derived_from, None, "it is listed by itself as well");
     }
 
     proptest! {
         #[test]
         fn nothing_panics_and_every_line_is_accounted_for(text in "[ -~\n\u{400}-\u{460}]{0,200}") {
-            let list = parse(&text, Format::Text).unwrap();
+            let list = read(&text, Some(Format::Text)).unwrap();
             let lines = text.lines().filter(|l| !l.split('#').next().unwrap().trim().is_empty()).count() as u64;
-            prop_assert_eq!(list.entries.len() as u64 + list.rejected.len() as u64 + list.repeated, lines);
-            let _ = parse(&text, Format::Csv);
-            let _ = parse(&text, Format::Json);
+            prop_assert_eq!(list.counts.candidates, lines);
+            let _ = read(&text, Some(Format::Csv));
+            let _ = read(&text, Some(Format::Json));
         }
     }
 }

@@ -27,15 +27,7 @@ fn open() -> (TempDir, Store) {
 }
 
 fn watch(store: &mut Store, address: Address) {
-    let entry = ParsedEntry {
-        address,
-        label: None,
-        entity: None,
-        programs: Vec::new(),
-        listed_from: None,
-        delisted_on: None,
-        derived_from: None,
-    };
+    let entry = ParsedEntry::bare(address);
     store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 1 }).unwrap();
 }
 

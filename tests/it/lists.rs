@@ -30,8 +30,14 @@ fn bad_lines_stop_an_import_unless_they_are_to_be_skipped() {
     let out = place.ok(&["watchlist", "import", "mixed.txt", "--skip-bad", "--report", "bad.jsonl"]);
     assert!(out.contains("2 added") && out.contains("2 rejected"), "{out}");
     let report = std::fs::read_to_string(place.dir.path().join("bad.jsonl")).unwrap();
-    assert_eq!(report.lines().count(), 2);
-    assert_eq!(serde_json::from_str::<Value>(report.lines().next().unwrap()).unwrap()["line"], 2);
+    let report: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let outcomes: Vec<_> = report.iter().map(|line| (&line["line"], line["outcome"].as_str().unwrap())).collect();
+    let wanted = [(1, "accepted"), (2, "rejected"), (3, "rejected"), (4, "accepted")];
+    assert_eq!(
+        outcomes,
+        wanted.map(|(line, outcome)| (json!(line), outcome)).iter().map(|(l, o)| (l, *o)).collect::<Vec<_>>()
+    );
+    assert!(report[2]["reason"].as_str().unwrap().contains("wrong checksum"), "{report:?}");
     assert_eq!(shown(&place, &[]).len(), 2);
 }
 
@@ -154,6 +160,20 @@ fn the_dated_versions_of_a_real_list_import_in_order() {
         found.sort();
         assert_eq!(found, wanted, "as of {date}");
     }
+}
+
+#[test]
+fn of_the_directory_of_versions_the_newest_is_taken() {
+    if shared("lists/versions/2022-09-03.json").is_none() {
+        return;
+    }
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/lists/versions");
+    let newest = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let wanted: Vec<String> = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    let place = Place::new();
+    place.ok(&["watchlist", "import", dir.to_str().unwrap(), "--kind", "blocking"]);
+    assert_eq!(shown(&place, &["--list", "versions"]).len(), wanted.len());
+    assert_eq!(place.status()["lists"][0]["published"], newest.file_stem().unwrap().to_str().unwrap());
 }
 
 #[test]

@@ -1,0 +1,337 @@
+//! `bolo watchlist import`: finds the files, reads them, says what became of every candidate, and only then changes anything.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use alloy::primitives::Address;
+use sha2::{Digest, Sha256};
+
+use super::list_args::ImportArgs;
+use super::list_report::{Report, say};
+use super::watchlist::{date, kind, now, writable};
+use super::{Context, Failure};
+use crate::lists::{
+    Candidate, Counts, Delta, Format, ParsedEntry, ParsedList, ReadSeek, Source, parse, parse_date, show_date,
+};
+use crate::store::{ImportCounts, ListFile, Store};
+
+/// A file as it was found on the command line or in a directory.
+#[derive(Debug)]
+struct Found {
+    path: PathBuf,
+    /// Its list, where the file's own name does not say.
+    name: Option<String>,
+    /// OFAC's `sdn_comments.csv` that goes with it.
+    comments: Option<PathBuf>,
+    /// A date in the file's name, for files that bear none inside.
+    named: Option<i64>,
+}
+
+/// A file that was read.
+struct Ready {
+    path: PathBuf,
+    name: String,
+    list: ParsedList,
+    sha256: [u8; 32],
+    published: Option<i64>,
+}
+
+pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
+    let kind = kind(args.kind.as_ref())?;
+    let given = date(args.published.as_ref())?;
+    let format = args.format.as_deref().map(format_of).transpose()?;
+    if given.is_some_and(|given| given > now() + 86_400) {
+        return Err(Failure::input("--published is in the future"));
+    }
+    let files = find(&args.files, format)?;
+    if files.len() > 1 && args.list.is_some() {
+        return Err(Failure::input(
+            "each file is the whole of a list: import them one by one to give them a --list name",
+        ));
+    }
+    // All files are read before anything is changed.
+    let mut report = args.report.as_deref().map(Report::create).transpose()?;
+    let mut ready: Vec<Ready> = Vec::new();
+    for file in files {
+        let name = name_of(&file, args.list.as_deref())?;
+        if ready.iter().any(|other| other.name == name) {
+            return Err(Failure::input(format!(
+                "two files would be the list {name:?}, and each is the whole of its list: import them one by one with --list"
+            )));
+        }
+        let (list, sha256) = read(&file, format, &mut |path, candidate| {
+            if let Some(report) = &mut report {
+                report.tell(path, candidate);
+            }
+        })?;
+        let published = given.or(list.published).or(file.named);
+        ready.push(Ready { path: file.path, name, list, sha256, published });
+    }
+    if let Some(report) = report {
+        report.finish()?;
+    }
+    for file in &ready {
+        say(&file.path, &file.list, args.skip_bad)?;
+        if file.published.is_some_and(|published| published > now() + 86_400) {
+            let shown = file.path.display();
+            return Err(Failure::input(format!(
+                "{shown}: it says that it is of the future: give its date with --published"
+            )));
+        }
+    }
+    let mut store = writable(context)?;
+    for file in &mut ready {
+        if let Some(delta) = file.list.delta.take() {
+            apply(&store, file, &delta)?;
+        }
+        let counts = store.import_list(&ListFile {
+            list: &file.name,
+            kind,
+            published: file.published,
+            imported_at: now(),
+            source: &file.path.file_name().unwrap_or(file.path.as_os_str()).to_string_lossy(),
+            format: file.list.format.name(),
+            sha256: file.sha256,
+            entries: &file.list.entries,
+            rejected: file.list.rejected.len(),
+        })?;
+        super::present::print(outcome(&file.name, &file.list, counts).as_bytes())?;
+        if let (Some(before), Some(now)) = (counts.kind_before, kind) {
+            tracing::warn!("{}: the list was {} and is {} now", file.name, before.name(), now.name());
+        }
+    }
+    Ok(0)
+}
+
+fn format_of(name: &str) -> Result<Format, Failure> {
+    Format::from_name(name).ok_or_else(|| {
+        let known = Format::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+        Failure::input(format!("--format {name:?}: write one of {known}"))
+    })
+}
+
+/// Makes of a file of changes what the list is after them.
+fn apply(store: &Store, file: &mut Ready, delta: &Delta) -> Result<(), Failure> {
+    let shown = file.path.display();
+    if !store.lists()?.iter().any(|list| list.name == file.name) {
+        return Err(Failure::input(format!(
+            "{shown}: it is a file of changes, and there is no list {:?} to change: name it with --list, or import a whole list first",
+            file.name
+        )));
+    }
+    let added = std::mem::take(&mut file.list.entries);
+    let news: HashSet<Address> = added.iter().map(|entry| entry.address).collect();
+    let mut entries = Vec::new();
+    let mut gone: HashMap<Address, Option<&String>> =
+        delta.ended.iter().map(|(address, entity)| (*address, entity.as_ref())).collect();
+    store.each_entry::<Failure>(None, Some(&file.name), None, |row| {
+        let left = row.entity.as_ref().is_some_and(|entity| delta.entities.contains(entity));
+        let ends = gone.remove(&row.address);
+        // It may be listed for two: what ends for the one does not for the other.
+        let other = ends.flatten().zip(row.entity.as_ref()).is_some_and(|(ended, held)| ended != held);
+        if other {
+            tracing::warn!("{shown}: it ends {}, which is on the list for another entity: kept", row.address);
+        }
+        if !news.contains(&row.address) && !left && (ends.is_none() || other) {
+            entries.push(ParsedEntry {
+                label: row.label,
+                entity: row.entity,
+                programs: row.programs,
+                listed_from: row.listed_from,
+                delisted_on: row.delisted_on,
+                derived_from: row.derived_from,
+                ..ParsedEntry::bare(row.address)
+            });
+        }
+        Ok(())
+    })?;
+    for address in gone.keys().filter(|address| !news.contains(*address)) {
+        tracing::warn!("{shown}: it ends {address}, which is not on the list: is a file of changes missing?");
+    }
+    entries.extend(added);
+    file.list.entries = entries;
+    Ok(())
+}
+
+/// What an import did, and the three counts that add up.
+fn outcome(name: &str, list: &ParsedList, counts: ImportCounts) -> String {
+    if counts.same_file {
+        return format!("{name}: this very file was imported before; nothing to change\n");
+    }
+    let Counts { candidates, accepted, derived, rejected, other_chain, repeated, .. } = list.counts;
+    format!(
+        "{name}: {} entries: {} added, {} changed, {} ended, {} unchanged; {rejected} rejected, {repeated} repeated\n\
+         {name}: {candidates} candidates = {accepted} accepted + {derived} derived + {rejected} rejected \
+         ({other_chain} of other chains)\n",
+        list.entries.len(),
+        counts.added,
+        counts.changed,
+        counts.ended,
+        counts.unchanged,
+    )
+}
+
+/// The files that were named; for a directory the newest file in it; `sdn.csv` and its comments are one.
+fn find(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<Found>, Failure> {
+    let mut files = Vec::new();
+    let mut comments = None;
+    for path in paths {
+        if path.is_dir() {
+            files.push(newest(path, format)?);
+        } else if path != Path::new("-") && format.is_none() && recognise(path)? == Format::OfacComments {
+            comments = Some(path.clone());
+        } else {
+            files.push(Found { path: path.clone(), name: None, comments: beside(path), named: None });
+        }
+    }
+    if let Some(comments) = comments {
+        // Without sdn.csv it is read by itself, which says what is missing.
+        let is_sdn = |file: &Found| {
+            file.path != Path::new("-") && recognise(&file.path).is_ok_and(|format| format == Format::OfacCsv)
+        };
+        match files.iter_mut().find(|file| is_sdn(file)) {
+            Some(file) => file.comments = Some(comments),
+            None => files.push(Found { path: comments, name: None, comments: None, named: None }),
+        }
+    }
+    Ok(files)
+}
+
+/// OFAC's comments where they lie beside `sdn.csv`, whatever the case of the names.
+fn beside(path: &Path) -> Option<PathBuf> {
+    let named = |path: &Path, wanted: &str| path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+    if !named(path, "sdn.csv") {
+        return None;
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    found.into_iter().find(|path| named(path, "sdn_comments.csv"))
+}
+
+/// The file of a directory that says the newest date, inside or in its name. The directory has the list's name.
+fn newest(dir: &Path, format: Option<Format>) -> Result<Found, Failure> {
+    let failed = |error: std::io::Error| Failure::input(format!("cannot read {}: {error}", dir.display()));
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_file() && !hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut best: Option<(i64, Found)> = None;
+    for path in paths {
+        let found = Found { comments: beside(&path), named: date_in(&path), name: None, path };
+        let read = if format.is_none() && recognise(&found.path).is_ok_and(|format| format == Format::OfacComments) {
+            continue;
+        } else {
+            read(&found, format, &mut |_, _| {})
+        };
+        let published = match read {
+            Ok((list, _)) => list.published.or(found.named),
+            Err(failure) => {
+                tracing::warn!("left out: {}", failure.message);
+                continue;
+            }
+        };
+        let Some(published) = published else {
+            tracing::warn!("{}: left out: it bears no date", found.path.display());
+            continue;
+        };
+        if best.as_ref().is_none_or(|(newest, _)| published >= *newest) {
+            best = Some((published, found));
+        }
+    }
+    let (published, found) =
+        best.ok_or_else(|| Failure::input(format!("{}: no list with a date in it", dir.display())))?;
+    tracing::info!("{}: the newest, of {}", found.path.display(), show_date(published));
+    let name = dir.canonicalize().map_err(failed)?.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(Found { name, ..found })
+}
+
+/// A date in a file's name, as in `2024-05-02.json` or `sdn_20240502.xml`.
+fn date_in(path: &Path) -> Option<i64> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    (0..name.len()).find_map(|at| {
+        if let Some(dashed) = name.get(at..at + 10)
+            && dashed.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
+        {
+            return parse_date(dashed).ok();
+        }
+        let plain = name.get(at..at + 8).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+        parse_date(&format!("{}-{}-{}", &plain[..4], &plain[4..6], &plain[6..])).ok()
+    })
+}
+
+fn name_of(file: &Found, list: Option<&str>) -> Result<String, Failure> {
+    let stem = || file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = match list {
+        Some(list) => list.to_owned(),
+        None if file.path == Path::new("-") => {
+            return Err(Failure::input("standard input has no name: give the list one with --list"));
+        }
+        None => file.name.clone().unwrap_or_else(stem),
+    };
+    if name.trim().is_empty() {
+        return Err(Failure::input("a list needs a name: give one with --list"));
+    }
+    Ok(name)
+}
+
+fn open(path: &Path) -> Result<Box<dyn ReadSeek>, Failure> {
+    let failed = |what: &str, error: std::io::Error| Failure::input(format!("cannot read {what}: {error}"));
+    if path != Path::new("-") {
+        return Ok(Box::new(File::open(path).map_err(|error| failed(&path.display().to_string(), error))?));
+    }
+    // Some formats are read twice, which a pipe cannot be.
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|error| failed("standard input", error))?;
+    Ok(Box::new(Cursor::new(bytes)))
+}
+
+fn recognise(path: &Path) -> Result<Format, Failure> {
+    let mut file = open(path)?;
+    let source = Source::open(&mut *file).and_then(|mut source| source.recognise());
+    source.map_err(|reason| Failure::input(format!("{}: {reason}", path.display())))
+}
+
+/// The list of a file and the SHA-256 of its bytes; with comments, of both files one after the other.
+fn read(
+    file: &Found,
+    format: Option<Format>,
+    each: &mut dyn FnMut(&Path, &Candidate<'_>),
+) -> Result<(ParsedList, [u8; 32]), Failure> {
+    let failed = |reason: String| Failure::input(format!("{}: {reason}", file.path.display()));
+    let mut bytes = open(&file.path)?;
+    let mut comments = file.comments.as_deref().map(open).transpose()?;
+    let before = hash(&mut bytes, comments.as_mut()).map_err(|error| failed(error.to_string()))?;
+    let mut source = Source::open(&mut *bytes).map_err(failed)?;
+    let mut rest = comments.as_mut().map(|bytes| Source::open(&mut **bytes)).transpose().map_err(failed)?;
+    let list =
+        parse(&mut source, rest.as_mut(), format, &mut |candidate| each(&file.path, candidate)).map_err(failed)?;
+    // The hash is of what was read, or it proves nothing: a download may go on meanwhile.
+    let after = hash(&mut bytes, comments.as_mut()).map_err(|error| failed(error.to_string()))?;
+    if before != after {
+        return Err(failed("it was changed while it was read: try again".to_owned()));
+    }
+    Ok((list, after))
+}
+
+fn hash(file: &mut Box<dyn ReadSeek>, comments: Option<&mut Box<dyn ReadSeek>>) -> std::io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    for bytes in std::iter::once(file).chain(comments) {
+        bytes.rewind()?;
+        loop {
+            match bytes.read(&mut buffer)? {
+                0 => break,
+                found => hash.update(&buffer[..found]),
+            }
+        }
+        bytes.rewind()?;
+    }
+    Ok(hash.finalize().into())
+}

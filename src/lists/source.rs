@@ -1,0 +1,213 @@
+//! The bytes of a list file, zipped or not, read as often as a format needs it. What unpacks to far more than it should is refused.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+
+use zip::ZipArchive;
+
+use super::Format;
+
+/// A file is looked at this far to see what it is.
+const HEAD: usize = 64 << 10;
+/// What a member of a zip archive may unpack to, in all and for each packed byte. Lists pack to a fifteenth.
+const MOST: u64 = 4 << 30;
+const RATIO: u64 = 200;
+/// Below this a ratio says nothing.
+const SMALL: u64 = 8 << 20;
+/// No line or text of a list is that long.
+pub(super) const LONGEST: usize = 16 << 20;
+
+/// What can be read from any place in it: a file, or bytes in memory.
+pub trait ReadSeek: Read + Seek {}
+
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// A list file.
+pub struct Source<'a> {
+    file: &'a mut dyn ReadSeek,
+    /// Members of the archive, where it is one: place, name, packed size.
+    members: Option<Vec<(usize, String, u64)>>,
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Source<'a> {
+    /// Looks whether it is a zip archive.
+    ///
+    /// # Errors
+    /// One line: it cannot be read, or is an archive with nothing in it that can be.
+    pub fn open(file: &'a mut dyn ReadSeek) -> Result<Self, String> {
+        let mut magic = [0; 4];
+        let found = fill(file, &mut magic).map_err(|error| format!("cannot be read: {error}"))?;
+        let mut source = Self { file, members: None };
+        if found == 4 && magic == *b"PK\x03\x04" {
+            source.members = Some(source.list()?);
+        } else if found == 4 && magic == *b"PK\x05\x06" {
+            return Err("the archive is empty".to_owned());
+        }
+        Ok(source)
+    }
+
+    fn list(&mut self) -> Result<Vec<(usize, String, u64)>, String> {
+        let mut archive = ZipArchive::new(&mut *self.file).map_err(bad_zip)?;
+        let mut members = Vec::new();
+        for place in 0..archive.len() {
+            let member = archive.by_index_raw(place).map_err(bad_zip)?;
+            if member.is_dir() {
+                continue;
+            }
+            if member.encrypted() {
+                return Err("the archive is encrypted".to_owned());
+            }
+            let name = member.name().map_err(bad_zip)?.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
+            members.push((place, name, member.compressed_size()));
+        }
+        Ok(members)
+    }
+
+    /// Which format it is, by what it begins with.
+    ///
+    /// # Errors
+    /// One line: it is none that bolo reads.
+    pub fn recognise(&mut self) -> Result<Format, String> {
+        self.read(|bytes| {
+            let head = bytes.fill_buf().map_err(|error| error.to_string())?;
+            Format::recognise(head)
+        })
+    }
+
+    /// Reads it from its beginning, without a byte order mark. The first look into the buffer gives all that is needed to see what
+    /// it is.
+    pub(super) fn read<T>(&mut self, then: impl FnOnce(&mut dyn BufRead) -> Result<T, String>) -> Result<T, String> {
+        let member = match &self.members {
+            None => None,
+            Some(members) => {
+                let main = match members.as_slice() {
+                    [] => None,
+                    [only] => Some(only),
+                    several => several.iter().find(|(_, name, _)| name == "sdn.csv"),
+                };
+                let main = main.ok_or_else(|| format!("the archive holds {} files: unpack it", members.len()))?;
+                Some((main.0, main.2))
+            }
+        };
+        self.read_member(member, then)
+    }
+
+    /// Reads another member of the archive, where it is one and has it.
+    pub(super) fn read_named<T>(
+        &mut self,
+        name: &str,
+        then: impl FnOnce(&mut dyn BufRead) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let found = self.members.iter().flatten().find(|member| member.1 == name).map(|member| (member.0, member.2));
+        found.map(|member| self.read_member(Some(member), then)).transpose()
+    }
+
+    fn read_member<T>(
+        &mut self,
+        member: Option<(usize, u64)>,
+        then: impl FnOnce(&mut dyn BufRead) -> Result<T, String>,
+    ) -> Result<T, String> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|error| format!("cannot be read: {error}"))?;
+        let Some((place, packed)) = member else { return whole(&mut *self.file, then) };
+        let mut archive = ZipArchive::new(&mut *self.file).map_err(bad_zip)?;
+        let unpacked = archive.by_index(place).map_err(bad_zip)?;
+        let most = MOST.min(packed.saturating_mul(RATIO).max(SMALL));
+        whole(Bounded { inner: unpacked, left: most }, then)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn bad_zip(error: zip::result::ZipError) -> String {
+    format!("it is no zip archive that can be read: {error}")
+}
+
+fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut found = 0;
+    while found < buffer.len() {
+        match from.read(&mut buffer[found..]) {
+            Ok(0) => break,
+            Ok(more) => found += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn whole<T>(mut from: impl Read, then: impl FnOnce(&mut dyn BufRead) -> Result<T, String>) -> Result<T, String> {
+    let mut head = vec![0; HEAD];
+    let found = fill(&mut from, &mut head).map_err(|error| format!("cannot be read: {error}"))?;
+    head.truncate(found);
+    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16: save it as UTF-8".to_owned());
+    }
+    let mut head = Cursor::new(head);
+    if head.get_ref().starts_with(b"\xef\xbb\xbf") {
+        head.set_position(3);
+    }
+    then(&mut head.chain(BufReader::with_capacity(HEAD, from)))
+}
+
+/// A reader that ends in an error, not at the end, where there is more than there should be.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let found = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(found as u64).ok_or_else(|| {
+            io::Error::other("the archive unpacks to far more than a list of its size would: refused as a zip bomb")
+        })?;
+        Ok(found)
+    }
+}
+
+/// A whole text that is no larger than it may be.
+pub(super) fn text(bytes: &mut dyn BufRead, most: u64) -> Result<String, String> {
+    let mut text = String::new();
+    let found = bytes.take(most).read_to_string(&mut text).map_err(|error| format!("cannot be read: {error}"))?;
+    if found as u64 == most { Err(format!("it is larger than {} MiB", most >> 20)) } else { Ok(text) }
+}
+
+/// Line of a CSV record. The reader counts a record from the end of the line before, which is one too few where lines end in two
+/// characters.
+pub(super) fn csv_line(position: Option<&csv::Position>, two: bool) -> u64 {
+    position.map_or(0, |position| position.line() + u64::from(two && position.byte() > 0))
+}
+
+/// Whether lines end in two characters, as far as the buffer shows.
+pub(super) fn ends_in_two(bytes: &mut dyn BufRead) -> Result<bool, String> {
+    let head = bytes.fill_buf().map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(memchr::memmem::find(head, b"\r\n").is_some())
+}
+
+/// Gives out the lines of a text with their numbers. A line that is too long, or no UTF-8, is an error.
+pub(super) fn lines(
+    bytes: &mut dyn BufRead,
+    each: &mut dyn FnMut(u64, &str) -> Result<(), String>,
+) -> Result<(), String> {
+    let (mut buffer, mut offset) = (Vec::new(), 0);
+    for line in 1u64.. {
+        buffer.clear();
+        let mut bounded = (&mut *bytes).take(LONGEST as u64);
+        let found = bounded.read_until(b'\n', &mut buffer).map_err(|error| format!("cannot be read: {error}"))?;
+        if found == 0 {
+            break;
+        }
+        if found == LONGEST {
+            return Err(format!("line {line} is longer than {} MiB", LONGEST >> 20));
+        }
+        let text = std::str::from_utf8(&buffer)
+            .map_err(|error| format!("is not UTF-8 text (byte {})", offset + error.valid_up_to()))?;
+        offset += found;
+        each(line, text.trim_end_matches(['\n', '\r']))?;
+    }
+    Ok(())
+}
