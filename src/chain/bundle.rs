@@ -35,6 +35,26 @@ pub enum RawBlock {
     },
 }
 
+impl RawBlock {
+    /// Bytes of the block and its receipts.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Json { block, receipts } => block.len() + receipts.len(),
+            Self::Rlp { block, receipts } => {
+                let block = match block {
+                    RlpBlock::Whole(block) => block.len(),
+                    RlpBlock::Parts { header, body } => header.len() + body.len(),
+                };
+                block
+                    + match receipts {
+                        RlpReceipts::List(list) | RlpReceipts::Slim(list) => list.len(),
+                        RlpReceipts::Each(each) => each.iter().map(|receipt| receipt.len()).sum(),
+                    }
+            }
+        }
+    }
+}
+
 /// The answer could not be read as a block at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} cannot be read: {detail}")]

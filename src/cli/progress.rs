@@ -2,11 +2,10 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::source::Pool;
 
 /// How often a line is written where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -20,8 +19,10 @@ pub(super) struct Progress {
     /// How many there are to be, where that is known.
     of: Option<u64>,
     alerts: u64,
-    /// Whose received bytes are shown.
-    pool: Option<Arc<Pool>>,
+    /// Blocks that nobody read.
+    holes: u64,
+    /// Counts the bytes that come.
+    received: Arc<AtomicU64>,
 }
 
 /// What is said of a run.
@@ -44,11 +45,11 @@ fn pace(elapsed: Duration, blocks: u64, of: Option<u64>, bytes: u64) -> Pace {
 }
 
 impl Progress {
-    /// Of so many blocks, where that is known; bytes are those that came from the pool.
-    pub(super) fn new(of: Option<u64>, pool: Option<Arc<Pool>>) -> Self {
+    /// Of so many blocks, where that is known; `received` counts the bytes that come.
+    pub(super) fn new(of: Option<u64>, received: Arc<AtomicU64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(of));
         let now = Instant::now();
-        Self { bar, begun: now, said: now, blocks: 0, of, alerts: 0, pool }
+        Self { bar, begun: now, said: now, blocks: 0, of, alerts: 0, holes: 0, received }
     }
 
     /// A block is done, with so many new alerts.
@@ -57,23 +58,31 @@ impl Progress {
         self.blocks(1);
     }
 
+    /// So many blocks are passed over. Where the end is known they count on the way to it.
+    pub(super) fn not_read(&mut self, count: u64) {
+        self.holes += count;
+        if self.of.is_some() {
+            self.blocks(count);
+        }
+    }
+
     /// So many blocks are done.
     pub(super) fn blocks(&mut self, count: u64) {
         self.blocks += count;
         if self.bar.is_none() && self.said.elapsed() < LINE_EVERY {
             return;
         }
-        let bytes = self.pool.as_ref().map_or(0, |pool| pool.received());
+        let bytes = self.received.load(Ordering::Relaxed);
         let Pace { blocks_per_s, mb_per_s, left } = pace(self.begun.elapsed(), self.blocks, self.of, bytes);
         match &self.bar {
             Some(bar) => {
-                bar.set_message(format!("{mb_per_s} MB/s  {} alerts", self.alerts));
+                bar.set_message(format!("{mb_per_s} MB/s  {} alerts  {} holes", self.alerts, self.holes));
                 bar.inc(count);
             }
             None => {
                 self.said = Instant::now();
-                let (blocks, of, alerts) = (self.blocks, self.of, self.alerts);
-                tracing::info!(blocks, of, blocks_per_s, mb_per_s, alerts, ?left, "under way");
+                let (blocks, of, alerts, holes) = (self.blocks, self.of, self.alerts, self.holes);
+                tracing::info!(blocks, of, blocks_per_s, mb_per_s, alerts, holes, ?left, "under way");
             }
         }
     }

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failu
     let pool = Arc::new(settings.connect(ROUNDS, None).await?);
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     let judge = settings.judge(pool.chain_id());
-    let mut progress = Progress::new(Some(range.1 - range.0 + 1), Some(pool.clone()));
+    let mut progress = Progress::new(Some(range.1 - range.0 + 1), pool.received());
     let recorded =
         record(&pool, &judge, range, &args.out, settings.concurrency, &shutdown, |_| progress.block(0)).await?;
     progress.finish();

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
             1
         });
         let mut printer = CommitPrinter::new(args.json, chain_id);
-        printer.progress = Some(Progress::new(None, None));
+        printer.progress = Some(Progress::new(None, archive.received()));
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
         engine.store.put_checkpoints(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
@@ -85,7 +85,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let spans = if args.holes { store.holes(range.0, range.1)? } else { vec![range] };
     let mut printer = CommitPrinter::new(args.json, chain_id);
     let blocks = spans.iter().map(|(from, to)| to - from + 1).sum();
-    printer.progress = Some(Progress::new(Some(blocks), Some(pool.clone())));
+    printer.progress = Some(Progress::new(Some(blocks), pool.received()));
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
@@ -166,7 +166,7 @@ fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {
     if let Some(progress) = printer.progress.take() {
         progress.finish();
     }
-    let ReplayOutcome { taken, skipped, outside, stopped } = outcome;
+    let ReplayOutcome { taken, skipped, outside, holes, stopped } = outcome;
     let end = if stopped { "stopped before the end: run it again to go on" } else { "replay done" };
-    tracing::info!(taken, held_already = skipped, outside_the_range = outside, "{end}");
+    tracing::info!(taken, held_already = skipped, outside_the_range = outside, holes, "{end}");
 }

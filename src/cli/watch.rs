@@ -139,12 +139,14 @@ impl Observer for CommitPrinter {
     }
 
     fn skipped(&mut self, _number: u64) {
-        self.passed_over(1);
+        if let Some(progress) = &mut self.progress {
+            progress.blocks(1);
+        }
     }
 
-    fn passed_over(&mut self, blocks: u64) {
+    fn not_read(&mut self, blocks: u64) {
         if let Some(progress) = &mut self.progress {
-            progress.blocks(blocks);
+            progress.not_read(blocks);
         }
     }
 }

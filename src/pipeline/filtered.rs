@@ -139,7 +139,7 @@ async fn filter_range(
         let spans = engine.store.unfiltered(&like)?;
         let todo: u64 = spans.iter().map(|(from, to)| to - from + 1).sum();
         outcome.filtered_before = end - from + 1 - todo;
-        engine.observer.passed_over(outcome.filtered_before);
+        engine.observer.not_read(outcome.filtered_before);
         let mut ahead = Ahead { pool: pool.clone(), spans: spans.into(), head: head.link.number };
         let mut asking = ahead.ask(Filter::new(addresses, &INDEXED, frames));
         while let Some(asked) = asking.take() {
@@ -165,7 +165,7 @@ async fn filter_range(
                 hosts: found.hosts.into_iter().collect(),
                 ..like.clone()
             })?;
-            engine.observer.passed_over(passed_over);
+            engine.observer.not_read(passed_over);
             outcome.passed_over += passed_over;
             outcome.unanswered += found.unanswered;
         }

@@ -2,6 +2,7 @@
 //! same stages; only where blocks come from and when it stops differ.
 
 mod apart;
+mod archived;
 mod backfill;
 mod batch;
 mod filtered;
@@ -20,11 +21,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy::eips::BlockNumHash;
 use alloy::primitives::Address;
 
+pub use archived::replay_archive;
 pub use filtered::{FilteredOutcome, MOST_FILTERED, filterable, replay_filtered, unseen_kinds};
 use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
-pub use replay::{ReplayOptions, ReplayOutcome, replay_archive, replay_endpoints};
+pub use replay::{ReplayOptions, ReplayOutcome, replay_endpoints};
 pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use vitals::connect;
 pub use watch::{WatchOptions, watch};
@@ -90,8 +92,8 @@ pub trait Observer {
     /// A block was there already.
     fn skipped(&mut self, _number: u64) {}
 
-    /// So many blocks were not read, by an endpoint's word that they do not touch the list.
-    fn passed_over(&mut self, _blocks: u64) {}
+    /// So many blocks were not read: by an endpoint's word they do not touch the list, or an archive does not have them.
+    fn not_read(&mut self, _blocks: u64) {}
 }
 
 /// One chain going into one store.

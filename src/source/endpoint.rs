@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) max_answer: u64,
     pub(super) lies: Lies,
     /// Bytes of blocks and receipts that came.
-    pub(super) received: AtomicU64,
+    pub(super) received: Arc<AtomicU64>,
     /// Told whenever a request ends.
     pub(super) freed: Notify,
 }
@@ -353,7 +353,9 @@ impl Endpoint {
         params: P,
     ) -> Result<Bytes, CallError> {
         if self.can_subscribe() {
-            return self.call_within(self.shared.timeout, urgent, method, params).await.map(bytes_of);
+            let answer = self.call_within(self.shared.timeout, urgent, method, params).await.map(bytes_of)?;
+            self.shared.received.fetch_add(answer.len() as u64, Ordering::Relaxed);
+            return Ok(answer);
         }
         Box::pin(self.exchange(self.shared.timeout, urgent, async {
             // Compares the chain and the checkpoints first, where that was not done yet.

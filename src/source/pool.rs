@@ -1,7 +1,7 @@
 //! Several endpoints as one source. Each thing is asked of the endpoint that is expected to answer best, and whatever fails there
 //! is asked of the others; nobody has to trust any of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,7 @@ impl Pool {
             timeout: options.timeout,
             max_answer: options.max_answer,
             lies: Lies::default(),
-            received: AtomicU64::new(0),
+            received: Arc::default(),
             freed: tokio::sync::Notify::new(),
         });
         let endpoint = |options| Endpoint::new(options, shared.clone()).map(Arc::new);
@@ -234,9 +234,9 @@ impl Pool {
         self.chain_id
     }
 
-    /// Bytes of blocks and receipts that came over HTTP so far.
-    pub fn received(&self) -> u64 {
-        self.shared.received.load(Ordering::Relaxed)
+    /// Counts the bytes of blocks and receipts that came.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        self.shared.received.clone()
     }
 
     /// Whether more than one endpoint must say which block a height has.

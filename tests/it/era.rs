@@ -255,6 +255,23 @@ fn era_files_outside_the_range_are_not_looked_into() {
     }
 }
 
+#[test]
+fn the_blocks_that_an_archive_lacks_in_its_middle_are_counted() {
+    let chain = Chain::shared();
+    let blocks = coded(&chain, chain.rich..=chain.rich + 11);
+    let place = chain.place();
+    let dir = place.dir.path().join("era");
+    std::fs::create_dir(&dir).unwrap();
+    for (number, blocks) in blocks.chunks(4).enumerate().filter(|(number, _)| *number != 1) {
+        std::fs::write(dir.join(format!("anvil-{number:05}-00000000.era1")), era1(blocks)).unwrap();
+    }
+    let out = place.run(&["replay", "--archive", dir.to_str().unwrap(), "--chain", "31337"]);
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert!(stderr(&out).contains("taken=8 held_already=0 outside_the_range=0 holes=4"), "{}", stderr(&out));
+    let ledger: Value = serde_json::from_str(&place.ok(&["-q", "status", "--coverage", "--format", "json"])).unwrap();
+    assert_eq!(ledger["holes"], json!([{"from": chain.rich + 4, "to": chain.rich + 7}]));
+}
+
 /// What a file gives: numbers of blocks, each proven to be the true one, and what ends it.
 fn read(dir: &Path, bytes: &[u8], ending: &str, truth: &BTreeMap<u64, B256>) -> (Vec<u64>, Option<String>) {
     let path = dir.join(format!("file.{ending}"));

@@ -9,6 +9,8 @@ mod lines;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{RawBundle, SourceError};
 use crate::chain::{RawBlock, rlp};
@@ -30,6 +32,8 @@ pub struct Archive {
     /// First and last block that are wanted, and how many others were passed over.
     wanted: (u64, u64),
     passed_over: u64,
+    /// Bytes of the blocks that were given out.
+    read: Arc<AtomicU64>,
 }
 
 enum Reader {
@@ -85,7 +89,7 @@ impl Archive {
     }
 
     fn of(files: Vec<PathBuf>, current: Option<Reader>) -> Self {
-        Self { files: files.into_iter(), current, wanted: (0, u64::MAX), passed_over: 0 }
+        Self { files: files.into_iter(), current, wanted: (0, u64::MAX), passed_over: 0, read: Arc::default() }
     }
 
     /// Blocks outside of `from` to `to` need not be given out. Whole era files of such blocks, by what their index says, are not
@@ -93,6 +97,11 @@ impl Archive {
     #[must_use]
     pub fn within(self, from: u64, to: u64) -> Self {
         Self { wanted: (from, to), ..self }
+    }
+
+    /// Counts the bytes of blocks and receipts as they are given out, unpacked.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        self.read.clone()
     }
 
     /// How many blocks were not given out.
@@ -150,7 +159,11 @@ impl Iterator for Archive {
     type Item = Result<(u64, RawBundle), SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_block().transpose()
+        let next = self.next_block().transpose();
+        if let Some(Ok((_, raw))) = &next {
+            self.read.fetch_add(raw.block.size() as u64, Ordering::Relaxed);
+        }
+        next
     }
 }
 

@@ -1,0 +1,189 @@
+//! Replay of an archive: blocks come in its own order, with holes, and no endpoint is asked.
+
+use futures_util::StreamExt;
+
+use super::batch::Batch;
+use super::replay::{ReplayOptions, ReplayOutcome, appends, window_below};
+use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
+use crate::chain::canonical::{Canonical, Step};
+use crate::chain::{RawBlock, rlp};
+use crate::ops::Shutdown;
+use crate::source::archive::Archive;
+use crate::source::{RawBundle, SourceError, TraceMode};
+use crate::store::Progress;
+
+/// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
+///
+/// # Errors
+/// [`PipelineError`]; what was taken before stays.
+pub async fn replay_archive(
+    engine: &mut Engine<'_>,
+    archive: Archive,
+    judge: &Judge,
+    (from, to): (u64, u64),
+    options: ReplayOptions,
+    shutdown: &Shutdown,
+) -> Result<ReplayOutcome, PipelineError> {
+    let mut outcome = ReplayOutcome::default();
+    let judge = &judge.screening(&engine.lists);
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
+    // Reading and unpacking has a thread of its own.
+    let reader = std::thread::spawn(move || {
+        let mut outside = 0;
+        let mut archive = archive.within(from, to);
+        for block in archive.by_ref() {
+            let message = match block {
+                Ok((number, _)) if number < from || number > to => {
+                    outside += 1;
+                    continue;
+                }
+                Ok((_, raw)) => Ok(raw),
+                Err(error) => Err(error),
+            };
+            if sender.blocking_send(message).is_err() {
+                break;
+            }
+        }
+        outside + archive.passed_over()
+    });
+    let judged = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|message| (message, receiver))
+    })
+    .map(|message| async move {
+        let mut raw = message?;
+        if options.traces == TraceMode::Off {
+            raw.traces = None;
+        } else if options.traces == TraceMode::Require && raw.traces.is_none() {
+            return Err(SourceError::NoTraces.into());
+        }
+        let (block, host) = (block_name(&raw), raw.endpoint.clone());
+        let prepared = judge.judge_apart(raw, None).await.map_err(|reason| SourceError::Unproven {
+            block,
+            host,
+            reason: Box::new(reason),
+        })?;
+        Ok::<_, PipelineError>(prepared)
+    })
+    .buffered(options.concurrency.max(1));
+    let mut judged = std::pin::pin!(judged);
+    let mut chain = Canonical::default();
+    let mut batch = Batch::default();
+    let mut before: Option<u64> = None;
+    let taken = loop {
+        let prepared = tokio::select! {
+            prepared = judged.next() => prepared,
+            () = batch.due() => {
+                batch.commit(engine, None).await?;
+                continue;
+            }
+            () = shutdown.requested() => { outcome.stopped = true; break Ok(()) }
+        };
+        let prepared = match prepared {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error),
+            Some(Ok(prepared)) => prepared,
+        };
+        let number = prepared.link().number;
+        let hole = before.map_or(0, |before| number.saturating_sub(before + 1));
+        if hole > 0 {
+            outcome.holes += hole;
+            engine.observer.not_read(hole);
+        }
+        before = Some(number);
+        if take_archived(engine, &mut chain, &mut batch, judge, prepared, options).await? {
+            outcome.taken += 1;
+        } else {
+            outcome.skipped += 1;
+            engine.observer.skipped(number);
+        }
+    };
+    // What was taken before an error stays.
+    batch.commit(engine, None).await?;
+    judge.say_paths();
+    taken?;
+    if !outcome.stopped {
+        outcome.outside = reader.join().map_err(|_| PipelineError::Worker("the reader of the archive died".into()))?;
+        if let Some(tip) = chain.tip() {
+            settle_archived(engine, tip.number)?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// An archive has no tags: what lies deep enough below the end of a run of linked blocks is settled by that, unless this database
+/// goes by an endpoint's tags.
+fn settle_archived(engine: &mut Engine<'_>, end: u64) -> Result<(), PipelineError> {
+    if !engine.finality.has_tags {
+        engine.store.settle(by_depth(end), end, RULE_DEPTH)?;
+    }
+    Ok(())
+}
+
+/// Whether the block was taken; false where it was there already.
+async fn take_archived(
+    engine: &mut Engine<'_>,
+    chain: &mut Canonical,
+    batch: &mut Batch,
+    judge: &Judge,
+    prepared: Prepared,
+    options: ReplayOptions,
+) -> Result<bool, PipelineError> {
+    let link = prepared.link();
+    let follows = chain.tip().is_some_and(|tip| tip.number + 1 == link.number) && appends(engine, chain, &link)?;
+    if !follows {
+        batch.commit(engine, None).await?;
+    }
+    // After a hole, or on going back, the window is that of the block before.
+    if chain.tip().is_none_or(|tip| tip.number + 1 < link.number || chain.floor() > link.number) {
+        if let Some(tip) = chain.tip() {
+            settle_archived(engine, tip.number)?;
+        }
+        *chain = window_below(engine, link.number)?;
+    }
+    let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
+    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, judge.proves_senders())? {
+        if chain.step(&link) == Step::Append {
+            chain.push(link);
+        }
+        return Ok(false);
+    }
+    if follows {
+        batch.add(engine, None, prepared).await?;
+        chain.push(link);
+        return Ok(true);
+    }
+    loop {
+        match chain.step(&link) {
+            Step::Append => {
+                engine.give_way(chain, &link, Progress::Replay)?;
+                batch.add(engine, None, prepared).await?;
+                chain.push(link);
+                return Ok(true);
+            }
+            // Held, but lacking something: screened against an older list, unproven, or without traces.
+            Step::Behind => {
+                batch.add(engine, None, prepared).await?;
+                return Ok(true);
+            }
+            Step::Revert { above } => engine.revert(chain, above, Progress::Replay, &link)?,
+            Step::TooDeep { floor } => {
+                return Err(PipelineError::TooDeep { number: link.number, hash: link.hash, floor });
+            }
+            Step::NeedParent(_) | Step::Gap { .. } => {
+                return Err(PipelineError::NotLinked { number: link.number, hash: link.hash });
+            }
+        }
+    }
+}
+
+fn block_name(raw: &RawBundle) -> String {
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        number: alloy::primitives::U64,
+    }
+    let number = match &raw.block {
+        RawBlock::Json { block, .. } => serde_json::from_slice::<Numbered>(block).ok().map(|block| block.number.to()),
+        RawBlock::Rlp { block, .. } => rlp::number_of(block),
+    };
+    number.map_or_else(|| "?".to_owned(), |number: u64| number.to_string())
+}
