@@ -65,10 +65,19 @@ impl Endpoint {
         let number_text = format!("{number:#x}");
         let (block, beside) =
             tokio::join!(self.call_large(false, "eth_getBlockByNumber", (&number_text, true)), async {
-                if has_receipts {
-                    self.call_large(false, "eth_getBlockReceipts", (&number_text,)).await.ok()
-                } else {
-                    None
+                if !has_receipts {
+                    return Ok(None);
+                }
+                match self.call_large(false, "eth_getBlockReceipts", (&number_text,)).await {
+                    // It may have them by their hash all the same.
+                    Err(
+                        CallError::Unsupported(_)
+                        | CallError::Rpc { .. }
+                        | CallError::NotFound
+                        | CallError::TooLarge(_)
+                        | CallError::TooWide(_),
+                    ) => Ok(None),
+                    other => other.map(Some),
                 }
             });
         let block = block?;
@@ -85,7 +94,7 @@ impl Endpoint {
                 }
             },
         };
-        let beside = beside.filter(|receipts| claimed_block(receipts) == Some(hash));
+        let beside = beside?.filter(|receipts| claimed_block(receipts) == Some(hash));
         let (receipts, traces) = tokio::join!(
             async {
                 match beside {

@@ -241,14 +241,17 @@ impl Endpoint {
                 self.note_error(format!("block {what}: {reason}"));
             }
             Miss::Proof(reason, evidence) => {
-                tracing::warn!(%host, what, %reason, "endpoint gave what cannot be proven: asking another");
-                self.note_error(format!("block {what}: {reason}"));
+                let liar = evidence.traces_from.as_ref().unwrap_or(host);
+                tracing::warn!(host = %liar, what, %reason, "endpoint gave what cannot be proven: asking another");
+                if liar == host {
+                    self.note_error(format!("block {what}: {reason}"));
+                }
                 // What this build cannot prove is nobody's lie.
                 if matches!(reason, ProofError::Refused(VerifyError::UnknownTransactionType { .. })) {
                     return;
                 }
                 self.shared.lies.push(Lie {
-                    host: evidence.traces_from.clone().unwrap_or_else(|| host.clone()),
+                    host: liar.clone(),
                     at: unix_now(),
                     number: evidence.number,
                     hash: evidence.hash,
