@@ -152,7 +152,7 @@ fn archive_end(block: Option<BlockArg>, open: u64) -> Result<u64, Failure> {
 
 fn finish_filtered(printer: &mut CommitPrinter, outcome: FilteredOutcome) {
     let FilteredOutcome { replayed, passed_over, filtered_before, unanswered } = outcome;
-    finish(printer, replayed);
+    finish(printer, ReplayOutcome { holes: passed_over + filtered_before, ..replayed });
     tracing::warn!(
         passed_over,
         filtered_before,
