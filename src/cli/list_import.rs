@@ -223,6 +223,7 @@ fn newest(dir: &Path, format: Option<Format>) -> Result<Found, Failure> {
     }
     paths.sort();
     let mut best: Option<(i64, Found)> = None;
+    let mut undated = Vec::new();
     for path in paths {
         let found = Found { comments: beside(&path), named: date_in(&path), name: None, path };
         let read = if format.is_none() && recognise(&found.path).is_ok_and(|format| format == Format::OfacComments) {
@@ -238,16 +239,25 @@ fn newest(dir: &Path, format: Option<Format>) -> Result<Found, Failure> {
             }
         };
         let Some(published) = published else {
-            tracing::warn!("{}: left out: it bears no date", found.path.display());
+            undated.push(found);
             continue;
         };
         if best.as_ref().is_none_or(|(newest, _)| published >= *newest) {
             best = Some((published, found));
         }
     }
-    let (published, found) =
-        best.ok_or_else(|| Failure::input(format!("{}: no list with a date in it", dir.display())))?;
-    tracing::info!("{}: the newest, of {}", found.path.display(), show_date(published));
+    let found = match (best, undated.as_mut_slice()) {
+        // The only one, as OFAC's two CSV files are: there is nothing to choose.
+        (None, [_]) => undated.remove(0),
+        (None, _) => return Err(Failure::input(format!("{}: no list with a date in it", dir.display()))),
+        (Some((published, found)), without) => {
+            for other in without {
+                tracing::warn!("{}: left out: it bears no date", other.path.display());
+            }
+            tracing::info!("{}: the newest, of {}", found.path.display(), show_date(published));
+            found
+        }
+    };
     let name = dir.canonicalize().map_err(failed)?.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(Found { name, ..found })
 }

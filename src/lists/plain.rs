@@ -17,6 +17,19 @@ fn refuse(reason: impl Into<String>) -> Verdict {
     Verdict::Reject(Class::Broken, reason.into())
 }
 
+/// One address a line: another one in what is said of it would be lost, as where a line's end or a quote is missing.
+fn alone<const N: usize>(verdict: Verdict, said: [&Option<String>; N]) -> Verdict {
+    let holds_another = said.into_iter().flatten().any(|text| {
+        text.split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| word.len() >= 34 && matches!(judge(word, false), Verdict::Evm(..) | Verdict::Tron(..)))
+    });
+    match verdict {
+        Verdict::Reject(..) => verdict,
+        _ if holds_another => refuse("names another address beside this one, which would not be taken: one a line"),
+        taken => taken,
+    }
+}
+
 pub(super) fn text(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
     lines(bytes, &mut |line, raw| {
         let content = raw.split('#').next().unwrap_or_default().trim();
@@ -33,6 +46,7 @@ pub(super) fn text(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(
             verdict = whole;
         } else {
             facts.label = some(label.trim_start_matches([',', ' ', '\t']).trim_matches('"'));
+            verdict = alone(verdict, [&facts.label]);
         }
         out.take(line, content, None, &facts, verdict);
         Ok(())
@@ -51,6 +65,9 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
         csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let names: Vec<String> =
         reader.headers().map_err(|err| err.to_string())?.iter().map(str::to_ascii_lowercase).collect();
+    if let Some(twice) = names.iter().enumerate().find(|(at, name)| !name.is_empty() && names[..*at].contains(name)) {
+        return Err(format!("the header has two columns named {}", twice.1));
+    }
     let column = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
     let Some(address) = column(&["address"]) else {
         return Err("the header has no column named address".to_owned());
@@ -120,9 +137,10 @@ fn dated(
 ) {
     let date = |text: Option<String>| text.map(|text| parse_date(&text)).transpose();
     let verdict = match (date(from), date(until)) {
+        (Ok(Some(from)), Ok(Some(until))) if until < from => refuse("ends before it begins"),
         (Ok(from), Ok(until)) => {
             (facts.listed_from, facts.delisted_on) = (from, until);
-            judge(address, at.currency.is_some())
+            alone(judge(address, at.currency.is_some()), [&facts.label, &facts.entity])
         }
         (Err(reason), _) | (_, Err(reason)) => refuse(reason),
     };
@@ -261,6 +279,25 @@ mod tests {
         assert_eq!(labels, [Some("Ronin thief"), Some("second")]);
         assert_eq!(list.rejected.iter().map(|r| r.line).collect::<Vec<_>>(), [5]);
         assert_eq!(list.counts.repeated, 1);
+    }
+
+    #[test]
+    fn a_second_address_in_a_line_is_never_taken_for_what_is_said_of_the_first() {
+        let tron = "TAqg8TXo8tmpaz7TwHS669Tgt8MPSWgoxB";
+        let bad = [
+            format!("{A} {B}\n"),
+            format!("{A},{B}\n"),
+            format!("{A}\r{B}\r"),
+            format!("{A} {tron}\n"),
+            format!("address,label\n{A},\"unclosed\n{B},y\n"),
+            format!("address,entity\n{A},see {B}\n"),
+            format!("address,listed_from,delisted_on\n{A},2021-01-01,2020-01-01\n"),
+        ];
+        for text in bad {
+            let list = read(&text, None).unwrap();
+            assert_eq!((list.entries.len(), list.rejected.len()), (0, 1), "{text}: {list:?}");
+        }
+        assert!(read(&format!("address,address\n{A},{B}\n"), None).unwrap_err().contains("two columns"));
     }
 
     #[test]

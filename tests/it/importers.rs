@@ -257,6 +257,25 @@ fn of_a_directory_the_newest_by_its_date_and_from_standard_input_any_format() {
 }
 
 #[test]
+fn of_a_directory_of_files_without_dates_the_only_list_is_taken_and_of_two_none() {
+    let place = Place::new();
+    let dir = place.dir.path().join("ofac");
+    std::fs::create_dir(&dir).unwrap();
+    for name in ["sdn.csv", "sdn_comments.csv"] {
+        std::fs::copy(fixtures().join("ofac").join(name), dir.join(name)).unwrap();
+    }
+    let out = place.run(&["watchlist", "import", "ofac", "--kind", "blocking"]);
+    assert!(out.status.success() && !stderr(&out).contains("INCOMPLETE"), "{}", stderr(&out));
+    let both = place.dir.path().join("ofac");
+    let both = [both.join("sdn.csv"), both.join("sdn_comments.csv")].map(|path| path.to_str().unwrap().to_owned());
+    place.ok(&["watchlist", "import", &both[0], &both[1], "--list", "named"]);
+    assert_eq!(shown(&place, "ofac").len(), shown(&place, "named").len());
+    std::fs::write(dir.join("own.txt"), "0x098B716B8Aaf21512996dC57EB0615e2383E2f96\n").unwrap();
+    let out = place.run(&["watchlist", "import", "ofac"]);
+    assert_eq!(out.status.code(), Some(1), "which of two, nothing says");
+}
+
+#[test]
 fn real_tag_packs_and_the_advisory_of_the_fbi_are_read() {
     let wanted = [("lazarus", 0), ("lazarus2", 0), ("ofac", 0), ("ronin_bridge", 6), ("tornado_cash", 38)];
     for (name, least) in wanted {
