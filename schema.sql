@@ -1,4 +1,4 @@
--- The whole present schema of bolo's database, version 4. A fresh file is made from this text; an older file is brought here by
+-- The whole present schema of bolo's database, version 5. A fresh file is made from this text; an older file is brought here by
 -- the migrations in src/store/migrate.rs, which a test holds equal to it.
 --
 -- Conventions: times are unix seconds UTC unless the name ends in _ms; hashes and addresses are BLOBs of 32 and 20 bytes;
@@ -218,7 +218,8 @@ CREATE TABLE list_versions (
 -- Serves the newest version of a list, and recognising a file that was imported before.
 CREATE INDEX list_versions_by_list ON list_versions (list_id, published);
 
--- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made.
+-- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made. aliases: a JSON
+-- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands.
 CREATE TABLE watch_entries (
     id            INTEGER PRIMARY KEY,
     list_id       INTEGER NOT NULL REFERENCES lists (id),
@@ -233,7 +234,7 @@ CREATE TABLE watch_entries (
     first_version INTEGER NOT NULL REFERENCES list_versions (id),
     end_version   INTEGER REFERENCES list_versions (id),
     state         INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, aliases TEXT NOT NULL DEFAULT '[]', uid TEXT, source_line INTEGER) STRICT;
 
 -- Serves watchlist check, and reading alerts back.
 CREATE INDEX watch_entries_by_address ON watch_entries (address_id);

@@ -1,0 +1,4 @@
+-- From version 4 to version 5: an entry keeps what else its list said of it.
+ALTER TABLE watch_entries ADD COLUMN aliases TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE watch_entries ADD COLUMN uid TEXT;
+ALTER TABLE watch_entries ADD COLUMN source_line INTEGER;
