@@ -15,13 +15,12 @@ use alloy::eips::eip4895::Withdrawal;
 use alloy::primitives::map::B256HashMap;
 use alloy::primitives::{B256, Bytes, keccak256};
 use alloy::rlp::{Decodable, Encodable, Header as RlpHeader};
+use alloy::trie::Nibbles;
 use alloy::trie::nodes::TrieNode;
-use alloy::trie::proof::ProofRetainer;
-use alloy::trie::root::adjust_index_for_rlp;
-use alloy::trie::{HashBuilder, Nibbles};
 
 use super::error::{Part, VerifyError, mismatch, same};
 use super::transaction::{Envelope, effective_gas_price};
+use super::trie::nodes_towards;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 
 /// The bytes that the roots of a block were computed from, in order.
@@ -59,35 +58,18 @@ impl VerifiedBlock {
     /// The proof of a part of the block; none where the block was taken on trust.
     pub fn prove(&self, wanted: &Wanted) -> Option<BlockProof> {
         let encoded = self.encoded.as_ref()?;
-        let is_wanted = |index: u64| wanted.whole || wanted.transactions.contains(&index);
+        let is_wanted = |index: usize| wanted.whole || wanted.transactions.contains(&(index as u64));
         let withdrawals: Vec<Bytes> = match wanted.withdrawals {
             true => self.withdrawals().iter().map(|one| alloy::rlp::encode(one).into()).collect(),
             false => Vec::new(),
         };
         Some(BlockProof {
             header: alloy::rlp::encode(self.header()).into(),
-            transactions: trie_nodes(&encoded.transactions, is_wanted),
-            receipts: trie_nodes(&encoded.receipts, is_wanted),
-            withdrawals: trie_nodes(&withdrawals, |_| true),
+            transactions: nodes_towards(&encoded.transactions, is_wanted),
+            receipts: nodes_towards(&encoded.receipts, is_wanted),
+            withdrawals: nodes_towards(&withdrawals, |_| true),
         })
     }
-}
-
-/// The nodes on the paths to the wanted items of an ordered trie, from the root down.
-fn trie_nodes(items: &[Bytes], wanted: impl Fn(u64) -> bool) -> Vec<Bytes> {
-    let targets: Vec<_> = (0..items.len() as u64).filter(|index| wanted(*index)).map(key).collect();
-    if targets.is_empty() {
-        return Vec::new();
-    }
-    let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(targets));
-    for place in 0..items.len() {
-        let index = adjust_index_for_rlp(place, items.len());
-        builder.add_leaf(key(index as u64), &items[index]);
-    }
-    builder.root();
-    let nodes = builder.take_proof_nodes().into_nodes_sorted();
-    // A node of less than 32 bytes stands within its parent and has no hash of its own, unless it is the root.
-    nodes.into_iter().filter(|(path, node)| path.is_empty() || node.len() >= 32).map(|(_, node)| node).collect()
 }
 
 fn key(index: u64) -> Nibbles {

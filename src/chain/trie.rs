@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use alloy::consensus::EMPTY_ROOT_HASH;
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 use alloy::rlp::{Encodable, Header};
 use alloy::trie::root::adjust_index_for_rlp;
 
@@ -17,10 +17,36 @@ pub fn ordered_root<T: AsRef<[u8]>>(items: &[T]) -> B256 {
     if items.is_empty() {
         return EMPTY_ROOT_HASH;
     }
-    let keys: Vec<Key> = (0..items.len()).map(|place| Key::of(adjust_index_for_rlp(place, items.len()))).collect();
-    let mut shape = Shape { keys: &keys, nodes: Vec::with_capacity(items.len() * 9 / 8 + 4), heights: Vec::new() };
-    let (top, _) = shape.grow(0..keys.len(), 0);
-    shape.root(top, items)
+    let keys = keys(items.len());
+    let (shape, top) = Shape::of(&keys);
+    shape.names(top, items).1
+}
+
+/// The nodes on the paths to the wanted items, from the root down and left to right. A node of less than 32 bytes stands within the
+/// one above it and is left out, unless it is the root.
+pub(super) fn nodes_towards<T: AsRef<[u8]>>(items: &[T], wanted: impl Fn(usize) -> bool) -> Vec<Bytes> {
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let keys = keys(items.len());
+    let (shape, top) = Shape::of(&keys);
+    let mut places = Vec::new();
+    if !shape.lead(top, &wanted, &mut places) {
+        return Vec::new();
+    }
+    let (named, _) = shape.names(top, items);
+    let bytes = places.into_iter().map(|place| {
+        let (node, mut bytes) = (&shape.nodes[place as usize], Vec::new());
+        shape.write(node, items, &named, &mut bytes);
+        bytes.extend_from_slice(shape.body(node, items));
+        (place, bytes)
+    });
+    bytes.filter(|(place, bytes)| *place == top || bytes.len() >= 32).map(|(_, bytes)| bytes.into()).collect()
+}
+
+/// The keys of so many items, sorted.
+fn keys(count: usize) -> Vec<Key> {
+    (0..count).map(|place| Key::of(adjust_index_for_rlp(place, count))).collect()
 }
 
 /// The nibbles of an item's key, and which item it is.
@@ -72,7 +98,40 @@ struct Shape<'k> {
     heights: Vec<Vec<u32>>,
 }
 
-impl Shape<'_> {
+impl<'k> Shape<'k> {
+    /// The shape, and its root's place; there is a key.
+    fn of(keys: &'k [Key]) -> (Self, u32) {
+        let mut shape = Self { keys, nodes: Vec::with_capacity(keys.len() * 9 / 8 + 4), heights: Vec::new() };
+        let (top, _) = shape.grow(0..keys.len(), 0);
+        (shape, top)
+    }
+
+    /// Puts down the nodes that lead to wanted items from there; false where none does.
+    fn lead(&self, place: u32, wanted: &impl Fn(usize) -> bool, out: &mut Vec<u32>) -> bool {
+        let before = out.len();
+        out.push(place);
+        let leads = match &self.nodes[place as usize] {
+            Node::Leaf { key, .. } => wanted(self.keys[*key as usize].item),
+            Node::Extension { child, .. } => self.lead(*child, wanted, out),
+            Node::Branch { children } => {
+                let there = children.iter().filter(|child| **child != NOTHING);
+                there.fold(false, |leads, child| self.lead(*child, wanted, out) || leads)
+            }
+        };
+        if !leads {
+            out.truncate(before);
+        }
+        leads
+    }
+
+    /// What of a node's RLP is an item as it is.
+    fn body<'i, T: AsRef<[u8]>>(&self, node: &Node, items: &'i [T]) -> &'i [u8] {
+        match node {
+            Node::Leaf { key, .. } => items[self.keys[*key as usize].item].as_ref(),
+            _ => &[],
+        }
+    }
+
     /// The node above those keys, which are sorted and the same up to that depth, and its height.
     fn grow(&mut self, range: Range<usize>, depth: u8) -> (u32, usize) {
         let keys = self.keys;
@@ -111,7 +170,8 @@ impl Shape<'_> {
         (place, height)
     }
 
-    fn root<T: AsRef<[u8]>>(&self, top: u32, items: &[T]) -> B256 {
+    /// How each node is named by the one above, and the hash of the root.
+    fn names<T: AsRef<[u8]>>(&self, top: u32, items: &[T]) -> (Vec<Named>, B256) {
         let mut named = vec![Named::NOT_YET; self.nodes.len()];
         let mut root = B256::ZERO;
         for level in &self.heights {
@@ -123,12 +183,9 @@ impl Shape<'_> {
             }
             let starts = [0].into_iter().chain(ends.iter().copied());
             let messages: Vec<Message<'_>> = (level.iter().zip(starts).zip(&ends))
-                .map(|((place, start), end)| {
-                    let body = match &self.nodes[*place as usize] {
-                        Node::Leaf { key, .. } => items[self.keys[*key as usize].item].as_ref(),
-                        _ => &[],
-                    };
-                    Message { head: &written[start..*end], body }
+                .map(|((place, start), end)| Message {
+                    head: &written[start..*end],
+                    body: self.body(&self.nodes[*place as usize], items),
                 })
                 .collect();
             for ((place, message), hash) in level.iter().zip(&messages).zip(keccak_all(&messages)) {
@@ -138,7 +195,7 @@ impl Shape<'_> {
                 }
             }
         }
-        root
+        (named, root)
     }
 
     /// A node's RLP; of a leaf, all that stands before its item.
@@ -231,7 +288,9 @@ impl Path {
 
 #[cfg(test)]
 mod tests {
+    use alloy::trie::proof::ProofRetainer;
     use alloy::trie::root::ordered_trie_root_encoded;
+    use alloy::trie::{HashBuilder, Nibbles};
     use proptest::prelude::*;
 
     use super::*;
@@ -250,6 +309,23 @@ mod tests {
         }
     }
 
+    /// As alloy's builder finds them.
+    fn retained(items: &[Vec<u8>], wanted: impl Fn(usize) -> bool) -> Vec<Bytes> {
+        let key = |index: usize| Nibbles::unpack(alloy::rlp::encode_fixed_size(&index));
+        let targets: Vec<_> = (0..items.len()).filter(|index| wanted(*index)).map(key).collect();
+        if targets.is_empty() {
+            return Vec::new();
+        }
+        let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(targets));
+        for place in 0..items.len() {
+            let index = adjust_index_for_rlp(place, items.len());
+            builder.add_leaf(key(index), &items[index]);
+        }
+        builder.root();
+        let nodes = builder.take_proof_nodes().into_nodes_sorted();
+        nodes.into_iter().filter(|(path, node)| path.is_empty() || node.len() >= 32).map(|(_, node)| node).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -259,6 +335,16 @@ mod tests {
             items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..300)
         ) {
             prop_assert_eq!(ordered_root(&items), ordered_trie_root_encoded(&items));
+        }
+
+        #[test]
+        fn the_nodes_towards_some_items_are_those_that_alloy_retains(
+            items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..300),
+            every in 1usize..70,
+            all in any::<bool>(),
+        ) {
+            let wanted = |index: usize| all || index % every == every / 2;
+            prop_assert_eq!(nodes_towards(&items, wanted), retained(&items, wanted));
         }
     }
 }

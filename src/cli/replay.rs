@@ -157,8 +157,8 @@ fn finish_filtered(printer: &mut CommitPrinter, outcome: FilteredOutcome) {
         passed_over,
         filtered_before,
         read_since_too_much_was_in_them = unanswered,
-        "the blocks passed over are unproven: by the endpoints' word nothing in them touches the list, as far as a filter sees. They stay \
-         missing in the ledger (bolo status --coverage)"
+        "the blocks passed over are unproven: by the endpoints' word nothing in them touches the list, as far as a filter sees. Those \
+         that no other replay read are missing in the ledger (bolo status --coverage)"
     );
 }
 
