@@ -219,7 +219,8 @@ CREATE TABLE list_versions (
 CREATE INDEX list_versions_by_list ON list_versions (list_id, published);
 
 -- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made. aliases: a JSON
--- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands.
+-- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands; since_revision:
+-- the state of the watchlist (meta watch_revision) that first had this row.
 CREATE TABLE watch_entries (
     id            INTEGER PRIMARY KEY,
     list_id       INTEGER NOT NULL REFERENCES lists (id),
@@ -234,7 +235,7 @@ CREATE TABLE watch_entries (
     first_version INTEGER NOT NULL REFERENCES list_versions (id),
     end_version   INTEGER REFERENCES list_versions (id),
     state         INTEGER NOT NULL DEFAULT 0
-, aliases TEXT NOT NULL DEFAULT '[]', uid TEXT, source_line INTEGER) STRICT;
+, aliases TEXT NOT NULL DEFAULT '[]', uid TEXT, source_line INTEGER, since_revision INTEGER NOT NULL DEFAULT 0) STRICT;
 
 -- Serves watchlist check, and reading alerts back.
 CREATE INDEX watch_entries_by_address ON watch_entries (address_id);

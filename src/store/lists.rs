@@ -306,9 +306,10 @@ fn insert_entry(
 ) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, \
-         first_version, state, known_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         first_version, state, known_from, since_revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
          CASE WHEN ?11 IS NULL THEN (SELECT CASE WHEN published_given THEN published END FROM list_versions WHERE id = ?9) \
-              ELSE (SELECT known_from FROM watch_entries WHERE id = ?11) END)",
+              ELSE (SELECT known_from FROM watch_entries WHERE id = ?11) END, \
+         1 + coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'watch_revision'), 0))",
     )?
     .execute(params![
         list_id,
