@@ -121,7 +121,7 @@ pub(super) struct SourceArgs {
     /// Seconds that a single call may take [default: 15]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
-    /// Blocks in flight at once [default: 8]
+    /// Blocks that are asked for at once [default: 8]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
     /// A block that is known for sure, from a source of its own; repeatable. An endpoint that has another one there is not believed

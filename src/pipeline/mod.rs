@@ -11,6 +11,7 @@ mod prepare;
 mod record;
 mod replay;
 mod reprove;
+mod stages;
 mod vitals;
 mod watch;
 
