@@ -181,7 +181,7 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
         line(
             "list changed",
             format!(
-                "{} blocks were screened before the lists gained entries: `bolo replay` looks there again",
+                "{} blocks were screened before the lists gained entries: `bolo replay --new-entries` looks there again",
                 status.screened_before
             ),
         );

@@ -53,7 +53,8 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     if let Some(slot) = slot {
         pool.set_slot(slot);
     }
-    let judge = settings.judge(chain_id);
+    let indexes = args.lookback_index || context.config.lookback_index == Some(true);
+    let judge = settings.judge(chain_id).indexing(indexes);
     let options = WatchOptions {
         from_block: match from_block {
             Some(block) => Some(block.at(&pool).await?),

@@ -12,7 +12,8 @@ use crate::source::archive::Archive;
 use crate::source::{RawBundle, SourceError, TraceMode};
 use crate::store::Progress;
 
-/// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
+/// Replays an archive, or the blocks of it in ranges that follow each other. Holes are allowed; a block of another hash at a held height
+/// is a reorg.
 ///
 /// # Errors
 /// [`PipelineError`]; what was taken before stays.
@@ -20,12 +21,16 @@ pub async fn replay_archive(
     engine: &mut Engine<'_>,
     archive: Archive,
     judge: &Judge,
-    (from, to): (u64, u64),
+    spans: &[(u64, u64)],
     options: ReplayOptions,
     shutdown: &Shutdown,
 ) -> Result<ReplayOutcome, PipelineError> {
     let mut outcome = ReplayOutcome::default();
     let judge = &judge.screening(&engine.lists);
+    let (Some((from, _)), Some((_, to))) = (spans.first().copied(), spans.last().copied()) else {
+        return Ok(outcome);
+    };
+    let wanted = spans.to_vec();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
     // Reading and unpacking has a thread of its own.
     let reader = std::thread::spawn(move || {
@@ -33,7 +38,7 @@ pub async fn replay_archive(
         let mut archive = archive.within(from, to);
         for block in archive.by_ref() {
             let message = match block {
-                Ok((number, _)) if number < from || number > to => {
+                Ok((number, _)) if !is_in(&wanted, number) => {
                     outside += 1;
                     continue;
                 }
@@ -110,6 +115,12 @@ pub async fn replay_archive(
     Ok(outcome)
 }
 
+/// Whether a number lies in one of ranges that follow each other.
+fn is_in(spans: &[(u64, u64)], number: u64) -> bool {
+    let next = spans.partition_point(|(_, to)| *to < number);
+    spans.get(next).is_some_and(|(from, _)| *from <= number)
+}
+
 /// An archive has no tags: what lies deep enough below the end of a run of linked blocks is settled by that, unless this database
 /// goes by an endpoint's tags.
 fn settle_archived(engine: &mut Engine<'_>, end: u64) -> Result<(), PipelineError> {
@@ -141,7 +152,8 @@ async fn take_archived(
         *chain = window_below(engine, link.number)?;
     }
     let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
-    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, judge.proves_senders())? {
+    let senders = judge.proves_senders();
+    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, senders, judge.indexes())? {
         if chain.step(&link) == Step::Append {
             chain.push(link);
         }

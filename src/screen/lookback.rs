@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(hasher.finish(), 0xa129_ca61_49be_45e5);
         assert_eq!(index_of(vec![]), [0]);
         let one = some(0, 1);
-        let place = u64::try_from(U256::from(hash(&one[0])) * U256::from(ONE_IN) >> 64).unwrap();
+        let place = u64::try_from((U256::from(hash(&one[0])) * U256::from(ONE_IN)) >> 64).unwrap();
         let bits = format!("{}0{:019b}", "1".repeat((place >> 19) as usize), place & 0x7ffff);
         let bits = format!("{bits:0<24}");
         let bytes: Vec<u8> = (0..3).map(|n| u8::from_str_radix(&bits[8 * n..8 * n + 8], 2).unwrap()).collect();
