@@ -62,6 +62,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         },
         poll_interval: poll.unwrap_or_else(|| default_poll(chain_id, slot)),
         concurrency: settings.concurrency,
+        auto_lookback: args.auto_lookback || context.config.auto_lookback == Some(true),
         slot: slot.unwrap_or(USUAL_SLOT),
         show: |state| super::endpoints::as_json(state).to_string(),
     };

@@ -72,6 +72,11 @@ impl Scan {
         self.ranges.iter().map(|ledger| ledger.range.to - ledger.range.from + 1).sum()
     }
 
+    /// Whether any of them was screened before an address was added.
+    pub(super) fn lacks_entries(&self) -> bool {
+        self.ranges.iter().any(|ledger| ledger.watch_revision < self.gained)
+    }
+
     /// Looks through at most so many of the next blocks, and notes those that are ruled out. None at the end.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod apart;
 mod archived;
 mod backfill;
+mod background;
 mod batch;
 mod filtered;
 mod lookback;

@@ -1,12 +1,12 @@
 //! What looking back needs of the store: which blocks were screened by an older state of the lists, what is watched since, which of these
 //! blocks can touch it, and that they count as screened now where they cannot.
 
-use alloy::eips::BlockNumHash;
 use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, params};
 
 use super::coverage::{TRACES, Taken, cover_all};
 use super::{LedgerRange, Result, Store, StoreError, bytes, chain_int, meta, sql_int};
+use crate::chain::canonical::Link;
 
 /// A block that was screened by an older state of the lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,10 +140,9 @@ impl Store {
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn link_of(&self, number: u64) -> Result<Option<(BlockNumHash, B256)>> {
-        let hash = self.hash_of(number)?;
-        let parent = self.parent_of(number)?;
-        Ok(hash.zip(parent).map(|(hash, parent)| (BlockNumHash { number, hash }, parent)))
+    pub fn link_of(&self, number: u64) -> Result<Option<Link>> {
+        let both = self.hash_of(number)?.zip(self.parent_of(number)?);
+        Ok(both.map(|(hash, parent_hash)| Link { number, hash, parent_hash }))
     }
 
     /// Notes whether the watch that runs looks back by itself.

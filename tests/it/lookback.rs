@@ -1,9 +1,11 @@
 //! An address that is added later has a past: looking back gives what a run with it from the start had given, and says so.
 
+use std::time::{Duration, Instant};
+
 use alloy::primitives::Address;
 use serde_json::Value;
 
-use crate::common::{Node, Place, call, erc20_arguments, n, stderr, timeless_all, word};
+use crate::common::{Node, PATIENCE, Place, call, erc20_arguments, n, stderr, timeless_all, word};
 
 /// Blocks of the long chain; more by BOLO_TEST_LOOKBACK_BLOCKS (anvil takes longer for each, the more it has).
 const BLOCKS: u64 = 2_000;
@@ -97,4 +99,51 @@ fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks
         let again = place.run(&["replay", "-r", &node.url, "--traces", "off", "--new-entries"]);
         assert_eq!((said(&stderr(&again), "behind"), said(&stderr(&again), "alerts")), (0, 0));
     }
+}
+
+/// Waits until no block was screened by an older list.
+fn looked_back(place: &Place) {
+    let deadline = Instant::now() + PATIENCE;
+    while place.status()["blocks_screened_before_last_addition"] != 0 {
+        assert!(Instant::now() < deadline, "looking back does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_watch_looks_back_by_itself_killed_or_not_while_the_head_goes_on() {
+    let node = Node::start(&["--prune-history"]);
+    long_chain(&node, 400);
+    let (old, new) = ((stranger(0x52), "old"), (stranger(0x51), "new"));
+    let place = Place::watching(&[old]);
+    std::fs::write(
+        place.dir.path().join("bolo.toml"),
+        "lookback_index = true\nauto_lookback = true\ntraces = \"off\"\n",
+    )
+    .unwrap();
+    let options = ["--from-block", "0", "--poll-interval", "0.05"];
+    let mut watcher = place.watch(&node.url, &options);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.status()["auto_lookback"], true);
+    place.import(&[old, new]);
+    node.mine(3);
+    std::thread::sleep(Duration::from_millis(60));
+    watcher.kill();
+    let mut watcher = place.watch(&node.url, &options);
+    node.mine(3);
+    place.caught_up(&node, &mut watcher);
+    looked_back(&place);
+    // Once more, with no block coming that would tell of the list.
+    let third = (node.accounts[3], "third");
+    place.import(&[old, new, third]);
+    looked_back(&place);
+    assert_eq!(watcher.stop(), 0);
+    assert_eq!(place.status()["auto_lookback"], false);
+    let fresh = Place::watching(&[old, new, third]);
+    fresh.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"]);
+    assert_eq!(digest(&place), digest(&fresh));
+    assert_eq!(bare(&place), bare(&fresh));
+    let later = place.alerts(&[]).iter().filter(|alert| alert["retroactive"] == true).count();
+    assert!(later > 40, "the second's and the third's: {later}");
+    assert!(place.run(&["verify"]).status.success());
 }
