@@ -3,10 +3,11 @@
 //! it; it says yes to another one in [`ONE_IN`] at most, and the block is then read for nothing.
 //!
 //! A Golomb-Rice coded set with the parameters of [BIP 158](https://github.com/bitcoin/bips/blob/master/bip-0158.mediawiki): some 21 bits
-//! an address, a tenth less than a binary fuse filter would take for as few false positives in so small a set. Its bytes:
+//! an address. A binary fuse filter of 16 bits takes 22 to 26 in sets of this size, and answers twelve times as many questions wrongly. The
+//! bytes:
 //!
 //! ```text
-//! count      number of addresses, LEB128
+//! count      number of different hashes, LEB128
 //! bits       for each, in ascending order, the difference to the one before (the first: to 0) of its place
 //!            = hash × count × 784931 / 2^64, hash being SipHash-2-4 with a key of zeros of the 20 bytes:
 //!            the difference / 2^19 as so many ones and a zero, then its lowest 19 bits; the most significant bit of each byte first
@@ -44,17 +45,17 @@ fn place(hash: u64, count: u64) -> u64 {
 
 /// The filter of a block in which these movements were found.
 pub fn index(activities: &[Activity]) -> Vec<u8> {
-    index_of(activities.iter().flat_map(Activity::sides).collect())
+    index_of(activities.iter().flat_map(Activity::sides))
 }
 
 /// The filter of those addresses, which may come more than once.
-pub fn index_of(mut addresses: Vec<Address>) -> Vec<u8> {
-    addresses.sort_unstable();
-    addresses.dedup();
-    let count = addresses.len() as u64;
-    let mut places: Vec<u64> = addresses.iter().map(|address| place(hash(address), count)).collect();
-    places.sort_unstable();
-    let mut out = Writer { bytes: Vec::with_capacity(8 + addresses.len() * 22 / 8), free: 0 };
+pub fn index_of(addresses: impl IntoIterator<Item = Address>) -> Vec<u8> {
+    // Two addresses of one hash have one place: neither is missed.
+    let mut hashes: Vec<u64> = addresses.into_iter().map(|address| hash(&address)).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let count = hashes.len() as u64;
+    let mut out = Writer { bytes: Vec::with_capacity(8 + hashes.len() * 22 / 8), free: 0 };
     let mut rest = count;
     while rest >= 0x80 {
         out.bytes.push(rest as u8 | 0x80);
@@ -62,7 +63,8 @@ pub fn index_of(mut addresses: Vec<Address>) -> Vec<u8> {
     }
     out.bytes.push(rest as u8);
     let mut before = 0;
-    for place in places {
+    for hash in hashes {
+        let place = place(hash, count);
         let difference = place - before;
         for _ in 0..difference >> LOW_BITS {
             out.push(1, 1);
@@ -228,7 +230,7 @@ mod tests {
         let mut hasher = SipHasher24::new_with_keys(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
         hasher.write(&(0u8..15).collect::<Vec<_>>());
         assert_eq!(hasher.finish(), 0xa129_ca61_49be_45e5);
-        assert_eq!(index_of(vec![]), [0]);
+        assert_eq!(index_of([]), [0]);
         let one = some(0, 1);
         let place = u64::try_from((U256::from(hash(&one[0])) * U256::from(ONE_IN)) >> 64).unwrap();
         let bits = format!("{}0{:019b}", "1".repeat((place >> 19) as usize), place & 0x7ffff);

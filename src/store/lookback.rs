@@ -162,3 +162,131 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{WATCHED, open, record, watch};
+    use super::super::{AlertFilter, BlockRecord, ManualEntry};
+    use super::*;
+    use crate::chain::Proof;
+    use crate::lists::ParsedEntry;
+    use crate::screen::Designation;
+
+    fn filters(store: &Store, decoder: i64) -> Vec<Option<Vec<u8>>> {
+        let revision = store.ledger(0, 100).unwrap()[0].watch_revision;
+        store.blocks_behind(0, 100, revision, decoder).unwrap().into_iter().map(|block| block.filter).collect()
+    }
+
+    #[test]
+    fn what_is_ruled_out_counts_as_screened_now_and_the_ledger_says_so() {
+        let (_place, mut store) = open();
+        let records: Vec<_> = (0..9).map(|number| record(&store, number, number != 4)).collect();
+        store.append_all(&records).unwrap();
+        let (was, digest) = (store.watch_revision().unwrap(), store.digest().unwrap());
+        watch(&mut store, Address::repeat_byte(0xbb));
+        let now = store.watch_revision().unwrap();
+        assert!(matches!(store.mark_screened(&[(0, 8)], was, was), Err(StoreError::StaleWatchlist)));
+        assert_eq!(store.mark_screened(&[(1, 5), (7, 7)], was, now).unwrap(), 6);
+        let ranges = |store: &Store, of: Vec<LedgerRange>| -> Vec<(u64, u64, bool)> {
+            assert_eq!(store.ledger_differences().unwrap(), []);
+            of.iter().map(|ledger| (ledger.range.from, ledger.range.to, ledger.range.senders)).collect()
+        };
+        let behind = store.screened_otherwise(0, 100).unwrap();
+        assert_eq!(ranges(&store, behind), [(0, 0, true), (6, 6, true), (8, 8, true)]);
+        assert_eq!(store.mark_screened(&[(0, 8)], was, now).unwrap(), 3, "those that were are not counted again");
+        let all = store.ledger(0, 100).unwrap();
+        assert_eq!(
+            ranges(&store, all),
+            [(0, 3, true), (4, 4, false), (5, 8, true)],
+            "joined, and nothing else changed"
+        );
+        assert_eq!(store.digest().unwrap(), digest);
+    }
+
+    #[test]
+    fn a_filter_counts_where_it_says_all_of_the_block_as_it_is_held() {
+        let (_place, mut store) = open();
+        let indexed = |store: &Store, number, traces, filter: u8| BlockRecord {
+            traces,
+            lookback: Some(vec![filter]),
+            ..record(store, number, true)
+        };
+        let mut records: Vec<_> = (0..4).map(|number| indexed(&store, number, number < 2, 1)).collect();
+        records[2].proof = Proof::Unproven;
+        store.append_all(&records).unwrap();
+        // Without traces it says less than was found with them; with them, more.
+        let again = [indexed(&store, 0, false, 2), indexed(&store, 3, true, 3)];
+        store.append_all(&again).unwrap();
+        // It was taken without a filter first, and with traces that the filter has nothing of.
+        let bare = BlockRecord { traces: true, ..record(&store, 4, true) };
+        store.append_all(&[bare, indexed(&store, 4, false, 4)]).unwrap();
+        watch(&mut store, Address::repeat_byte(0xbb));
+        assert_eq!(filters(&store, 1), [Some(vec![1]), Some(vec![1]), None, Some(vec![3]), None]);
+        assert_eq!(filters(&store, 2), [None, None, None, None, None], "another decoder finds other addresses");
+        let is = |number| store.is_indexed(super::super::tests::hash(number)).unwrap();
+        assert_eq!((is(0), is(4), is(5)), (true, false, false));
+    }
+
+    #[test]
+    fn without_an_index_a_changed_entry_leads_to_its_alerts_and_a_new_address_to_every_block() {
+        let (_place, mut store) = open();
+        let mut records: Vec<_> = (0..3).map(|number| record(&store, number, true)).collect();
+        records[1].alerts.clear();
+        store.append_all(&records).unwrap();
+        let was = store.watch_revision().unwrap();
+        assert_eq!(store.entries_since(was).unwrap(), [] as [Address; 0]);
+        let entry = ParsedEntry { label: Some("another".to_owned()), ..ParsedEntry::bare(WATCHED) };
+        store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 2 }).unwrap();
+        assert_eq!(store.entries_since(was).unwrap(), [WATCHED]);
+        assert!(store.last_gain().unwrap() <= was, "nothing that was not watched");
+        let alerted = |store: &Store| -> Vec<bool> {
+            store.blocks_behind(0, 100, was, 1).unwrap().iter().map(|block| block.alerted).collect()
+        };
+        assert_eq!(alerted(&store), [true, false, true]);
+        watch(&mut store, Address::repeat_byte(0xbb));
+        assert!(store.last_gain().unwrap() > was);
+        // What an older bolo noted no time of may be new to any block.
+        store.conn.execute("UPDATE watch_entries SET since_revision = 0", []).unwrap();
+        assert_eq!(store.entries_since(i64::MAX).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_alert_is_retroactive_where_its_block_was_screened_before_its_entries_came() {
+        let (_place, mut store) = open();
+        let found = |store: &Store| -> Vec<(u64, bool)> {
+            let mut all = Vec::new();
+            let every = AlertFilter::default();
+            let each = |row: super::super::AlertRow| {
+                all.push((row.block_number, row.retroactive));
+                Ok(())
+            };
+            store.each_alert::<StoreError>(&every, each).unwrap();
+            all.sort_unstable();
+            all
+        };
+        let mut first: Vec<_> = (0..3).map(|number| record(&store, number, true)).collect();
+        first[0].alerts.clear();
+        // Nothing was found in it on trust.
+        first[1].alerts.clear();
+        first[1].proof = Proof::Unproven;
+        store.append_all(&first).unwrap();
+        let entry = ParsedEntry::bare(WATCHED);
+        store.add_entry(&ManualEntry { list: "other", kind: None, entry: &entry, now: 2 }).unwrap();
+        let again: Vec<_> = (0..4)
+            .map(|number| {
+                let mut block = record(&store, number, true);
+                let entry = if number == 1 { 1 } else { 2 };
+                block.alerts.iter_mut().for_each(|alert| alert.matched = vec![(entry, Designation::Unknown)]);
+                block.alerts.truncate(1);
+                block
+            })
+            .collect();
+        store.append_all(&again).unwrap();
+        // 0: for the later entry. 1: of an entry that was there, proven only now. 2: there already. 3: a block that is new.
+        assert_eq!(found(&store), [(0, true), (1, false), (2, false), (2, false), (3, false)]);
+        let report =
+            "SELECT group_concat(retroactive) FROM (SELECT retroactive FROM alert_report ORDER BY block_number)";
+        let report: String = store.conn.query_row(report, [], |row| row.get(0)).unwrap();
+        assert_eq!(report, "1,0,0,0,0");
+    }
+}

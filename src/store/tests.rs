@@ -13,26 +13,26 @@ use crate::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::lists::ParsedEntry;
 use crate::screen::{Alert, Designation, Direction, Severity, Triage, TriageClass, alert_id};
 
-const WATCHED: Address = Address::repeat_byte(0xaa);
+pub(super) const WATCHED: Address = Address::repeat_byte(0xaa);
 
-fn hash(number: u64) -> B256 {
+pub(super) fn hash(number: u64) -> B256 {
     B256::with_last_byte(u8::try_from(number + 1).unwrap())
 }
 
-fn open() -> (TempDir, Store) {
+pub(super) fn open() -> (TempDir, Store) {
     let place = TempDir::new().unwrap();
     let mut store = Store::open(&place.path().join("bolo.db"), Access::Write { durable: false }).unwrap();
     watch(&mut store, WATCHED);
     (place, store)
 }
 
-fn watch(store: &mut Store, address: Address) {
+pub(super) fn watch(store: &mut Store, address: Address) {
     let entry = ParsedEntry::bare(address);
     store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 1 }).unwrap();
 }
 
 /// A block with two alerts, of new and of known addresses.
-fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
+pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
     let alert = |place: u32| {
         let location = record_location(place);
         Alert {
