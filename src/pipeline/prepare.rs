@@ -14,7 +14,7 @@ use crate::chain::lean::{Path, Reader, TakeError};
 use crate::chain::proof::{BlockProof, Wanted};
 use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
-use crate::screen::{Alert, Watchlist, screen};
+use crate::screen::{Alert, Watchlist, lookback, screen};
 use crate::source::{Pool, ProofError, RawBundle, SourceError};
 use crate::store::{BlockRecord, Progress, TransactionFacts};
 
@@ -79,6 +79,8 @@ pub struct Prepared {
     /// What proves those for ever.
     evidence: Option<BlockProof>,
     watch_revision: i64,
+    /// Which addresses it can touch, where that is to be kept.
+    lookback: Option<Vec<u8>>,
 }
 
 impl Prepared {
@@ -117,6 +119,7 @@ impl Prepared {
             alerts: self.alerts.clone(),
             undecoded: self.decoded.undecoded.clone(),
             decoder: self.decoder,
+            lookback: self.lookback.clone(),
             progress,
         }
     }
@@ -236,6 +239,7 @@ pub struct Judge {
     trust: bool,
     require_traces: bool,
     senders: Senders,
+    indexes: bool,
     /// For the signatures of one block.
     threads: usize,
     options: Arc<DecodeOptions>,
@@ -255,6 +259,7 @@ impl Judge {
             trust,
             require_traces: false,
             senders,
+            indexes: false,
             threads: 1,
             options: Arc::new(options),
             lists,
@@ -268,6 +273,17 @@ impl Judge {
     #[must_use]
     pub fn proving(self, senders: Senders) -> Self {
         Self { senders, ..self }
+    }
+
+    /// Whether an index of the addresses of each proven block is kept, for looking back.
+    #[must_use]
+    pub fn indexing(self, indexes: bool) -> Self {
+        Self { indexes, ..self }
+    }
+
+    /// Whether it does so.
+    pub(super) fn indexes(&self) -> bool {
+        self.indexes
     }
 
     /// Screens against that list, as it is when a block's turn comes.
@@ -334,8 +350,11 @@ impl Judge {
         if self.senders == Senders::All {
             block.recover_all(self.threads)?;
         }
+        let decoded = decode(&block, &self.options);
+        let keeps = self.indexes && block.proof() == Proof::Proven;
         let mut prepared = Prepared {
-            decoded: decode(&block, &self.options),
+            lookback: keeps.then(|| lookback::index(&decoded.activities)),
+            decoded,
             block,
             endpoint: raw.endpoint.clone(),
             decoder: self.decoder(),

@@ -240,5 +240,6 @@ async fn settle_at_end(
 }
 
 fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {
-    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces(), judge.proves_senders())?)
+    let (traces, senders) = (pool.may_have_traces(), judge.proves_senders());
+    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), traces, senders, judge.indexes())?)
 }
