@@ -108,9 +108,13 @@ pub(super) struct ShowArgs {
 /// `bolo watchlist check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Addresses, in any case
-    #[arg(required = true, value_name = "ADDRESS")]
+    /// Addresses, in any case, with or without 0x, or in Tron's form (T…)
+    #[arg(required_unless_present = "stdin", value_name = "ADDRESS")]
     pub(super) addresses: Vec<String>,
+    /// Read the addresses from standard input, one a line; blank lines and what follows a # are passed over. Only what is listed is
+    /// printed. A bad line is told with its number, the others are checked all the same, and the exit code is 1
+    #[arg(long, conflicts_with = "addresses")]
+    pub(super) stdin: bool,
     /// As the lists were at that time
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,

@@ -3,6 +3,7 @@
 mod alert_json;
 mod args;
 mod attest;
+mod check;
 mod coverage;
 mod demo;
 mod endpoints;

@@ -7,6 +7,7 @@ mod addresses;
 mod alerts;
 mod anchors;
 mod blocks;
+mod check;
 mod checkpoint;
 mod coverage;
 mod entries;
@@ -35,6 +36,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use blocks::{BlockRecord, Committed, Progress, TransactionFacts};
+pub use check::StandingAlerts;
 pub use coverage::{CoverageRange, LedgerRange, RangeCoverage};
 pub use entries::{EntryRow, ListRow};
 pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
