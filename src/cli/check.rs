@@ -252,7 +252,12 @@ fn for_people(found: &Found<'_>) -> String {
         said("derived from ", entry.derived_from.as_ref()),
     ];
     let facts: Vec<_> = facts.into_iter().chain(dates).flatten().collect();
-    out += &format!("  {} ({}): {}\n", clean(&entry.list, 40), entry.kind.name(), facts.join("; "));
+    out += &format!(
+        "  {} ({}): {}\n",
+        clean(&entry.list, 40),
+        entry.kind.name(),
+        if facts.is_empty() { "nothing more is said".to_owned() } else { facts.join("; ") }
+    );
     if let Some(version) = version {
         let of = if version.published_given { "published" } else { "imported" };
         let sha256 = version.sha256.map(|hash| format!(", SHA-256 {}", hex::encode(hash))).unwrap_or_default();

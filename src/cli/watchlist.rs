@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::check::check;
 use super::list_args::{AddArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
 use super::list_import::import;
+use super::list_update::update;
 use super::present::EntryPrinter;
 use super::sources::address;
 use super::{Context, Failure};
@@ -12,9 +13,10 @@ use crate::lists::{ParsedEntry, parse_date};
 use crate::screen::ListKind;
 use crate::store::{Access, EntryChange, ManualEntry, Store};
 
-pub(super) fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure> {
+pub(super) async fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure> {
     match args.command {
         WatchlistCommand::Import(args) => import(context, &args),
+        WatchlistCommand::Update(args) => update(context, &args).await,
         WatchlistCommand::Add(args) => add(context, &args),
         WatchlistCommand::Remove(args) => remove(context, &args),
         WatchlistCommand::Show(args) => show(context, &args),

@@ -45,3 +45,4 @@ mod senders;
 mod sins;
 mod socket;
 mod twist;
+mod update;
