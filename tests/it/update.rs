@@ -191,7 +191,7 @@ fn whatever_goes_wrong_the_last_good_version_stays() {
     let (place, server) = (Place::new(), Server::start());
     server.config(&place, "max_mb = 1\nevery = \"1h\"\nmax_age = \"never\"");
     let good = sdn("01/02/2026", &many(40));
-    server.will(Serve::Good("one", good.clone()));
+    server.will(Serve::Good("one", good));
     assert!(update(&place, &[]).status.success());
     let checked = listed(&place)["checked_at"].clone();
     assert!(checked.is_string());
