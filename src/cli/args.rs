@@ -352,7 +352,7 @@ pub(super) enum StatusFormat {
 /// `bolo demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder for the demo's database and watchlist [default: a new folder among the temporary files]
+    /// Folder for the demo's database and watchlist: --db is not touched [default: a new folder among the temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
 }

@@ -12,7 +12,8 @@ use crate::source::archive::Archive;
 use crate::source::{RawBundle, SourceError, TraceMode};
 use crate::store::Progress;
 
-/// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
+/// Replays an archive, or the blocks of it from and to those numbers. Holes are allowed, and counted, also between a named end and
+/// the nearest block; a block of another hash at a held height is a reorg.
 ///
 /// # Errors
 /// [`PipelineError`]; what was taken before stays.
@@ -20,10 +21,11 @@ pub async fn replay_archive(
     engine: &mut Engine<'_>,
     archive: Archive,
     judge: &Judge,
-    (from, to): (u64, u64),
+    named: (Option<u64>, Option<u64>),
     options: ReplayOptions,
     shutdown: &Shutdown,
 ) -> Result<ReplayOutcome, PipelineError> {
+    let (from, to) = (named.0.unwrap_or(0), named.1.unwrap_or(u64::MAX));
     let mut outcome = ReplayOutcome::default();
     let judge = &judge.screening(&engine.lists);
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
@@ -54,7 +56,12 @@ pub async fn replay_archive(
         if options.traces == TraceMode::Off {
             raw.traces = None;
         } else if options.traces == TraceMode::Require && raw.traces.is_none() {
-            return Err(SourceError::NoTraces.into());
+            let block = block_name(&raw);
+            return Err(SourceError::Archive(format!(
+                "{}: block {block} has no traces in it, which --traces require wants",
+                raw.endpoint
+            ))
+            .into());
         }
         let (block, host) = (block_name(&raw), raw.endpoint.clone());
         let prepared = judge.judge_apart(raw, None).await.map_err(|reason| SourceError::Unproven {
@@ -68,7 +75,8 @@ pub async fn replay_archive(
     let mut judged = std::pin::pin!(judged);
     let mut chain = Canonical::default();
     let mut batch = Batch::default();
-    let mut before: Option<u64> = None;
+    // The next block that is wanted, where it is known which.
+    let mut next = named.0;
     let taken = loop {
         let prepared = tokio::select! {
             prepared = judged.next() => prepared,
@@ -84,12 +92,8 @@ pub async fn replay_archive(
             Some(Ok(prepared)) => prepared,
         };
         let number = prepared.link().number;
-        let hole = before.map_or(0, |before| number.saturating_sub(before + 1));
-        if hole > 0 {
-            outcome.holes += hole;
-            engine.observer.not_read(hole);
-        }
-        before = Some(number);
+        lacking(engine, &mut outcome, next.map_or(0, |next| number.saturating_sub(next)));
+        next = Some(number + 1);
         if take_archived(engine, &mut chain, &mut batch, judge, prepared, options).await? {
             outcome.taken += 1;
         } else {
@@ -106,8 +110,18 @@ pub async fn replay_archive(
         if let Some(tip) = chain.tip() {
             settle_archived(engine, tip.number)?;
         }
+        let left = named.1.and_then(|to| (to + 1).checked_sub(next.unwrap_or(from)));
+        lacking(engine, &mut outcome, left.unwrap_or(0));
     }
     Ok(outcome)
+}
+
+/// So many blocks next to each other are not in the archive.
+fn lacking(engine: &mut Engine<'_>, outcome: &mut ReplayOutcome, blocks: u64) {
+    if blocks > 0 {
+        outcome.holes += blocks;
+        engine.observer.not_read(blocks);
+    }
 }
 
 /// An archive has no tags: what lies deep enough below the end of a run of linked blocks is settled by that, unless this database

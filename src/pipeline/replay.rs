@@ -36,7 +36,7 @@ pub struct ReplayOutcome {
     pub skipped: u64,
     /// Blocks of the archive outside the range.
     pub outside: u64,
-    /// Blocks between two of the archive that it does not have.
+    /// Blocks between two of the archive, or between one and a named end of the range, that it does not have.
     pub holes: u64,
     /// It was told to stop before the end.
     pub stopped: bool,
