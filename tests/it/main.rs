@@ -40,6 +40,7 @@ mod reply;
 mod rich;
 mod rlp;
 mod rooms;
+mod screened;
 mod seal;
 mod senders;
 mod sins;
