@@ -202,7 +202,8 @@ CREATE TABLE lists (
     kind INTEGER NOT NULL
 ) STRICT;
 
--- Every change to a list: a file that was imported, or a single entry added or removed by hand (sha256 is NULL then).
+-- Every change to a list: a file that was imported, or a single entry added or removed by hand (sha256 is NULL then, and address_id
+-- says which). They are in the order of `published`, of one time in that of id; a file may come later than its place.
 CREATE TABLE list_versions (
     id              INTEGER PRIMARY KEY,
     list_id         INTEGER NOT NULL REFERENCES lists (id),
@@ -214,7 +215,7 @@ CREATE TABLE list_versions (
     sha256          BLOB CHECK (length(sha256) = 32),
     accepted        INTEGER NOT NULL,
     rejected        INTEGER NOT NULL
-) STRICT;
+, address_id INTEGER REFERENCES addresses (id)) STRICT;
 
 -- Serves the newest version of a list, and recognising a file that was imported before.
 CREATE INDEX list_versions_by_list ON list_versions (list_id, published);
@@ -422,3 +423,22 @@ LEFT JOIN addresses f ON f.id = m.from_id
 LEFT JOIN addresses r ON r.id = m.to_id
 LEFT JOIN addresses t ON t.id = m.token_address_id
 LEFT JOIN transactions x ON x.id = m.tx_id;
+
+-- The lists with all that they ever said, as text, the same for the same files in whatever order they were imported. `bolo status
+-- --digest --lists` is the SHA-256 of these lines in order, each ended by a line feed. Not in it: when anything was imported, and
+-- when a list was changed by hand.
+CREATE VIEW list_digest_lines AS
+WITH versions AS (SELECT v.id, v.list_id, iif(v.published_given, v.published, '') || char(9) || coalesce(lower(hex(v.sha256)), 'by hand') AS version,
+                         v.accepted, v.rejected FROM list_versions v)
+SELECT 1 AS part, 'version' || char(9) || l.name || char(9) || l.kind || char(9) || v.version || char(9) || v.accepted || char(9) || v.rejected AS line
+FROM versions v JOIN lists l ON l.id = v.list_id
+UNION ALL
+SELECT 2, 'entry' || char(9) || l.name || char(9) || lower(hex(x.address)) || char(9) || coalesce(e.label, '') || char(9)
+       || coalesce(e.entity, '') || char(9) || e.aliases || char(9) || e.programs || char(9) || coalesce(e.uid, '') || char(9)
+       || coalesce(e.listed_from, '') || char(9) || coalesce(e.delisted_on, '') || char(9) || coalesce(e.derived_from, '') || char(9)
+       || coalesce(e.known_from, '') || char(9) || first.version || char(9) || coalesce(ended.version, '') || char(9) || e.state
+FROM watch_entries e
+JOIN addresses x ON x.id = e.address_id
+JOIN lists l ON l.id = e.list_id
+JOIN versions first ON first.id = e.first_version
+LEFT JOIN versions ended ON ended.id = e.end_version;

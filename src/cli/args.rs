@@ -350,6 +350,9 @@ pub struct StatusArgs {
     /// Print only the SHA-256 of the content (blocks, coverage, alerts): equal for the same chain and lists on any machine
     #[arg(long)]
     pub(super) digest: bool,
+    /// With --digest: of the lists and all of their history instead, equal for the same files in whatever order they were imported
+    #[arg(long, requires = "digest")]
+    pub(super) lists: bool,
     /// Form of the answer
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     pub(super) format: StatusFormat,

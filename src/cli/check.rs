@@ -13,7 +13,7 @@ use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, no_formula};
 use super::watchlist::date;
 use super::{Context, Failure};
 use crate::lists::{parse_any_form, show_date};
-use crate::store::{Access, EntryRow, StandingAlerts, Store, VersionRow};
+use crate::store::{Access, EntryRow, StandingAlerts, Store};
 
 /// Bad lines that are shown; all are counted.
 const SHOWN: u64 = 10;
@@ -76,7 +76,7 @@ impl Check {
                 Some(known) => known,
                 None => *alerts.insert(store.standing_alerts(address)?),
             };
-            printer.found(&Found { text, first, version: store.brought_by(entry.id)?, entry, alerts })
+            printer.found(&Found { text, first, entry, alerts })
         })?;
         self.listed += u64::from(alerts.is_some());
         Ok(alerts.is_some())
@@ -145,7 +145,6 @@ struct Found<'a> {
     /// It is the first of that address.
     first: bool,
     entry: EntryRow,
-    version: Option<VersionRow>,
     alerts: StandingAlerts,
 }
 
@@ -166,10 +165,7 @@ impl Printer {
         let mut out = BufWriter::new(std::io::stdout());
         match format {
             Format::Json => out.write_all(b"[")?,
-            Format::Csv => writeln!(
-                out,
-                "{ENTRY_CSV},checked,version_published,version_sha256,version_source,alerts,last_block,last_block_time"
-            )?,
+            Format::Csv => writeln!(out, "{ENTRY_CSV},checked,alerts,last_block,last_block_time")?,
             Format::Table | Format::Jsonl => {}
         }
         Ok(Self { format, out, count: 0 })
@@ -186,7 +182,6 @@ impl Printer {
                 let entry = Checked {
                     entry: EntryJson::new(&found.entry),
                     checked: found.text,
-                    version: version_json(found.version.as_ref()),
                     alerts: json!({
                         "count": found.alerts.count, "last_block": found.alerts.last.map(|(number, _)| number),
                         "last_block_time": found.alerts.last.map(|(_, time)| moment(time)),
@@ -215,21 +210,12 @@ struct Checked<'a> {
     #[serde(flatten)]
     entry: EntryJson,
     checked: &'a str,
-    version: serde_json::Value,
     alerts: serde_json::Value,
 }
 
-fn version_json(version: Option<&VersionRow>) -> serde_json::Value {
-    let Some(version) = version else { return serde_json::Value::Null };
-    json!({
-        "published": show_date(version.published), "published_given": version.published_given,
-        "imported_at": show_date(version.imported_at), "source": version.source, "format": version.format,
-        "sha256": version.sha256.map(hex::encode),
-    })
-}
-
 fn for_people(found: &Found<'_>) -> String {
-    let Found { entry, version, alerts, .. } = found;
+    let Found { entry, alerts, .. } = found;
+    let version = &entry.brought_by;
     let mut out = String::new();
     if found.first {
         out += &format!("{} is LISTED", checksum(entry.address));
@@ -258,27 +244,18 @@ fn for_people(found: &Found<'_>) -> String {
         entry.kind.name(),
         if facts.is_empty() { "nothing more is said".to_owned() } else { facts.join("; ") }
     );
-    if let Some(version) = version {
-        let of = if version.published_given { "published" } else { "imported" };
-        let sha256 = version.sha256.map(|hash| format!(", SHA-256 {}", hex::encode(hash))).unwrap_or_default();
-        out += &format!(
-            "    by the version {of} {}: {}{sha256}\n",
-            show_date(version.published),
-            clean(&version.source, 60)
-        );
-    }
+    let of = if version.published_given { "published" } else { "imported" };
+    let sha256 = version.sha256.map(|hash| format!(", SHA-256 {}", hex::encode(hash))).unwrap_or_default();
+    out +=
+        &format!("    by the version {of} {}: {}{sha256}\n", show_date(version.published), clean(&version.source, 60));
     out
 }
 
 fn csv_fields(found: &Found<'_>) -> Vec<String> {
     let mut fields = EntryJson::new(&found.entry).csv_fields();
-    let version = found.version.as_ref();
     let (number, time) = found.alerts.last.unzip();
     fields.extend([
         no_formula(found.text.to_owned()),
-        version.map(|version| show_date(version.published)).unwrap_or_default(),
-        version.and_then(|version| version.sha256).map(hex::encode).unwrap_or_default(),
-        version.map(|version| no_formula(version.source.clone())).unwrap_or_default(),
         found.alerts.count.to_string(),
         number.map(|number| number.to_string()).unwrap_or_default(),
         time.map(moment).unwrap_or_default(),

@@ -29,6 +29,10 @@ pub(super) enum WatchlistCommand {
     Show(ShowArgs),
     /// Say whether addresses are listed, and where
     Check(CheckArgs),
+    /// Print every entry that an address ever had, with the versions of the lists that brought and ended it
+    History(HistoryArgs),
+    /// Print what was added, ended and changed from one date to another
+    Diff(DiffArgs),
 }
 
 /// `bolo watchlist import`.
@@ -117,6 +121,34 @@ pub(super) struct ShowArgs {
     /// As the lists were at that time
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: Format,
+}
+
+/// `bolo watchlist history`.
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// The address, in any case, or in Tron's form
+    #[arg(value_name = "ADDRESS")]
+    pub(super) address: String,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    pub(super) format: Format,
+}
+
+/// `bolo watchlist diff`.
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The earlier date
+    #[arg(value_name = "DATE")]
+    pub(super) from: String,
+    /// The later date
+    #[arg(value_name = "DATE")]
+    pub(super) to: String,
+    /// Only that list
+    #[arg(long, value_name = "NAME")]
+    pub(super) list: Option<String>,
     /// Form of the answer
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     pub(super) format: Format,

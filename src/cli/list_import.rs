@@ -115,10 +115,20 @@ fn format_of(name: &str) -> Result<Format, Failure> {
 /// Makes of a file of changes what the list is after them.
 fn apply(store: &Store, file: &mut Ready, delta: &Delta) -> Result<(), Failure> {
     let shown = file.path.display();
-    if !store.lists()?.iter().any(|list| list.name == file.name) {
+    let lists = store.lists()?;
+    let Some(list) = lists.iter().find(|list| list.name == file.name) else {
         return Err(Failure::input(format!(
             "{shown}: it is a file of changes, and there is no list {:?} to change: name it with --list, or import a whole list first",
             file.name
+        )));
+    };
+    // What it changes is what the list is now.
+    if file.published.is_some_and(|published| published < list.published) {
+        return Err(Failure::input(format!(
+            "{shown}: it is a file of changes of {}, and the list {:?} is of {} already: take them in the order of their dates",
+            show_date(file.published.unwrap_or_default()),
+            file.name,
+            show_date(list.published)
         )));
     }
     let added = std::mem::take(&mut file.list.entries);
@@ -142,6 +152,8 @@ fn apply(store: &Store, file: &mut Ready, delta: &Delta) -> Result<(), Failure> 
                 listed_from: row.listed_from,
                 delisted_on: row.delisted_on,
                 derived_from: row.derived_from,
+                aliases: row.aliases,
+                uid: row.uid,
                 ..ParsedEntry::bare(row.address)
             });
         }
@@ -161,8 +173,9 @@ pub(super) fn outcome(name: &str, list: &ParsedList, counts: ImportCounts) -> St
         return format!("{name}: this very file was imported before; nothing to change\n");
     }
     let Counts { candidates, accepted, derived, rejected, other_chain, repeated, .. } = list.counts;
+    let place = if counts.filed { " (older than others of this list: filed by its date)" } else { "" };
     format!(
-        "{name}: {} entries: {} added, {} changed, {} ended, {} unchanged; {rejected} rejected, {repeated} repeated\n\
+        "{name}: {} entries{place}: {} added, {} changed, {} ended, {} unchanged; {rejected} rejected, {repeated} repeated\n\
          {name}: {candidates} candidates = {accepted} accepted + {derived} derived + {rejected} rejected \
          ({other_chain} of other chains)\n",
         list.entries.len(),

@@ -12,6 +12,7 @@ mod failure;
 mod health;
 mod list_age;
 mod list_args;
+mod list_history;
 mod list_import;
 mod list_report;
 mod list_update;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::alert_json::{AlertJson, ChainWords, checksum, counterparty, csv_line, in_units, moment};
 use super::args::Format;
+use crate::evidence::version_json;
 use crate::lists::show_date;
 use crate::store::{AlertRow, EntryRow};
 
@@ -79,7 +80,7 @@ impl AlertPrinter {
     }
 
     pub(super) fn finish(mut self) -> Result<u64, Failure> {
-        end(&mut self.out, self.format, &self.table, self.count)?;
+        print_rows(&mut self.out, self.format, &self.table, self.count)?;
         Ok(self.count)
     }
 }
@@ -154,7 +155,7 @@ pub(super) fn plain_table<const N: usize>(header: [&str; N]) -> Table {
 }
 
 /// Closes what was printed in that form.
-fn end(out: &mut impl Write, format: Format, table: &Table, count: u64) -> std::io::Result<()> {
+pub(super) fn print_rows(out: &mut impl Write, format: Format, table: &Table, count: u64) -> std::io::Result<()> {
     match format {
         Format::Json => out.write_all(if count == 0 { b"]\n" } else { b"\n]\n" })?,
         Format::Table if count > 0 => print_table(out, table)?,
@@ -192,10 +193,15 @@ pub(super) struct EntryJson {
     listed_from: Option<String>,
     delisted_on: Option<String>,
     derived_from: Option<String>,
+    aliases: Vec<String>,
+    uid: Option<String>,
+    source_line: Option<i64>,
+    version: serde_json::Value,
 }
 
 /// The columns of an entry in CSV.
-pub(super) const ENTRY_CSV: &str = "address,label,list,kind,entity,programs,listed_from,delisted_on,derived_from";
+pub(super) const ENTRY_CSV: &str = "address,label,list,kind,entity,programs,listed_from,delisted_on,derived_from,aliases,uid,source_line,\
+                                    version_published,version_sha256,version_source";
 
 impl EntryJson {
     pub(super) fn new(row: &EntryRow) -> Self {
@@ -209,6 +215,10 @@ impl EntryJson {
             listed_from: row.listed_from.map(show_date),
             delisted_on: row.delisted_on.map(show_date),
             derived_from: row.derived_from.clone(),
+            aliases: row.aliases.clone(),
+            uid: row.uid.clone(),
+            source_line: row.source_line,
+            version: version_json(&row.brought_by),
         }
     }
 
@@ -224,6 +234,12 @@ impl EntryJson {
             self.listed_from.unwrap_or_default(),
             self.delisted_on.unwrap_or_default(),
             no_formula(self.derived_from.unwrap_or_default()),
+            no_formula(self.aliases.join(";")),
+            no_formula(self.uid.unwrap_or_default()),
+            self.source_line.map(|line| line.to_string()).unwrap_or_default(),
+            self.version["published"].as_str().unwrap_or_default().to_owned(),
+            self.version["sha256"].as_str().unwrap_or_default().to_owned(),
+            no_formula(self.version["source"].as_str().unwrap_or_default().to_owned()),
         ]
     }
 }
@@ -285,7 +301,7 @@ impl EntryPrinter {
     }
 
     pub(super) fn finish(mut self) -> Result<u64, Failure> {
-        end(&mut self.out, self.format, &self.table, self.count)?;
+        print_rows(&mut self.out, self.format, &self.table, self.count)?;
         Ok(self.count)
     }
 }

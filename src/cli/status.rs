@@ -20,7 +20,8 @@ const SHOWN: usize = 12;
 pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     if args.digest {
-        print(format!("{}\n", alloy::primitives::hex::encode(store.digest()?)).as_bytes())?;
+        let digest = if args.lists { store.list_digest()? } else { store.digest()? };
+        print(format!("{}\n", alloy::primitives::hex::encode(digest)).as_bytes())?;
         return Ok(0);
     }
     if args.coverage {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::check::check;
 use super::list_args::{AddArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
+use super::list_history::{diff, history};
 use super::list_import::import;
 use super::list_update::update;
 use super::present::EntryPrinter;
@@ -21,6 +22,8 @@ pub(super) async fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Fa
         WatchlistCommand::Remove(args) => remove(context, &args),
         WatchlistCommand::Show(args) => show(context, &args),
         WatchlistCommand::Check(args) => check(context, &args),
+        WatchlistCommand::History(args) => history(context, &args),
+        WatchlistCommand::Diff(args) => diff(context, &args),
     }
 }
 
@@ -75,14 +78,20 @@ fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Refuses the name of a list that there is not.
+pub(super) fn is_list(store: &Store, name: Option<&str>) -> Result<(), Failure> {
+    match name {
+        Some(name) if !store.lists()?.iter().any(|list| list.name == name) => {
+            Err(Failure::input(format!("there is no list {name:?} (bolo status names them)")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn show(context: &Context, args: &ShowArgs) -> Result<u8, Failure> {
     let as_of = date(args.as_of.as_ref())?;
     let store = Store::open(&context.db, Access::Read)?;
-    if let Some(name) = &args.list
-        && !store.lists()?.iter().any(|list| list.name == *name)
-    {
-        return Err(Failure::input(format!("there is no list {name:?} (bolo status names them)")));
-    }
+    is_list(&store, args.list.as_deref())?;
     let mut printer = EntryPrinter::new(args.format)?;
     store.each_entry::<Failure>(None, args.list.as_deref(), as_of, |row| printer.entry(&row))?;
     if printer.finish()? == 0 {

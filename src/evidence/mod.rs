@@ -127,18 +127,20 @@ impl<A: Serialize> Contents<'_, A> {
     }
 }
 
+/// A version of a list as it is shown everywhere.
+pub fn version_json(version: &VersionRow) -> serde_json::Value {
+    serde_json::json!({
+        "published": show_date(version.published), "published_given": version.published_given,
+        "imported_at": show_date(version.imported_at), "source": version.source, "format": version.format,
+        "sha256": version.sha256.map(alloy::primitives::hex::encode),
+    })
+}
+
 fn list_json(entry: &EntryVersions) -> serde_json::Value {
-    let version = |version: &VersionRow| {
-        serde_json::json!({
-            "published": show_date(version.published), "published_given": version.published_given,
-            "imported_at": show_date(version.imported_at), "source": version.source, "format": version.format,
-            "sha256": version.sha256.map(alloy::primitives::hex::encode),
-        })
-    };
     serde_json::json!({
         "list": entry.list, "kind": entry.kind.name(), "label": entry.label, "entity": entry.entity,
         "programs": entry.programs, "designation": entry.designation.name(),
-        "brought_by": version(&entry.brought_by), "in_force": entry.in_force.as_ref().map(version),
+        "brought_by": version_json(&entry.brought_by), "in_force": entry.in_force.as_ref().map(version_json),
     })
 }
 

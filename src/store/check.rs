@@ -5,7 +5,6 @@ use alloy::primitives::Address;
 use rusqlite::{OptionalExtension, params};
 
 use super::addresses::find_address;
-use super::versions::{VERSION, VersionRow, version};
 use super::{Result, Store, chain_int};
 
 /// The alerts of an address that stand: not those of blocks that a reorg replaced.
@@ -25,20 +24,6 @@ impl Store {
     pub fn was_ever_listed(&self, address: Address) -> Result<bool> {
         let Some(address) = find_address(&self.conn, address)? else { return Ok(false) };
         Ok(self.conn.prepare_cached("SELECT 1 FROM watch_entries WHERE address_id = ?1 LIMIT 1")?.exists([address])?)
-    }
-
-    /// The version that brought a watch entry, by the entry's id.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn brought_by(&self, entry: i64) -> Result<Option<VersionRow>> {
-        Ok(self
-            .conn
-            .prepare_cached(&format!(
-                "SELECT {VERSION} FROM watch_entries e JOIN list_versions v ON v.id = e.first_version WHERE e.id = ?1"
-            ))?
-            .query_row([entry], |row| version(row, 0))
-            .optional()?)
     }
 
     /// The lists that the address was on and is not any more, with when the version that ended it was published, unix seconds.

@@ -6,14 +6,19 @@ use alloy::primitives::Address;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::{address_id, find_address};
+use super::filing::{self, Place};
 use super::{Result, Store, StoreError, meta, set_meta};
 use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 
+/// Of an entry that the list has now.
 const STATE_ACTIVE: i64 = 0;
-const STATE_ENDED: i64 = 1;
-const STATE_REMOVED: i64 = 2;
-const STATE_SUPERSEDED: i64 = 3;
+/// Of an entry that a later version of the list did not have any more.
+pub(super) const STATE_ENDED: i64 = 1;
+/// Of one that was removed by hand.
+pub(super) const STATE_REMOVED: i64 = 2;
+/// Of one that says something else in a later version.
+pub(super) const STATE_SUPERSEDED: i64 = 3;
 
 /// A parsed list file on its way into the store.
 #[derive(Debug, Clone)]
@@ -49,6 +54,8 @@ pub struct ImportCounts {
     pub ended: usize,
     /// Entries that were there just so.
     pub unchanged: usize,
+    /// It is older than another version: the counts are of what the one before it said.
+    pub filed: bool,
     /// The very same file was imported before: nothing was done.
     pub same_file: bool,
     /// The list was of another kind before.
@@ -80,42 +87,29 @@ pub enum EntryChange {
 }
 
 impl Store {
-    /// Takes a file as the whole of its list: adds, changes and ends entries, in one transaction.
+    /// Takes a file as the whole of its list on the day that it was published: adds, changes and ends entries, in one transaction. One
+    /// that is older than others takes its place among them, and the outcome is the same in whatever order they come.
     ///
     /// # Errors
-    /// [`StoreError::List`] where a newer version is there already.
+    /// Of SQLite.
     pub fn import_list(&mut self, file: &ListFile<'_>) -> Result<ImportCounts> {
         let published = file.published.unwrap_or(file.imported_at);
         self.write(|tx| {
             let kind_before = kind_of(tx, file.list)?.filter(|old| file.kind.is_some_and(|new| new != *old));
             let list_id = put_list(tx, file.list, file.kind)?;
-            let newest: Option<(i64, Option<Vec<u8>>, i64)> = tx
-                .prepare_cached(
-                    "SELECT published, sha256, published_given FROM list_versions WHERE list_id = ?1 AND sha256 IS NOT NULL \
-                     ORDER BY published DESC, id DESC LIMIT 1",
-                )?
-                .query_row([list_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                .optional()?;
-            if let Some((newest, sha256, given)) = newest {
-                let same_date = file.published.is_none_or(|p| given != 0 && p == newest);
-                if sha256.as_deref() == Some(&file.sha256) && same_date && !changed_by_hand(tx, list_id)? {
-                    return Ok(ImportCounts {
-                        same_file: true,
-                        unchanged: file.entries.len(),
-                        kind_before,
-                        ..Default::default()
-                    });
-                }
-                if published < newest {
-                    return Err(StoreError::List(format!(
-                        "the list {} has a version published {} already: import versions in the order of their dates",
-                        file.list,
-                        crate::lists::show_date(newest)
-                    )));
-                }
+            if is_imported(tx, list_id, file)? {
+                return Ok(ImportCounts {
+                    same_file: true,
+                    unchanged: file.entries.len(),
+                    kind_before,
+                    ..Default::default()
+                });
             }
             let version = put_version(tx, list_id, file, published)?;
-            let counts = replace_entries(tx, list_id, version, file.entries)?;
+            let counts = match filing::place(tx, list_id, version)? {
+                Place::Newest => replace_entries(tx, list_id, version, file.entries)?,
+                Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later)?,
+            };
             bump_revision(tx, counts.added > 0, &[version])?;
             Ok(ImportCounts { kind_before, ..counts })
         })
@@ -142,11 +136,11 @@ impl Store {
             if old.as_ref().is_some_and(|(_, facts)| *facts == Facts::of(manual.entry)) {
                 return Ok(EntryChange::Unchanged);
             }
-            let version = put_manual_version(tx, list_id, "added by hand", manual.now)?;
+            let version = put_manual_version(tx, list_id, "added by hand", address, manual.now)?;
             if let Some((id, _)) = &old {
                 end_entry(tx, *id, version, STATE_SUPERSEDED)?;
             }
-            insert_entry(tx, list_id, address, version, manual.entry, old.as_ref().map(|(id, _)| *id))?;
+            insert_entry(tx, list_id, address, version, manual.entry, old.as_ref().map(|(id, _)| *id), STATE_ACTIVE)?;
             bump_revision(tx, old.is_none(), &[version])?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
         })
@@ -168,7 +162,7 @@ impl Store {
                 .collect::<rusqlite::Result<_>>()?;
             let mut versions = Vec::with_capacity(entries.len());
             for (entry, list_id) in &entries {
-                let version = put_manual_version(tx, *list_id, "removed by hand", now)?;
+                let version = put_manual_version(tx, *list_id, "removed by hand", address, now)?;
                 end_entry(tx, *entry, version, STATE_REMOVED)?;
                 versions.push(version);
             }
@@ -181,31 +175,54 @@ impl Store {
 }
 
 /// What an entry says, to tell whether it changed.
-#[derive(Debug, PartialEq, Eq)]
-struct Facts {
-    label: Option<String>,
-    entity: Option<String>,
-    programs: String,
-    listed_from: Option<i64>,
-    delisted_on: Option<i64>,
-    derived_from: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) label: Option<String>,
+    pub(super) entity: Option<String>,
+    pub(super) programs: String,
+    pub(super) listed_from: Option<i64>,
+    pub(super) delisted_on: Option<i64>,
+    pub(super) derived_from: Option<String>,
+    pub(super) aliases: String,
+    pub(super) uid: Option<String>,
 }
 
+/// The columns that [`Facts::read`] takes.
+pub(super) const FACTS: &str =
+    "e.label, e.entity, e.programs, e.listed_from, e.delisted_on, e.derived_from, e.aliases, e.uid";
+
 impl Facts {
-    fn of(entry: &ParsedEntry) -> Self {
+    /// From [`FACTS`], beginning with that column.
+    pub(super) fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            label: row.get(at)?,
+            entity: row.get(at + 1)?,
+            programs: row.get(at + 2)?,
+            listed_from: row.get(at + 3)?,
+            delisted_on: row.get(at + 4)?,
+            derived_from: row.get(at + 5)?,
+            aliases: row.get(at + 6)?,
+            uid: row.get(at + 7)?,
+        })
+    }
+
+    pub(super) fn of(entry: &ParsedEntry) -> Self {
         Self {
             label: entry.label.clone(),
             entity: entry.entity.clone(),
-            programs: programs(entry),
+            programs: texts(&entry.programs),
             listed_from: entry.listed_from,
             delisted_on: entry.delisted_on,
             derived_from: entry.derived_from.clone(),
+            aliases: texts(&entry.aliases),
+            uid: entry.uid.clone(),
         }
     }
 }
 
-fn programs(entry: &ParsedEntry) -> String {
-    serde_json::to_string(&entry.programs).unwrap_or_else(|_| "[]".to_owned())
+/// As a JSON array.
+fn texts(texts: &[String]) -> String {
+    serde_json::to_string(texts).unwrap_or_else(|_| "[]".to_owned())
 }
 
 fn kind_of(conn: &Connection, name: &str) -> Result<Option<ListKind>> {
@@ -263,77 +280,80 @@ fn put_version(conn: &Connection, list_id: i64, file: &ListFile<'_>, published: 
     Ok(conn.last_insert_rowid())
 }
 
-fn put_manual_version(conn: &Connection, list_id: i64, source: &str, now: i64) -> Result<i64> {
+fn put_manual_version(conn: &Connection, list_id: i64, source: &str, address_id: i64, now: i64) -> Result<i64> {
     conn.prepare_cached(
-        "INSERT INTO list_versions (list_id, published, published_given, imported_at, source, format, accepted, rejected) \
-         VALUES (?1, ?2, 0, ?2, ?3, 'manual', 1, 0)",
+        "INSERT INTO list_versions (list_id, published, published_given, imported_at, source, format, accepted, rejected, address_id) \
+         VALUES (?1, ?2, 0, ?2, ?3, 'manual', 1, 0, ?4)",
     )?
-    .execute(params![list_id, now, source])?;
+    .execute(params![list_id, now, source, address_id])?;
     Ok(conn.last_insert_rowid())
 }
 
-/// Whether the newest version is a change by hand: then the same file is not without effect.
-fn changed_by_hand(conn: &Connection, list_id: i64) -> Result<bool> {
-    Ok(conn
-        .prepare_cached("SELECT sha256 IS NULL FROM list_versions WHERE list_id = ?1 ORDER BY id DESC LIMIT 1")?
-        .query_row([list_id], |row| row.get(0))
-        .optional()?
-        .unwrap_or(false))
+/// Whether that very file is a version of the list already, of the same date. One that bears no date is a version of its own day, so only
+/// where it was the last to be imported, and nothing was changed by hand since.
+fn is_imported(conn: &Connection, list_id: i64, file: &ListFile<'_>) -> Result<bool> {
+    Ok(match file.published {
+        Some(published) => conn
+            .prepare_cached(
+                "SELECT 1 FROM list_versions WHERE list_id = ?1 AND published = ?2 AND published_given AND sha256 = ?3",
+            )?
+            .exists(params![list_id, published, file.sha256])?,
+        None => conn
+            .prepare_cached("SELECT sha256 FROM list_versions WHERE list_id = ?1 ORDER BY id DESC LIMIT 1")?
+            .query_row([list_id], |row| row.get::<_, Option<Vec<u8>>>(0))
+            .optional()?
+            .flatten()
+            .is_some_and(|sha256| sha256 == file.sha256),
+    })
 }
 
 fn active_entry(conn: &Connection, list_id: i64, address: i64) -> Result<Option<(i64, Facts)>> {
     Ok(conn
-        .prepare_cached(
-            "SELECT id, label, entity, programs, listed_from, delisted_on, derived_from FROM watch_entries \
-             WHERE list_id = ?1 AND address_id = ?2 AND state = 0",
-        )?
-        .query_row([list_id, address], |row| {
-            let facts = Facts {
-                label: row.get(1)?,
-                entity: row.get(2)?,
-                programs: row.get(3)?,
-                listed_from: row.get(4)?,
-                delisted_on: row.get(5)?,
-                derived_from: row.get(6)?,
-            };
-            Ok((row.get(0)?, facts))
-        })
+        .prepare_cached(&format!(
+            "SELECT e.id, {FACTS} FROM watch_entries e WHERE e.list_id = ?1 AND e.address_id = ?2 AND e.state = 0"
+        ))?
+        .query_row([list_id, address], |row| Ok((row.get(0)?, Facts::read(row, 1)?)))
         .optional()?)
 }
 
-/// `old` is the entry whose place it takes, which keeps the day it was first known.
-fn insert_entry(
+/// A new entry in that state; its id. `old` is the entry whose place it takes, which keeps the day it was first known.
+pub(super) fn insert_entry(
     conn: &Connection,
     list_id: i64,
     address: i64,
     version: i64,
     entry: &ParsedEntry,
     old: Option<i64>,
-) -> Result<()> {
+    state: i64,
+) -> Result<i64> {
     conn.prepare_cached(
         "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, \
-         first_version, state, known_from, since_revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-         CASE WHEN ?11 IS NULL THEN (SELECT CASE WHEN published_given THEN published END FROM list_versions WHERE id = ?9) \
-              ELSE (SELECT known_from FROM watch_entries WHERE id = ?11) END, \
-         1 + coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'watch_revision'), 0))",
+         first_version, state, known_from, since_revision, aliases, uid, source_line) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?14, \
+         CASE WHEN ?10 IS NULL THEN (SELECT CASE WHEN published_given THEN published END FROM list_versions WHERE id = ?9) \
+              ELSE (SELECT known_from FROM watch_entries WHERE id = ?10) END, \
+         1 + coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'watch_revision'), 0), ?11, ?12, ?13)",
     )?
     .execute(params![
         list_id,
         address,
         entry.label,
         entry.entity,
-        programs(entry),
+        texts(&entry.programs),
         entry.listed_from,
         entry.delisted_on,
         entry.derived_from,
         version,
-        STATE_ACTIVE,
         old,
+        texts(&entry.aliases),
+        entry.uid,
+        entry.row.map(|row| i64::try_from(row).unwrap_or(i64::MAX)),
+        state,
     ])?;
-    Ok(())
+    Ok(conn.last_insert_rowid())
 }
 
-fn end_entry(conn: &Connection, id: i64, version: i64, state: i64) -> Result<()> {
+pub(super) fn end_entry(conn: &Connection, id: i64, version: i64, state: i64) -> Result<()> {
     conn.prepare_cached("UPDATE watch_entries SET state = ?3, end_version = ?2 WHERE id = ?1")?
         .execute([id, version, state])?;
     Ok(())
@@ -364,7 +384,7 @@ fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[Par
             }
             None => counts.added += 1,
         }
-        insert_entry(conn, list_id, address, version, entry, old_id)?;
+        insert_entry(conn, list_id, address, version, entry, old_id, STATE_ACTIVE)?;
     }
     for id in held.values() {
         end_entry(conn, *id, version, STATE_ENDED)?;

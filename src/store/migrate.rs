@@ -83,6 +83,7 @@ mod tests {
     use super::*;
     use crate::decode::{ActivityKind, Plane};
     use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
+    use crate::store::EntryState;
 
     /// The versions before this one as they were, copies: what the steps start from. They are never changed; schema.sql is, by a step.
     const OLDER: [&str; 4] = [
@@ -197,6 +198,7 @@ mod tests {
         same!("triage", TriageClass);
         same!("designation", Designation);
         same!("list_kind", ListKind);
+        same!("entry_state", EntryState);
         // Beside the planes the ledger has one more bit.
         let mut planes: Vec<_> = Plane::ALL.iter().map(|(v, word)| (v.code(), (*word).to_owned())).collect();
         planes.push((super::super::coverage::SENDERS.trailing_zeros() as u8, "senders".to_owned()));

@@ -11,6 +11,7 @@ mod check;
 mod checkpoint;
 mod coverage;
 mod entries;
+mod filing;
 mod filter;
 mod filtered;
 mod finality;
@@ -41,7 +42,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 pub use blocks::{BlockRecord, Committed, Progress, TransactionFacts};
 pub use check::StandingAlerts;
 pub use coverage::{CoverageRange, LedgerRange, RangeCoverage};
-pub use entries::{EntryRow, ListRow};
+pub use entries::{EntryRow, EntryState, ListRow};
 pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
 pub use filtered::FilteredSpan;
 pub use finality::Settled;

@@ -99,14 +99,26 @@ impl Store {
         })
     }
 
+    /// SHA-256 of the lists with all of their history: of the lines of the view `list_digest_lines`, in order, each ended by a line feed. The
+    /// same for the same files, in whatever order they were imported.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn list_digest(&self) -> Result<[u8; 32]> {
+        self.hash_lines("SELECT line FROM list_digest_lines ORDER BY part, line")
+    }
+
     /// SHA-256 of the database's content: of the lines of the view `digest_lines`, in order, each ended by a line feed. Equal for the
     /// same chain and lists, however they came in.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn digest(&self) -> Result<[u8; 32]> {
-        let mut statement =
-            self.conn.prepare("SELECT line FROM digest_lines ORDER BY part, number, place, side, line")?;
+        self.hash_lines("SELECT line FROM digest_lines ORDER BY part, number, place, side, line")
+    }
+
+    fn hash_lines(&self, sql: &str) -> Result<[u8; 32]> {
+        let mut statement = self.conn.prepare(sql)?;
         let mut rows = statement.query([])?;
         let mut hasher = Sha256::new();
         while let Some(row) = rows.next()? {

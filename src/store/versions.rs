@@ -86,7 +86,8 @@ impl Store {
     }
 
     /// Whether an address was on a list, so that it would have alerted, in the state of the lists of that revision, for a block that is
-    /// held: entries that a later version ended still match what was before their end.
+    /// held: entries that a later version ended still match what was before their end. A version that was imported later may have moved an
+    /// entry's beginning: it counts since when the entry was there.
     ///
     /// # Errors
     /// Of SQLite.
@@ -95,7 +96,8 @@ impl Store {
             .conn
             .prepare_cached(
                 "SELECT 1 FROM watch_entries e JOIN addresses x ON x.id = e.address_id AND x.address = ?1 \
-                 JOIN revisions began ON began.version_id = e.first_version AND began.revision <= ?2 \
+                 AND (e.since_revision BETWEEN 1 AND ?2 OR EXISTS \
+                      (SELECT 1 FROM revisions began WHERE began.version_id = e.first_version AND began.revision <= ?2)) \
                  LEFT JOIN revisions ended ON ended.version_id = e.end_version AND ended.revision <= ?2 \
                  LEFT JOIN list_versions v ON v.id = e.end_version \
                  WHERE ended.revision IS NULL \
@@ -136,7 +138,7 @@ impl Store {
                 .conn
                 .prepare_cached(&format!(
                     "SELECT {VERSION} FROM revisions r JOIN list_versions v ON v.id = r.version_id \
-                     WHERE v.list_id = ?1 AND r.revision <= ?2 ORDER BY r.revision DESC, v.id DESC LIMIT 1"
+                     WHERE v.list_id = ?1 AND r.revision <= ?2 ORDER BY v.published DESC, v.id DESC LIMIT 1"
                 ))?
                 .query_row(params![list, revision], |row| version(row, 0))
                 .optional()?;

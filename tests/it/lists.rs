@@ -7,6 +7,7 @@ use crate::common::{Place, shared, stderr};
 const A: &str = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96";
 const B: &str = "0xa0e1c89Ef1a489c9C7dE96311eD5Ce5D32c20E4B";
 const C: &str = "0x3Cffd56B47B7b41c56258D9C7731ABaDc360E073";
+const D: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 
 fn shown(place: &Place, extra: &[&str]) -> Vec<Value> {
     let text = place.ok(&[&["-q", "watchlist", "show", "--format", "jsonl"], extra].concat());
@@ -42,7 +43,7 @@ fn bad_lines_stop_an_import_unless_they_are_to_be_skipped() {
 }
 
 #[test]
-fn a_newer_file_adds_changes_and_ends_entries_and_an_older_one_is_refused() {
+fn a_newer_file_adds_changes_and_ends_entries_and_an_older_one_is_filed_where_it_belongs() {
     let place = Place::new();
     let import = |date: &str| place.run(&["watchlist", "import", "l.csv", "--kind", "blocking", "--published", date]);
     write(&place, "l.csv", &format!("address,label\n{A},first\n{B},second\n"));
@@ -53,7 +54,10 @@ fn a_newer_file_adds_changes_and_ends_entries_and_an_older_one_is_refused() {
     assert!(text.contains("1 added, 1 changed, 1 ended"), "{text}");
     let again = import("2025-01-01");
     assert!(String::from_utf8_lossy(&again.stdout).contains("imported before"));
-    assert_eq!(import("2024-06-01").status.code(), Some(1));
+    write(&place, "l.csv", &format!("address,label\n{A},first\n{D},fourth\n"));
+    let out = import("2024-09-01");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(text.contains("older than others") && text.contains("1 added, 0 changed, 1 ended, 1 unchanged"), "{text}");
     let labels =
         |entries: Vec<Value>| entries.iter().map(|e| e["label"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(labels(shown(&place, &[])), ["renamed", "third"].map(str::to_owned));
@@ -61,6 +65,40 @@ fn a_newer_file_adds_changes_and_ends_entries_and_an_older_one_is_refused() {
     then.sort();
     assert_eq!(then, ["first", "second"].map(str::to_owned));
     assert_eq!(shown(&place, &["--as-of", "2023-01-01"]).len(), 0);
+
+    // Its history, and what changed between two dates.
+    let jsonl = |args: &[&str]| -> Vec<Value> {
+        let out = place.ok(&[args, &["--format", "jsonl"]].concat());
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let spans: Vec<_> = jsonl(&["watchlist", "history", A])
+        .iter()
+        .map(|s| json!([s["label"], s["version"]["published"], s["ended_by"]["published"], s["state"], s["changed"]]))
+        .collect();
+    assert_eq!(
+        spans,
+        [
+            json!(["first", "2024-01-01", "2025-01-01", "superseded", []]),
+            json!(["renamed", "2025-01-01", null, "active", ["label"]]),
+        ]
+    );
+    let ended = &jsonl(&["watchlist", "history", B])[0];
+    assert_eq!((&ended["state"], &ended["ended_by"]["published"]), (&json!("ended"), &json!("2024-09-01")));
+    let changes = |from: &str, to: &str| -> Vec<Value> {
+        let rows = jsonl(&["watchlist", "diff", from, to, "--list", "l"]);
+        rows.iter().map(|row| json!([row["change"], row["before"]["label"], row["after"]["label"]])).collect()
+    };
+    let mut all = changes("2024-01-01", "2025-01-01");
+    all.sort_by_key(ToString::to_string);
+    assert_eq!(
+        all,
+        [json!(["added", null, "third"]), json!(["changed", "first", "renamed"]), json!(["ended", "second", null])]
+    );
+    let mut all = changes("2024-01-01", "2024-10-01");
+    all.sort_by_key(ToString::to_string);
+    assert_eq!(all, [json!(["added", null, "fourth"]), json!(["ended", "second", null])]);
+    assert_eq!(changes("2025-01-01", "2026-01-01"), Vec::<Value>::new());
+    assert_eq!(place.run(&["watchlist", "diff", "2025-01-01", "2024-01-01"]).status.code(), Some(1));
 }
 
 #[test]
@@ -70,13 +108,21 @@ fn an_entry_has_all_fields_of_the_contract() {
         &place,
         "ofac.json",
         &json!([{"address": A.to_lowercase(), "label": "x", "entity": "Lazarus Group", "programs": ["DPRK3"],
-                 "listed_from": "2022-04-14", "delisted_on": "2030-01-01T12:00:00Z"}])
+                 "listed_from": "2022-04-14", "delisted_on": "2030-01-01T12:00:00Z", "aliases": ["y"], "uid": "7"}])
         .to_string(),
     );
     place.ok(&["watchlist", "import", "ofac.json", "--kind", "blocking"]);
     let wanted = json!({"address": A, "label": "x", "list": "ofac", "kind": "blocking", "entity": "Lazarus Group",
         "programs": ["DPRK3"], "listed_from": "2022-04-14", "delisted_on": "2030-01-01T12:00:00Z", "derived_from": null});
-    assert_eq!(shown(&place, &[]), std::slice::from_ref(&wanted));
+    let entry = &shown(&place, &[])[0];
+    for (field, value) in wanted.as_object().unwrap() {
+        assert_eq!(&entry[field], value, "{field}");
+    }
+    assert_eq!((&entry["aliases"], &entry["uid"], &entry["source_line"]), (&json!(["y"]), &json!("7"), &json!(1)));
+    assert_eq!(
+        (&entry["version"]["source"], &entry["version"]["published_given"]),
+        (&json!("ofac.json"), &json!(false))
+    );
     let checked = place.ok(&["-q", "watchlist", "check", &A.to_uppercase().replace("0X", "0x"), B, "--format", "json"]);
     let checked: Value = serde_json::from_str(&checked).unwrap();
     for (field, value) in wanted.as_object().unwrap() {
@@ -140,30 +186,50 @@ fn entries_can_be_added_and_removed_one_by_one_and_from_standard_input() {
 }
 
 #[test]
-fn the_dated_versions_of_a_real_list_import_in_order() {
+fn the_dated_versions_of_a_real_list_are_as_of_every_date_what_they_were_in_whatever_order_they_come() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/lists/versions");
     if shared("lists/versions/2022-09-03.json").is_none() {
         return;
     }
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let place = Place::new();
-    for file in &files {
-        let date = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        let path = file.to_str().unwrap();
-        place.ok(&["watchlist", "import", path, "--list", "ofac", "--kind", "blocking", "--published", &date]);
-    }
-    for file in &files {
-        let date = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        let wanted: Vec<String> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-        let mut wanted: Vec<_> = wanted.iter().map(|address| address.to_lowercase()).collect();
-        let entries = shown(&place, &["--as-of", &date]);
-        let mut found: Vec<_> = entries.iter().map(|e| e["address"].as_str().unwrap().to_lowercase()).collect();
-        wanted.sort();
-        wanted.dedup();
-        found.sort();
-        assert_eq!(found, wanted, "as of {date}");
-    }
+    let date = |file: &std::path::Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
+    let digest = |order: &[std::path::PathBuf]| {
+        let place = Place::new();
+        for file in order {
+            let path = file.to_str().unwrap();
+            place.ok(&[
+                "watchlist",
+                "import",
+                path,
+                "--list",
+                "ofac",
+                "--kind",
+                "blocking",
+                "--published",
+                &date(file),
+            ]);
+        }
+        for file in &files {
+            let wanted: Vec<String> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            let mut wanted: Vec<_> = wanted.iter().map(|address| address.to_lowercase()).collect();
+            let entries = shown(&place, &["--as-of", &date(file)]);
+            let mut found: Vec<_> = entries.iter().map(|e| e["address"].as_str().unwrap().to_lowercase()).collect();
+            wanted.sort();
+            wanted.dedup();
+            found.sort();
+            assert_eq!(found, wanted, "as of {}", date(file));
+        }
+        (place.ok(&["status", "--digest"]), place.ok(&["status", "--digest", "--lists"]))
+    };
+    let in_order = digest(&files);
+    let reverse: Vec<_> = files.iter().rev().cloned().collect();
+    assert_eq!(digest(&reverse), in_order);
+    let mut shuffled = files.clone();
+    // A card trick: by the hash of the name, which is no order of dates.
+    shuffled.sort_by_key(|file| alloy::primitives::keccak256(date(file)));
+    assert_ne!(shuffled, files);
+    assert_eq!(digest(&shuffled), in_order);
 }
 
 #[test]

@@ -4,6 +4,10 @@ ALTER TABLE watch_entries ADD COLUMN uid TEXT;
 ALTER TABLE watch_entries ADD COLUMN source_line INTEGER;
 ALTER TABLE watch_entries ADD COLUMN since_revision INTEGER NOT NULL DEFAULT 0;
 UPDATE watch_entries SET since_revision = coalesce((SELECT min(revision) FROM revisions WHERE version_id = first_version), 0);
+ALTER TABLE list_versions ADD COLUMN address_id INTEGER REFERENCES addresses (id);
+UPDATE list_versions SET address_id = by_hand.address_id
+FROM (SELECT first_version AS version, address_id FROM watch_entries UNION SELECT end_version, address_id FROM watch_entries) AS by_hand
+WHERE by_hand.version = list_versions.id AND sha256 IS NULL;
 ALTER TABLE alerts ADD COLUMN retroactive INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE lookback (
     block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
@@ -69,3 +73,18 @@ CREATE TABLE list_sources (
     failed_at     INTEGER,                     -- when it failed, if that was the last time
     last_error    TEXT                         -- without secrets
 ) STRICT, WITHOUT ROWID;
+CREATE VIEW list_digest_lines AS
+WITH versions AS (SELECT v.id, v.list_id, iif(v.published_given, v.published, '') || char(9) || coalesce(lower(hex(v.sha256)), 'by hand') AS version,
+                         v.accepted, v.rejected FROM list_versions v)
+SELECT 1 AS part, 'version' || char(9) || l.name || char(9) || l.kind || char(9) || v.version || char(9) || v.accepted || char(9) || v.rejected AS line
+FROM versions v JOIN lists l ON l.id = v.list_id
+UNION ALL
+SELECT 2, 'entry' || char(9) || l.name || char(9) || lower(hex(x.address)) || char(9) || coalesce(e.label, '') || char(9)
+       || coalesce(e.entity, '') || char(9) || e.aliases || char(9) || e.programs || char(9) || coalesce(e.uid, '') || char(9)
+       || coalesce(e.listed_from, '') || char(9) || coalesce(e.delisted_on, '') || char(9) || coalesce(e.derived_from, '') || char(9)
+       || coalesce(e.known_from, '') || char(9) || first.version || char(9) || coalesce(ended.version, '') || char(9) || e.state
+FROM watch_entries e
+JOIN addresses x ON x.id = e.address_id
+JOIN lists l ON l.id = e.list_id
+JOIN versions first ON first.id = e.first_version
+LEFT JOIN versions ended ON ended.id = e.end_version;
