@@ -121,7 +121,7 @@ pub(super) struct SourceArgs {
     /// Seconds that a single call may take [default: 15]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
-    /// Blocks in flight at once [default: 8]
+    /// Blocks that are asked for at once [default: 8]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
     /// A block that is known for sure, from a source of its own; repeatable. An endpoint that has another one there is not believed
@@ -367,7 +367,7 @@ pub(super) enum StatusFormat {
 /// `bolo demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder for the demo's database and watchlist [default: a new folder among the temporary files]
+    /// Folder for the demo's database and watchlist: --db is not touched [default: a new folder among the temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
 }

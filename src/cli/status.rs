@@ -73,7 +73,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "filtered": coverage::filtered_json(&status.filtered),
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
-        "holes": holes(&status.coverage).map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
+        "holes": holes(&status.coverage, &status.filtered).iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "undecoded": status.undecoded.iter().map(|(r, n)| (r.clone(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "endpoints": status.endpoints.iter().map(|e| json!({
             "host": e.host, "head": e.head, "traces": e.traces, "blocks": e.blocks, "last_error": e.last_error,
@@ -141,7 +141,7 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
     if status.coverage.len() > SHOWN {
         line("", format!("… and {} more ranges (--format json)", status.coverage.len() - SHOWN));
     }
-    let holes: Vec<_> = holes(&status.coverage).collect();
+    let holes = holes(&status.coverage, &status.filtered);
     let missing: u64 = holes.iter().map(|(from, to)| to - from + 1).sum();
     line("holes", if holes.is_empty() { "none".to_owned() } else { format!("{} ({missing} blocks)", holes.len()) });
     for (place, filtered) in coverage::filtered_lines(&status.filtered).into_iter().take(SHOWN).enumerate() {

@@ -25,16 +25,16 @@ const AT_ONCE: usize = 64;
 /// Pause after a round in which a block could not be had, once more for each failure, up to ten times.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(3);
 
-/// A block that was read, or why it was not.
-type Read = Result<Box<Prepared>, PipelineError>;
-
 /// Something to be done.
 pub(super) enum Work {
     /// The next step.
     Look,
     /// A block was read again, or could not be.
-    Block(Read),
+    Block(Result<Box<Prepared>, PipelineError>),
 }
+
+/// Blocks that are being read, in order.
+type Reading = Pin<Box<dyn Stream<Item = Result<Box<Prepared>, PipelineError>>>>;
 
 /// Looks back as long as there is something to be looked at.
 pub(super) struct Background {
@@ -45,7 +45,7 @@ pub(super) struct Background {
     done: Option<i64>,
     scan: Option<Scan>,
     to_read: VecDeque<(u64, u64)>,
-    reading: Option<Pin<Box<dyn Stream<Item = Read>>>>,
+    reading: Option<Reading>,
     not_before: Instant,
     failures: u32,
 }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::archived::replay_archive;
+use super::archived::replay_archived;
 use super::replay::replay_spans;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, ReplayOptions, ReplayOutcome};
@@ -214,7 +214,10 @@ async fn run(
         let ReplayOutcome { taken, stopped, .. } = match &mut origin {
             Origin::Endpoints(pool) => replay_spans(engine, pool, judge, &spans, options, shutdown).await?,
             Origin::Archive(archive) => match archive.take() {
-                Some(archive) => replay_archive(engine, archive, judge, &spans, options, shutdown).await?,
+                Some(archive) => {
+                    let ends = (spans.first().map(|span| span.0), spans.last().map(|span| span.1));
+                    replay_archived(engine, archive, judge, (&spans, ends), options, shutdown).await?
+                }
                 None => break,
             },
         };

@@ -13,6 +13,7 @@ mod prepare;
 mod record;
 mod replay;
 mod reprove;
+mod stages;
 mod vitals;
 mod watch;
 
@@ -23,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy::eips::BlockNumHash;
 use alloy::primitives::Address;
 
-pub use archived::replay_archive;
+pub use archived::{Ends, replay_archive};
 pub use filtered::{FilteredOutcome, MOST_FILTERED, filterable, replay_filtered, unseen_kinds};
 pub use lookback::{LookbackOutcome, look_back, look_back_in_archive};
 use prepare::InForce;

@@ -7,6 +7,7 @@ use alloy::primitives::{Address, B256};
 
 use super::apart::apart;
 use super::paths::Paths;
+use super::stages::{Asking, Stages};
 use super::{PipelineError, now_ms};
 use crate::chain::canonical::Link;
 use crate::chain::lean::{Path, Reader, TakeError};
@@ -221,6 +222,13 @@ pub(super) fn wanted_by_kind(kind: ActivityKind, tx_index: Option<u32>) -> Wante
     }
 }
 
+/// Lets the next block ask.
+fn answered(asking: &Option<Asking>) {
+    if let Some(asking) = asking {
+        asking.answered();
+    }
+}
+
 /// No state of the watchlist: nothing was screened yet.
 const UNSCREENED: i64 = -1;
 
@@ -238,6 +246,8 @@ pub struct Judge {
     lists: InForce,
     readers: Readers,
     paths: Paths,
+    /// Of a replay; elsewhere blocks come one by one.
+    stages: Option<Stages>,
 }
 
 impl Judge {
@@ -255,6 +265,7 @@ impl Judge {
             lists,
             readers: Readers::default(),
             paths: Paths::default(),
+            stages: None,
         }
     }
 
@@ -279,6 +290,12 @@ impl Judge {
     #[must_use]
     pub(super) fn screening(&self, lists: &InForce) -> Self {
         Self { lists: lists.clone(), ..self.clone() }
+    }
+
+    /// Asks and judges within those limits.
+    #[must_use]
+    pub(super) fn staged(self, stages: &Stages) -> Self {
+        Self { stages: Some(stages.clone()), ..self }
     }
 
     /// Says how blocks were read.
@@ -370,6 +387,10 @@ impl Judge {
     /// # Errors
     /// As [`judge`](Self::judge); a worker that died, as unreadable.
     pub async fn judge_apart(&self, raw: RawBundle, hash: Option<B256>) -> Result<Prepared, ProofError> {
+        let _turn = match &self.stages {
+            Some(stages) => stages.judge().await,
+            None => None,
+        };
         let judge = self.clone();
         let worker = tokio::task::spawn_blocking(move || judge.judge(&raw, hash));
         worker.await.unwrap_or_else(|error| {
@@ -377,11 +398,26 @@ impl Judge {
         })
     }
 
+    /// Waits for its turn to ask, where there are turns.
+    async fn ask(&self) -> Option<Asking> {
+        match &self.stages {
+            Some(stages) => Some(stages.ask().await),
+            None => None,
+        }
+    }
+
     /// Fetches a block by its hash and judges what comes, asking another endpoint where it is not what was asked for.
     pub(super) async fn fetch(&self, pool: &Arc<Pool>, link: &Link) -> Result<Prepared, PipelineError> {
         let (judge, pool, link) = (self.clone(), pool.clone(), *link);
-        let work =
-            async move { pool.bundle(link.number, link.hash, |raw| judge.judge_apart(raw, Some(link.hash))).await };
+        let work = async move {
+            let asking = &judge.ask().await;
+            let judge = &judge;
+            pool.bundle(link.number, link.hash, |raw| async move {
+                answered(asking);
+                judge.judge_apart(raw, Some(link.hash)).await
+            })
+            .await
+        };
         Ok(apart(work).await??)
     }
 
@@ -399,9 +435,11 @@ impl Judge {
         if !pool.wants_quorum() {
             let (judge, asked) = (self.clone(), pool.clone());
             let work = async move {
+                let asking = &judge.ask().await;
                 let judge = &judge;
                 asked
                     .bundle_at(number, |raw, hash| async move {
+                        answered(asking);
                         let prepared = judge.judge_apart(raw, Some(hash)).await?;
                         let found = prepared.link().number;
                         if found == number {

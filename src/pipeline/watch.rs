@@ -388,6 +388,9 @@ async fn begin(
         }
     };
     engine.store.begin_watching(first)?;
+    if wanted.is_some() {
+        tracing::info!(block = first, "beginning at this block, as soon as the chain has it");
+    }
     // Blocks that a replay left just below are linked to; otherwise nothing is held yet.
     if let Some(before) = first.checked_sub(1) {
         let window = engine.store.canonical_window(before)?;

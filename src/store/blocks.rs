@@ -113,6 +113,9 @@ impl Store {
         if records.is_empty() {
             return Ok(Vec::new());
         }
+        for BlockRecord { link, .. } in records {
+            self.check_vouched(link.number, link.hash)?;
+        }
         // What is owed, or looked back at, stays so if the power takes its last commits; a commit at the head syncs them with it.
         self.sync(self.durable && records.iter().any(|record| record.progress == Progress::Head))?;
         if self.durable && self.checkpointer.is_none() {
