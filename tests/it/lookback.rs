@@ -104,6 +104,7 @@ fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks
             behind <= killed_at && (behind == held || !indexed),
             "{behind} were left, {killed_at} seen when it was killed"
         );
+        eprintln!("{held} blocks held, {} touch it, {read} read again, indexed: {indexed}", touched.len());
         if indexed {
             // As many as touch it, and the one that 784,931 blocks with one address each may cost.
             assert!((20..=20 + blocks.div_ceil(ONE_IN)).contains(&read), "{read} blocks read for {}", touched.len());
