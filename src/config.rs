@@ -1,11 +1,15 @@
 //! Flags, environment and bolo.toml, merged and checked once into plain values. Flags and environment win over the file.
 
+mod lists;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use alloy_chains::Chain;
 use serde::Deserialize;
+
+pub use lists::{ListConfig, ListSettings, Rhythm, RhythmSettings, list_settings};
 
 use crate::source::TraceMode;
 
@@ -45,6 +49,9 @@ pub struct ConfigFile {
     /// Endpoints with how much may be asked of them; after those of `rpc_urls`.
     #[serde(default, rename = "endpoint")]
     pub endpoints: Vec<EndpointConfig>,
+    /// Lists with where they are fetched from and how often there is to be news of them.
+    #[serde(default, rename = "list")]
+    pub lists: Vec<ListConfig>,
 }
 
 /// An endpoint with settings of its own. They hold for its URL wherever that was named.
