@@ -55,7 +55,8 @@ fn said(err: &str, name: &str) -> u64 {
 
 /// Begins to look back and kills it once something is done; how many blocks were left at that moment or before.
 fn killed_midway(place: &Place, args: &[&str]) -> u64 {
-    let mut child = place.command(args).stderr(Stdio::null()).spawn().unwrap();
+    // One block after the other, so that there is a midway.
+    let mut child = place.command(args).args(["--concurrency", "1"]).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + PATIENCE;
     let left = || place.status()["blocks_screened_before_last_addition"].as_u64().unwrap();
     let all = left();
