@@ -236,7 +236,8 @@ CREATE TABLE list_sources (
 
 -- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made. aliases: a JSON
 -- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands; since_revision:
--- the state of the watchlist (meta watch_revision) that first had this row.
+-- the state of the watchlist (meta watch_revision) that first had this row, or by which it came to match more or otherwise: what looking
+-- back goes by.
 CREATE TABLE watch_entries (
     id            INTEGER PRIMARY KEY,
     list_id       INTEGER NOT NULL REFERENCES lists (id),

@@ -104,7 +104,12 @@ impl Background {
             Work::Block(Err(PipelineError::Source(error))) if error.may_pass() => {
                 self.failures = (self.failures + 1).min(10);
                 self.not_before = Instant::now() + PAUSE_AFTER_FAILURE * self.failures;
-                tracing::warn!(%error, "looking back waits: nothing is skipped");
+                // An endpoint that has pruned the past fails at each block of it.
+                if self.failures == 1 {
+                    tracing::warn!(%error, "looking back: a block cannot be read again, it is tried later");
+                } else {
+                    tracing::debug!(%error, "looking back: another block cannot be read again");
+                }
                 Ok(())
             }
             Work::Block(Err(other)) => Err(other),

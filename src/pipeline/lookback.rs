@@ -108,7 +108,9 @@ impl Scan {
                 append(if may_touch(&block) { &mut looked.to_read } else { &mut ruled_out }, block.number);
             }
         }
-        looked.ruled_out = store.mark_screened(&ruled_out, was, self.revision)?;
+        if !ruled_out.is_empty() {
+            looked.ruled_out = store.mark_screened(&ruled_out, was, self.revision)?;
+        }
         self.sought = Some((was, sought));
         Ok(Some(looked))
     }

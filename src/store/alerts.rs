@@ -124,14 +124,14 @@ fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<(
         .collect::<rusqlite::Result<_>>()?;
     let mut entries = matched(alert);
     entries.extend(before.iter().filter(|(id, _)| alert.matched.iter().all(|(matched, _)| matched != id)));
+    // Also where the entries are the same, and their list is of a stricter kind now.
+    conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
+        .execute(params![alert_id, alert.severity.code()])?;
     if entries == before {
         return Ok(());
     }
     conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
-    put_entries(conn, alert_id, &entries)?;
-    conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
-        .execute(params![alert_id, alert.severity.code()])?;
-    Ok(())
+    put_entries(conn, alert_id, &entries)
 }
 
 /// Writes the entries of an alert that has none, strictest first.

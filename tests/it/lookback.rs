@@ -1,5 +1,6 @@
 //! An address that is added later has a past: looking back gives what a run with it from the start had given, and says so.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::Address;
@@ -52,6 +53,24 @@ fn said(err: &str, name: &str) -> u64 {
     err[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
 }
 
+/// Begins to look back and kills it once something is done; how many blocks were left at that moment or before.
+fn killed_midway(place: &Place, args: &[&str]) -> u64 {
+    // One block after the other, so that there is a midway.
+    let mut child = place.command(args).args(["--concurrency", "1"]).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let left = || place.status()["blocks_screened_before_last_addition"].as_u64().unwrap();
+    let all = left();
+    let mut seen = all;
+    while seen == all {
+        assert!(Instant::now() < deadline, "it does not begin");
+        seen = left();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen > 0, "it was done before it was killed");
+    seen
+}
+
 #[test]
 fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks_that_touch_it() {
     let blocks = std::env::var("BOLO_TEST_LOOKBACK_BLOCKS").ok().map_or(BLOCKS, |text| text.parse().unwrap());
@@ -72,22 +91,33 @@ fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks
         let before = place.alerts(&[]);
         place.import(&[old, new]);
         assert_eq!(place.status()["blocks_screened_before_last_addition"], held);
-        let out = place.run(&["replay", "-r", &node.url, "--traces", "off", "--new-entries"]);
+        let look_back = ["replay", "-r", &node.url, "--traces", "off", "--new-entries"];
+        let killed_at = if indexed { held } else { killed_midway(&place, &look_back) };
+        let out = place.run(&look_back);
         assert!(out.status.success(), "{}", stderr(&out));
         let err = stderr(&out);
-        let read = said(&err, "read_again");
-        assert_eq!((said(&err, "held"), said(&err, "behind"), said(&err, "left")), (held, held, 0));
-        assert_eq!(said(&err, "ruled_out_by_index") + read, held);
+        let (behind, read) = (said(&err, "behind"), said(&err, "read_again"));
+        assert_eq!(
+            (said(&err, "held"), said(&err, "left"), said(&err, "ruled_out_by_index") + read),
+            (held, 0, behind)
+        );
+        assert!(
+            behind <= killed_at && (behind == held || !indexed),
+            "{behind} were left, {killed_at} seen when it was killed"
+        );
+        eprintln!("{held} blocks held, {} touch it, {read} read again, indexed: {indexed}", touched.len());
         if indexed {
             // As many as touch it, and the one that 784,931 blocks with one address each may cost.
             assert!((20..=20 + blocks.div_ceil(ONE_IN)).contains(&read), "{read} blocks read for {}", touched.len());
         } else {
-            assert_eq!(read, held, "no index: all of them");
+            assert_eq!(read, behind, "no index: all of them");
         }
         assert_eq!(digest(&place), digest(&fresh), "indexed: {indexed}");
         assert_eq!(bare(&place), bare(&fresh), "indexed: {indexed}");
         let found: Vec<_> = place.alerts(&[]).into_iter().filter(|alert| alert["retroactive"] == true).collect();
-        assert_eq!(said(&err, "alerts"), found.len() as u64);
+        if indexed {
+            assert_eq!(said(&err, "alerts"), found.len() as u64);
+        }
         let at: Vec<_> = found.iter().map(|alert| alert["block"]["number"].as_u64().unwrap()).collect();
         assert_eq!(at, touched, "each block that touches it, once");
         assert!(found.iter().all(|alert| alert["watched"]["label"] == "new"));
@@ -96,7 +126,7 @@ fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks
         assert_eq!(place.status()["blocks_screened_before_last_addition"], 0);
         assert_eq!(place.status()["coverage"], fresh.status()["coverage"]);
         assert!(place.run(&["verify"]).status.success(), "the ledger is as it should be");
-        let again = place.run(&["replay", "-r", &node.url, "--traces", "off", "--new-entries"]);
+        let again = place.run(&look_back);
         assert_eq!((said(&stderr(&again), "behind"), said(&stderr(&again), "alerts")), (0, 0));
     }
 }
@@ -146,4 +176,48 @@ fn a_watch_looks_back_by_itself_killed_or_not_while_the_head_goes_on() {
     let later = place.alerts(&[]).iter().filter(|alert| alert["retroactive"] == true).count();
     assert!(later > 40, "the second's and the third's: {later}");
     assert!(place.run(&["verify"]).status.success());
+}
+
+#[test]
+fn labels_lists_and_kinds_that_changed_are_looked_back_for_too_from_an_archive_as_well() {
+    let node = Node::start(&[]);
+    let [a, b, c] = [1, 2, 3].map(|n| node.accounts[n]);
+    for (from, to, value) in [(b, a, 1), (b, c, 2), (c, a, 3), (a, b, 4), (c, c, 5)] {
+        node.send(from, Some(to), value, "0x");
+        node.mine(3);
+    }
+    let change = |place: &Place| {
+        // Another label, another list of an address that is watched, and a list that is of another kind.
+        place.import(&[(a, "first, renamed"), (b, "second")]);
+        for (address, list) in [(a, "blocked"), (c, "wallets")] {
+            let file = place.dir.path().join(format!("{list}.txt"));
+            std::fs::write(&file, address.to_string()).unwrap();
+            place.ok(&["watchlist", "import", file.to_str().unwrap(), "--kind", "blocking"]);
+        }
+    };
+    let fresh = Place::new();
+    change(&fresh);
+    let range = ["-r", &node.url, "--from-block", "0", "--to-block", "latest"];
+    fresh.ok(&[&["replay"], &range[..]].concat());
+    let archive = fresh.dir.path().join("all.jsonl");
+    let archive = archive.to_str().unwrap();
+    fresh.ok(&[&["record"], &range[..], &["--out", archive]].concat());
+    for index in [&["--lookback-index"][..], &[]] {
+        let place = Place::watching(&[(a, "first"), (b, "second")]);
+        std::fs::write(place.dir.path().join("wallets.txt"), c.to_string()).unwrap();
+        place.ok(&["watchlist", "import", "wallets.txt", "--kind", "own"]);
+        place.ok(&[&["replay"], &range[..], index].concat());
+        change(&place);
+        let out = place.run(&["replay", "--archive", archive, "--new-entries"]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        // Each transaction touches the first or the third; the other blocks have fees only, or nothing.
+        let expected = if index.is_empty() { node.head() + 1 } else { 5 };
+        assert_eq!((said(&stderr(&out), "read_again"), said(&stderr(&out), "left")), (expected, 0));
+        assert_eq!(place.ok(&["-q", "status", "--coverage"]), fresh.ok(&["-q", "status", "--coverage"]));
+        let (place, fresh) = (bare(&place), bare(&fresh));
+        for (alert, same) in place.iter().zip(&fresh) {
+            assert_eq!(alert, same, "{index:?}");
+        }
+        assert!(place.len() > 8 && place.len() == fresh.len());
+    }
 }
