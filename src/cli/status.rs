@@ -90,6 +90,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         })).collect::<Vec<_>>(),
         "tokens_not_asked_yet": status.unasked_tokens,
         "blocks_screened_before_last_addition": status.screened_before,
+        "auto_lookback": status.auto_lookback,
         "undelivered_notices": 0,
     })
 }
@@ -183,10 +184,11 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
         line("lists", "none: nothing can alert (bolo watchlist import FILE)".to_owned());
     }
     if status.screened_before > 0 {
+        let who = if status.auto_lookback { "the watch" } else { "`bolo replay --new-entries`" };
         line(
             "list changed",
             format!(
-                "{} blocks were screened before the lists gained entries: `bolo replay` looks there again",
+                "{} blocks were screened before the lists gained entries: {who} looks there again",
                 status.screened_before
             ),
         );

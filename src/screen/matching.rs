@@ -17,8 +17,7 @@ pub fn screen(chain_id: u64, block: &VerifiedBlock, activities: &[Activity], wat
     let timestamp = i64::try_from(block.header().timestamp).unwrap_or(i64::MAX);
     let mut alerts = Vec::new();
     for activity in activities {
-        let other = activity.to.filter(|to| activity.from != Some(*to));
-        for watched in activity.from.into_iter().chain(other) {
+        for watched in activity.sides() {
             let matched: Vec<_> = watchlist.get(&watched).iter().filter(|entry| entry.covers(timestamp)).collect();
             let Some(strictest) = matched.first() else { continue };
             let signer = activity

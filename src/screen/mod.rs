@@ -1,11 +1,13 @@
 //! Which activities touch a watched address, and what becomes an [`Alert`]: pure, with no list format and no store.
 
 pub mod alert;
+pub mod lookback;
 mod matching;
 mod triage;
 pub mod watchlist;
 
 pub use alert::{Alert, AlertStatus, Designation, Direction, Severity, TriageClass, alert_id};
+pub use lookback::Sought;
 pub use matching::screen;
 pub use triage::Triage;
 pub use watchlist::{ListKind, WatchEntry, Watchlist};

@@ -13,26 +13,26 @@ use crate::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::lists::ParsedEntry;
 use crate::screen::{Alert, Designation, Direction, Severity, Triage, TriageClass, alert_id};
 
-const WATCHED: Address = Address::repeat_byte(0xaa);
+pub(super) const WATCHED: Address = Address::repeat_byte(0xaa);
 
-fn hash(number: u64) -> B256 {
+pub(super) fn hash(number: u64) -> B256 {
     B256::with_last_byte(u8::try_from(number + 1).unwrap())
 }
 
-fn open() -> (TempDir, Store) {
+pub(super) fn open() -> (TempDir, Store) {
     let place = TempDir::new().unwrap();
     let mut store = Store::open(&place.path().join("bolo.db"), Access::Write { durable: false }).unwrap();
     watch(&mut store, WATCHED);
     (place, store)
 }
 
-fn watch(store: &mut Store, address: Address) {
+pub(super) fn watch(store: &mut Store, address: Address) {
     let entry = ParsedEntry::bare(address);
     store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 1 }).unwrap();
 }
 
 /// A block with two alerts, of new and of known addresses.
-fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
+pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
     let alert = |place: u32| {
         let location = record_location(place);
         Alert {
@@ -75,6 +75,7 @@ fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
         transactions: BTreeMap::from([(0, facts.clone()), (1, facts)]),
         undecoded: BTreeMap::new(),
         evidence: None,
+        lookback: None,
         progress: Progress::Replay,
     }
 }
@@ -126,7 +127,7 @@ fn the_ledger_says_of_which_blocks_every_sender_was_recovered() {
     assert_eq!(has_senders(&store), [true, false, false]);
     let complete = |store: &Store, number, proof, senders| {
         let block = Link { number, hash: hash(number), parent_hash: B256::ZERO }.id();
-        store.is_complete(block, proof, 1, false, senders).unwrap()
+        store.is_complete(block, proof, 1, false, senders, false).unwrap()
     };
     // Blocks of alerts without a proof kept are taken again anyway: only these have none.
     assert!(!complete(&store, 0, Proof::Proven, true));

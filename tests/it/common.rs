@@ -341,11 +341,12 @@ pub(crate) fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
-/// An alert without what differs from run to run: when it was seen, and where.
+/// An alert without what differs from run to run: when it was seen, and where, and whether its block had been screened before.
 pub(crate) fn timeless(alert: &Value) -> Value {
     let mut alert = alert.clone();
     let fields = alert.as_object_mut().unwrap();
     fields.remove("seen_at");
+    fields.remove("retroactive");
     fields.remove("endpoint");
     alert
 }
