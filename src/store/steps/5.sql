@@ -4,16 +4,6 @@ ALTER TABLE watch_entries ADD COLUMN uid TEXT;
 ALTER TABLE watch_entries ADD COLUMN source_line INTEGER;
 ALTER TABLE watch_entries ADD COLUMN since_revision INTEGER NOT NULL DEFAULT 0;
 UPDATE watch_entries SET since_revision = coalesce((SELECT min(revision) FROM revisions WHERE version_id = first_version), 0);
-CREATE TABLE list_sources (
-    name          TEXT NOT NULL PRIMARY KEY,   -- of the list
-    asked_for     BLOB CHECK (length(asked_for) = 32),
-    sha256        BLOB CHECK (length(sha256) = 32),
-    etag          TEXT,
-    last_modified TEXT,
-    checked_at    INTEGER,                     -- when there was a good file, or nothing newer
-    failed_at     INTEGER,                     -- when it failed, if that was the last time
-    last_error    TEXT                         -- without secrets
-) STRICT, WITHOUT ROWID;
 ALTER TABLE alerts ADD COLUMN retroactive INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE lookback (
     block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
@@ -69,3 +59,13 @@ LEFT JOIN addresses f ON f.id = m.from_id
 LEFT JOIN addresses r ON r.id = m.to_id
 LEFT JOIN addresses token ON token.id = m.token_address_id
 LEFT JOIN tokens ON tokens.address_id = m.token_address_id;
+CREATE TABLE list_sources (
+    name          TEXT NOT NULL PRIMARY KEY,   -- of the list
+    asked_for     BLOB CHECK (length(asked_for) = 32),
+    sha256        BLOB CHECK (length(sha256) = 32),
+    etag          TEXT,
+    last_modified TEXT,
+    checked_at    INTEGER,                     -- when there was a good file, or nothing newer
+    failed_at     INTEGER,                     -- when it failed, if that was the last time
+    last_error    TEXT                         -- without secrets
+) STRICT, WITHOUT ROWID;
