@@ -36,7 +36,7 @@
 //! | [`decode`] | what moved in a block | chain; pure, total |
 //! | [`screen`] | which movements touch the watchlist | decode, chain; pure |
 //! | [`lists`] | list files to entries | nothing: pure |
-//! | [`source`] | endpoints and archives; alone knows alloy's providers | chain |
+//! | [`source`] | endpoints, archives, list files by URL; alone knows alloy's providers | chain |
 //! | [`store`] | the SQLite file; alone knows SQL | the pure rooms |
 //! | [`evidence`] | bundles that a third party can check offline; never decodes | store, the pure rooms |
 //! | [`pipeline`] | the order of the stages | all but cli |

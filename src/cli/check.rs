@@ -28,7 +28,11 @@ pub(super) fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> 
         Ok((text.to_owned(), address))
     };
     let named = args.addresses.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
-    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
+    let mut store = Store::open(&context.db, Access::Read)?;
+    if !args.stdin {
+        // Not where whoever writes the lines may take his time: a watch could not clear its log meanwhile.
+        store = store.at_one_moment()?;
+    }
     let mut check = Check { store, as_of, printer: Printer::new(args.format)?, checked: 0, listed: 0 };
     let bad = if args.stdin {
         check.lines(&mut std::io::stdin().lock())?

@@ -1,5 +1,5 @@
-//! Where blocks come from: endpoints that nobody has to trust, and archives of what they once answered. The only room that
-//! knows alloy's providers and transports. Answers leave it as they came; whether they are true is for `chain` to say.
+//! Where blocks come from: endpoints that nobody has to trust, and archives of what they once answered; and list files by URL. The only
+//! room that knows alloy's providers and transports. Answers leave it as they came; whether they are true is for `chain` to say.
 
 pub mod archive;
 mod bell;
