@@ -36,7 +36,7 @@ INSERT INTO words (topic, code, word) VALUES
     ('direction', 0, 'out'), ('direction', 1, 'in'), ('direction', 2, 'self'), ('direction', 3, 'party'),
     ('severity', 0, 'low'), ('severity', 1, 'medium'), ('severity', 2, 'high'), ('severity', 3, 'severe'),
     ('triage', 0, 'value'), ('triage', 1, 'zero_value'), ('triage', 2, 'dust'), ('triage', 3, 'spoofed'),
-    ('triage', 4, 'unverified_token'),
+    ('triage', 4, 'unverified_token'), ('triage', 5, 'own'),
     ('designation', 0, 'before'), ('designation', 1, 'listed'), ('designation', 2, 'after'), ('designation', 3, 'unknown'),
     ('list_kind', 0, 'blocking'), ('list_kind', 1, 'issuer-freeze'), ('list_kind', 2, 'advisory'),
     ('list_kind', 3, 'internal'), ('list_kind', 4, 'own'),

@@ -50,7 +50,7 @@ fn has_range(filter: &AlertFilter) -> bool {
 fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B256>) -> Result<(), Failure> {
     // Who asks for all waits for all.
     let most = if filter.limit.is_none() { i64::MAX as u64 } else { COUNTED };
-    let LeftOut { orphaned, noise, all } = store.left_out(filter, most)?;
+    let LeftOut { orphaned, noise, own, all } = store.left_out(filter, most)?;
     let at_least = (!all).then_some(true);
     if shown == 0 {
         tracing::info!("no alerts fit");
@@ -63,6 +63,9 @@ fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B2
     }
     if noise > 0 {
         tracing::info!(noise, at_least, "left out: noise (--triage all)");
+    }
+    if own > 0 {
+        tracing::info!(own, at_least, "left out: what touches own wallets alone (--triage own)");
     }
     Ok(())
 }
@@ -194,6 +197,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
             OrderArg::Asc => Order::Ascending,
             OrderArg::Desc => Order::Descending,
         },
+        severe_first: true,
     })
 }
 

@@ -166,6 +166,7 @@ fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {
     if let Some(progress) = printer.progress.take() {
         progress.finish();
     }
+    printer.say_own();
     let ReplayOutcome { taken, skipped, outside, holes, stopped } = outcome;
     let end = if stopped { "stopped before the end: run it again to go on" } else { "replay done" };
     tracing::info!(taken, held_already = skipped, outside_the_range = outside, holes, "{end}");

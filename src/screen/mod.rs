@@ -2,6 +2,7 @@
 
 pub mod alert;
 mod matching;
+pub mod rules;
 mod triage;
 pub mod watchlist;
 

@@ -192,6 +192,11 @@ fn documented() -> Vec<(&'static str, AlertFilter)> {
     let id = alert_id(1, hash(3), &record_location(1), WATCHED);
     vec![
         ("nothing", filter.clone()),
+        ("severe first", AlertFilter { severe_first: true, ..filter.clone() }),
+        (
+            "severe of an address first",
+            AlertFilter { severe_first: true, addresses: vec![WATCHED], order: Order::Ascending, ..filter.clone() },
+        ),
         ("oldest first", AlertFilter { order: Order::Ascending, ..filter.clone() }),
         ("address", AlertFilter { addresses: vec![WATCHED], ..filter.clone() }),
         ("addresses", AlertFilter { addresses: vec![WATCHED, other], ..filter.clone() }),
@@ -243,7 +248,8 @@ fn no_documented_query_scans_or_sorts_a_table() {
     let records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
     store.append_all(&records).unwrap();
     let tables = ["a", "m", "b", "k", "t", "ae", "alerts", "activities", "blocks", "transactions", "alert_entries"];
-    for (name, filter) in documented() {
+    let runs = |(name, filter)| store.runs(&filter).unwrap().into_iter().map(move |run| (name, run));
+    for (name, filter) in documented().into_iter().flat_map(runs) {
         let plan = Plan::of(&store.conn, &filter).unwrap();
         let sorts = ["many addresses", "transaction", "id"].contains(&name);
         for (what, sql) in [("page", plan.ids(&[])), ("left out", plan.sample(10, false))] {
@@ -287,6 +293,8 @@ fn every_query_finds_the_same_by_whatever_index_and_pages_follow_each_other() {
     many(
         &[
             "nothing",
+            "severe first",
+            "severe of an address first",
             "oldest first",
             "address",
             "addresses",
@@ -339,6 +347,71 @@ fn every_query_finds_the_same_by_whatever_index_and_pages_follow_each_other() {
 }
 
 #[test]
+fn severe_alerts_come_first_in_either_order_and_over_pages() {
+    let (_place, mut store) = open();
+    let mut records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
+    for number in [3, 11] {
+        records[number].alerts[1].severity = Severity::Severe;
+    }
+    store.append_all(&records).unwrap();
+    let page = |limit, after, order, severities: &[Severity]| {
+        let mut found = Vec::new();
+        let severities = severities.to_vec();
+        let filter = AlertFilter { limit, after, order, severities, severe_first: true, ..AlertFilter::default() };
+        store
+            .each_alert::<StoreError>(&filter, |row| {
+                found.push((row.id, row.severity, row.block_number));
+                Ok(())
+            })
+            .unwrap();
+        found
+    };
+    for (order, first) in [(Order::Descending, [11, 3, 19, 19, 18]), (Order::Ascending, [3, 11, 0, 0, 1])] {
+        let all = page(None, None, order, &[]);
+        assert_eq!(all.len(), 40);
+        assert_eq!(all.iter().map(|(.., number)| *number).take(5).collect::<Vec<_>>(), first);
+        assert!(all[..2].iter().all(|(_, severity, _)| *severity == Severity::Severe));
+        for size in [1, 2, 3] {
+            let (mut pages, mut after) = (Vec::new(), None);
+            loop {
+                let found = page(Some(size), after, order, &[]);
+                let Some((id, ..)) = found.last() else { break };
+                after = Some(*id);
+                pages.extend(found);
+            }
+            assert_eq!(pages, all, "pages of {size}");
+        }
+        assert_eq!(page(None, None, order, &[Severity::Severe]), all[..2]);
+        assert_eq!(page(None, None, order, &[Severity::High]), all[2..]);
+    }
+}
+
+#[test]
+fn own_wallets_alone_are_stored_counted_and_left_out_until_the_other_side_is_listed() {
+    let (_place, mut store) = open();
+    let mut first = record(&store, 0, true);
+    first.alerts[1].triage.class = TriageClass::Own;
+    first.alerts[1].severity = Severity::Low;
+    let committed = store.append(&first).unwrap();
+    assert_eq!((committed.new_alerts, committed.own), (1, 1));
+    let found = |triage: &[TriageClass]| {
+        let filter = AlertFilter { triage: triage.to_vec(), ..AlertFilter::default() };
+        store.each_alert::<StoreError>(&filter, |_| Ok(())).unwrap()
+    };
+    assert_eq!((found(&[]), found(&[TriageClass::Own])), (1, 1));
+    assert_eq!(
+        store.left_out(&AlertFilter::default(), 10).unwrap(),
+        LeftOut { orphaned: 0, noise: 0, own: 1, all: true }
+    );
+    // The other side came onto a list: the entries of this one are the same as before.
+    let again = record(&store, 0, true);
+    assert_eq!(store.append(&again).unwrap().new_alerts, 0);
+    let (_other, mut fresh) = open();
+    fresh.append(&again).unwrap();
+    assert_eq!(store.digest().unwrap(), fresh.digest().unwrap());
+}
+
+#[test]
 fn what_is_left_out_is_counted_and_where_not_all_was_that_is_said() {
     let (_place, mut store) = open();
     let mut records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
@@ -349,7 +422,7 @@ fn what_is_left_out_is_counted_and_where_not_all_was_that_is_said() {
     store.revert(17, Progress::Replay).unwrap();
     let filter = AlertFilter { addresses: vec![WATCHED], ..AlertFilter::default() };
     for filter in [&AlertFilter::default(), &filter] {
-        assert_eq!(store.left_out(filter, 40).unwrap(), LeftOut { orphaned: 4, noise: 18, all: true });
+        assert_eq!(store.left_out(filter, 40).unwrap(), LeftOut { orphaned: 4, noise: 18, own: 0, all: true });
         let some = store.left_out(filter, 10).unwrap();
         assert!(!some.all && some.noise < 18 && some.noise > 0, "{some:?}");
     }

@@ -41,6 +41,7 @@ mod rlp;
 mod rooms;
 mod seal;
 mod senders;
+mod severity;
 mod sins;
 mod socket;
 mod twist;

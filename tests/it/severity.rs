@@ -1,0 +1,75 @@
+//! How much an alert matters: own wallets, and the rules of bolo.toml.
+
+use alloy::primitives::Address;
+use serde_json::Value;
+
+use crate::common::{Node, Place, stderr, timeless_all};
+
+/// Puts addresses onto a list of that kind.
+fn list(place: &Place, name: &str, kind: &str, addresses: &[Address]) {
+    let path = place.dir.path().join(format!("{name}.txt"));
+    let text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    std::fs::write(&path, text).unwrap();
+    place.ok(&["watchlist", "import", path.to_str().unwrap(), "--kind", kind]);
+}
+
+fn replay(place: &Place, node: &Node, extra: &[&str]) -> std::process::Output {
+    let range = ["replay", "-r", &node.url, "--from-block", "earliest", "--to-block", "latest"];
+    let out = place.run(&[&range[..], extra].concat());
+    assert!(out.status.success(), "{}", stderr(&out));
+    out
+}
+
+fn query(place: &Place, args: &[&str]) -> Vec<Value> {
+    let lines = place.ok(&[&["-q", "query", "--format", "jsonl"], args].concat());
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn severities(alerts: &[Value]) -> Vec<&str> {
+    alerts.iter().map(|alert| alert["severity"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_the_other_side() {
+    let node = Node::start(&[]);
+    let [own, blocked, stranger, later] = [1, 2, 3, 4].map(|index: usize| node.accounts[index]);
+    node.send(own, Some(stranger), 1, "0x");
+    node.send(own, Some(blocked), 2, "0x");
+    node.send(blocked, Some(stranger), 3, "0x");
+    node.send(later, Some(own), 4, "0x");
+    let place = Place::new();
+    list(&place, "treasury", "own", &[own]);
+    list(&place, "sdn", "blocking", &[blocked]);
+    let out = replay(&place, &node, &["--json"]);
+    assert_eq!(out.stdout.iter().filter(|byte| **byte == b'\n').count(), 3, "own alone is no line");
+    assert!(stderr(&out).contains("own=2"), "{}", stderr(&out));
+    let out = place.run(&["query", "--format", "jsonl"]);
+    assert!(stderr(&out).contains("own=2") && stderr(&out).contains("--triage own"), "{}", stderr(&out));
+    for order in ["asc", "desc"] {
+        let found = query(&place, &["--order", order]);
+        assert_eq!(severities(&found), ["severe", "severe", "high"]);
+        assert!(found[..2].iter().all(|alert| alert["amount"] == "2"));
+        let first = query(&place, &["--order", order, "--limit", "1"]);
+        let rest = query(&place, &["--order", order, "--after", first[0]["id"].as_str().unwrap()]);
+        assert_eq!([first, rest].concat(), found, "pages");
+    }
+    let alone = place.alerts(&["--triage", "own"]);
+    assert_eq!(severities(&alone), ["low", "low"]);
+    let counted: u64 = place.status()["alerts"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(counted, 3, "own alone is not counted as an alert");
+
+    // The other side is listed: the rows that waited are alerts, under the same ids, and all is as in a fresh run.
+    list(&place, "later", "blocking", &[later]);
+    replay(&place, &node, &[]);
+    let found = place.alerts(&["--severity", "severe"]);
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().any(|alert| alert["id"] == alone[1]["id"]), "the row that waited");
+    let fresh = Place::new();
+    list(&fresh, "treasury", "own", &[own]);
+    list(&fresh, "sdn", "blocking", &[blocked]);
+    list(&fresh, "later", "blocking", &[later]);
+    replay(&fresh, &node, &[]);
+    let all = ["--triage", "all", "--status", "all"];
+    assert_eq!(timeless_all(&place.alerts(&all)), timeless_all(&fresh.alerts(&all)));
+    assert_eq!(place.ok(&["status", "--digest"]), fresh.ok(&["status", "--digest"]));
+}
