@@ -9,7 +9,8 @@
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
 -- changes of the watchlist), watch_added (the last of them that added something), stopped and stopped_at (why and when the last watch ended by itself),
 -- running (the watch that runs: when it began, its slot in ms), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
--- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen).
+-- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen),
+-- severity_rules (JSON: the rules of bolo.toml that all alerts here were rated by).
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL

@@ -315,6 +315,11 @@ pub struct QueryArgs {
     /// The alerts after the one of that id, in the same order: the next page
     #[arg(long, value_name = "ID")]
     pub(super) after: Option<String>,
+    /// Print why the alert of that id has its severity: the rule or default that gave it, and the facts. As a table or JSON
+    #[arg(long, value_name = "ID", conflicts_with_all = ["address", "counterparty", "label", "entity", "list", "kind", "asset",
+        "direction", "min_amount", "from_block", "to_block", "since", "until", "status", "severity", "triage", "tx", "after",
+        "require_complete"])]
+    pub(super) explain: Option<String>,
     /// By block, newest (desc) or oldest (asc) first; severe alerts come before all others
     #[arg(long, value_enum, default_value = "desc", value_name = "ORDER")]
     pub(super) order: OrderArg,

@@ -7,6 +7,7 @@ mod coverage;
 mod demo;
 mod endpoints;
 mod evidence;
+mod explain;
 mod failure;
 mod health;
 mod list_args;

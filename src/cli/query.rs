@@ -5,6 +5,7 @@ use jiff::{Span, Timestamp};
 
 use super::alert_json::ChainWords;
 use super::args::{OrderArg, QueryArgs};
+use super::explain::explain;
 use super::present::AlertPrinter;
 use super::sources::{BlockArg, address, hash, in_order};
 use super::{Context, Failure};
@@ -15,6 +16,10 @@ use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, Orde
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
+    if let Some(id) = &args.explain {
+        explain(context, &store, id, args.format)?;
+        return Ok(0);
+    }
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     let filter = filter(args, &store, &chain)?;
     let coverage = coverage(&filter, &store)?;

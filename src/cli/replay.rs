@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::args::{ReplayArgs, SendersArg};
+use super::explain::adopt_rules;
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce, in_order};
 use super::watch::CommitPrinter;
@@ -137,7 +138,8 @@ fn may_filter(args: &ReplayArgs) -> Result<(), Failure> {
 
 fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown), Failure> {
     let lock = Store::lock_for_writing(&context.db)?;
-    let store = Store::open(&context.db, Access::Write { durable: false })?;
+    let mut store = Store::open(&context.db, Access::Write { durable: false })?;
+    adopt_rules(context, &mut store)?;
     Ok((lock, store, Shutdown::on_signals()?))
 }
 

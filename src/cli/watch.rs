@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::alert_json::{AlertJson, ChainWords};
 use super::args::WatchArgs;
+use super::explain::adopt_rules;
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce};
 use super::{Context, Failure};
@@ -36,6 +37,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let slot = slot.map(|seconds| parse_seconds("slot", seconds)).transpose().map_err(Failure::input)?;
     let lock = Store::lock_for_writing(&context.db)?;
     let mut store = Store::open(&context.db, Access::Write { durable: true })?;
+    adopt_rules(context, &mut store)?;
     let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, Some(&mut store)) => pool,

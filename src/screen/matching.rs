@@ -3,7 +3,7 @@
 use alloy::primitives::Address;
 
 use super::alert::{Alert, Direction, alert_id};
-use super::rules::{EntryFacts, Facts, Touches, rate};
+use super::rules::{EntryFacts, Facts, Touches};
 use super::triage::triage;
 use super::watchlist::{WatchEntry, Watchlist};
 use crate::chain::VerifiedBlock;
@@ -57,14 +57,28 @@ impl Place<'_> {
             let direction = direction(activity, watched);
             let entries: Vec<_> = matched
                 .iter()
-                .map(|entry| EntryFacts { kind: entry.kind, designation: entry.designation(self.timestamp) })
+                .map(|entry| EntryFacts {
+                    kind: entry.kind,
+                    designation: entry.designation(self.timestamp),
+                    marks: self.watchlist.marks(entry.id),
+                })
                 .collect();
-            let facts = Facts { entries: &entries, touches, triage: triage.class };
+            let facts = Facts {
+                chain_id: self.chain_id,
+                entries: &entries,
+                touches,
+                direction,
+                kind: activity.kind,
+                asset: activity.asset,
+                token_id: activity.token_id,
+                amount: activity.amount,
+                triage: triage.class,
+            };
             alerts.push(Alert {
                 id: alert_id(self.chain_id, block, &activity.location, watched),
                 watched,
                 direction,
-                severity: rate(&facts),
+                severity: self.watchlist.rules().rate(&facts).severity,
                 matched: matched.iter().map(|entry| (entry.id, entry.designation(self.timestamp))).collect(),
                 triage,
                 activity: activity.clone(),

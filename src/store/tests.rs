@@ -462,3 +462,54 @@ fn of_a_span_of_time_only_the_ends_are_looked_up() {
         assert!(!whole, "{steps:?}");
     }
 }
+
+/// In the order of the chain.
+fn stored_severities(store: &Store) -> Vec<Severity> {
+    let mut found = Vec::new();
+    let filter = AlertFilter { any_status: true, any_triage: true, order: Order::Ascending, ..AlertFilter::default() };
+    store
+        .each_alert::<StoreError>(&filter, |alert| {
+            found.push(alert.severity);
+            Ok(())
+        })
+        .unwrap();
+    found
+}
+
+/// Rules as JSON has them.
+fn rules(json: serde_json::Value) -> crate::screen::Rules {
+    crate::screen::Rules::new(serde_json::from_value(json).unwrap()).unwrap()
+}
+
+#[test]
+fn other_rules_rate_what_is_stored_anew_and_explain_themselves() {
+    use crate::screen::rules::By;
+    let (_place, mut store) = open();
+    let mut records: Vec<_> = (0..4).map(|number| record(&store, number, true)).collect();
+    records[3].alerts[1].triage.class = TriageClass::ZeroValue;
+    store.append_all(&records).unwrap();
+    let mut severities = |rules: &crate::screen::Rules| {
+        let adopted = store.adopt_rules(rules).unwrap();
+        (adopted.map(|adopted| (adopted.alerts, adopted.changed)), stored_severities(&store))
+    };
+    use Severity::{High, Low, Medium, Severe};
+    let none = rules(serde_json::json!([]));
+    assert_eq!(severities(&none), (None, vec![High; 8]), "none before and none now: nothing is read");
+    let some = rules(serde_json::json!([
+        {"set": "severe", "asset": "native", "min_amount": "2", "list": "mine", "designation": "unknown"},
+        {"set": "low", "triage": "zero_value"},
+    ]));
+    assert_eq!(severities(&some), (Some((8, 8)), vec![Medium, Medium, Medium, Medium, Severe, Severe, Severe, Low]));
+    assert_eq!(severities(&some), (None, vec![Medium, Medium, Medium, Medium, Severe, Severe, Severe, Low]));
+    assert_eq!(store.rules().unwrap(), some);
+    let id = |place: u32, number| alert_id(1, hash(number), &record_location(place), WATCHED);
+    let by = |place, number| store.explained(id(place, number)).unwrap().rating.by;
+    assert_eq!((by(0, 2), by(1, 3)), (By::Rule(0), By::Rule(1)));
+    assert!(matches!(by(0, 0), By::Default(_)));
+    assert!(matches!(store.explained(B256::ZERO), Err(StoreError::NoAlert(_))));
+    // The rules are with the watchlist that blocks are screened against, and so is what they name of it.
+    let watchlist = store.watchlist().unwrap();
+    assert_eq!((watchlist.rules(), watchlist.marks(1), watchlist.marks(2)), (&some, 1, 0));
+    assert_eq!(store.adopt_rules(&none).unwrap().map(|adopted| adopted.changed), Some(3));
+    assert_eq!(stored_severities(&store), [vec![Medium; 7], vec![Low]].concat(), "as the list is internal");
+}

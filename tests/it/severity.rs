@@ -73,3 +73,63 @@ fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_th
     assert_eq!(timeless_all(&place.alerts(&all)), timeless_all(&fresh.alerts(&all)));
     assert_eq!(place.ok(&["status", "--digest"]), fresh.ok(&["status", "--digest"]));
 }
+
+#[test]
+fn rules_of_the_config_rate_explain_themselves_and_give_the_same_however_the_blocks_came() {
+    let node = Node::start(&[]);
+    let [own, blocked, stranger] = [1, 2, 3].map(|index: usize| node.accounts[index]);
+    for value in 1..=3 {
+        node.send(blocked, Some(stranger), value, "0x");
+    }
+    node.send(own, Some(blocked), 4, "0x");
+    let rules = "[[severity]]\nset = \"medium\"\nown = true\n\n[[severity]]\nset = \"severe\"\nlist = \"sdn\"\nasset = \"native\"\n\
+                 min_amount = \"2\"\n";
+    let listed = |rules: &str| {
+        let place = Place::new();
+        list(&place, "treasury", "own", &[own]);
+        list(&place, "sdn", "blocking", &[blocked]);
+        std::fs::write(place.dir.path().join("bolo.toml"), rules).unwrap();
+        place
+    };
+    let all = ["--triage", "all", "--status", "all"];
+    let watched = listed(rules);
+    let mut watcher = watched.watch(&node.url, &["--from-block", "0"]);
+    watched.caught_up(&node, &mut watcher);
+    assert_eq!(watcher.stop(), 0);
+    assert_eq!(severities(&watched.alerts(&all)), ["severe", "severe", "high", "medium", "medium"]);
+    let replayed = listed(rules);
+    replay(&replayed, &node, &[]);
+    // Taken by the defaults, and the rules came later: without reading a block again.
+    let later = listed("");
+    replay(&later, &node, &[]);
+    assert_eq!(severities(&later.alerts(&all)), ["severe", "severe", "high", "high", "high"]);
+    std::fs::write(later.dir.path().join("bolo.toml"), rules).unwrap();
+    let out = replay(&later, &node, &[]);
+    assert!(stderr(&out).contains("alerts=5 changed=4") && stderr(&out).contains("taken=0"), "{}", stderr(&out));
+    for place in [&replayed, &later] {
+        assert_eq!(timeless_all(&place.alerts(&all)), timeless_all(&watched.alerts(&all)));
+        assert_eq!(place.ok(&["status", "--digest"]), watched.ok(&["status", "--digest"]));
+    }
+
+    let explained = |place: &Place, alert: &Value| -> (Value, String) {
+        let id = alert["id"].as_str().unwrap();
+        let json = place.ok(&["-q", "query", "--explain", id, "--format", "json"]);
+        (serde_json::from_str(&json).unwrap(), place.ok(&["-q", "query", "--explain", id]))
+    };
+    let alerts = watched.alerts(&all);
+    let (json, table) = explained(&watched, &alerts[0]);
+    assert_eq!((&json["severity"], &json["rule"]["number"]), (&"severe".into(), &2.into()));
+    assert_eq!(json["alert"], alerts[0]);
+    assert_eq!(json["entries"][0]["brought_by"]["source"], "sdn.txt");
+    assert!(table.contains("rule 2 of 2: set = \"severe\", list = \"sdn\""), "{table}");
+    let (json, table) = explained(&watched, &alerts[2]);
+    assert!(json["rule"].is_null() && json["default"].as_str().unwrap().contains("blocking"), "{json}");
+    assert!(table.contains("none of 2 rules fits") && table.contains("list sdn (blocking), unknown"), "{table}");
+    std::fs::write(watched.dir.path().join("bolo.toml"), "").unwrap();
+    let out = watched.run(&["query", "--explain", alerts[0]["id"].as_str().unwrap()]);
+    assert!(out.status.success() && stderr(&out).contains("other severity rules"), "{}", stderr(&out));
+    std::fs::write(watched.dir.path().join("bolo.toml"), "\n[[severity]]\nset = \"worst\"\n").unwrap();
+    let out = watched.run(&["query"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stderr(&out).contains("line 3"), "{}", stderr(&out));
+}
