@@ -13,13 +13,13 @@ use crate::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::lists::ParsedEntry;
 use crate::screen::{Alert, Designation, Direction, Severity, Triage, TriageClass, alert_id};
 
-const WATCHED: Address = Address::repeat_byte(0xaa);
+pub(super) const WATCHED: Address = Address::repeat_byte(0xaa);
 
-fn hash(number: u64) -> B256 {
+pub(super) fn hash(number: u64) -> B256 {
     B256::with_last_byte(u8::try_from(number + 1).unwrap())
 }
 
-fn open() -> (TempDir, Store) {
+pub(super) fn open() -> (TempDir, Store) {
     let place = TempDir::new().unwrap();
     let mut store = Store::open(&place.path().join("bolo.db"), Access::Write { durable: false }).unwrap();
     watch(&mut store, WATCHED);
@@ -32,7 +32,7 @@ fn watch(store: &mut Store, address: Address) {
 }
 
 /// A block with two alerts, of new and of known addresses.
-fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
+pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
     let alert = |place: u32| {
         let location = record_location(place);
         Alert {
@@ -237,7 +237,7 @@ fn documented() -> Vec<(&'static str, AlertFilter)> {
     ]
 }
 
-fn record_location(place: u32) -> Location {
+pub(super) fn record_location(place: u32) -> Location {
     Location { tx_index: Some(place), plane: Plane::Transactions, position: Position::Whole, sub_index: 0 }
 }
 
@@ -347,71 +347,6 @@ fn every_query_finds_the_same_by_whatever_index_and_pages_follow_each_other() {
 }
 
 #[test]
-fn severe_alerts_come_first_in_either_order_and_over_pages() {
-    let (_place, mut store) = open();
-    let mut records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
-    for number in [3, 11] {
-        records[number].alerts[1].severity = Severity::Severe;
-    }
-    store.append_all(&records).unwrap();
-    let page = |limit, after, order, severities: &[Severity]| {
-        let mut found = Vec::new();
-        let severities = severities.to_vec();
-        let filter = AlertFilter { limit, after, order, severities, severe_first: true, ..AlertFilter::default() };
-        store
-            .each_alert::<StoreError>(&filter, |row| {
-                found.push((row.id, row.severity, row.block_number));
-                Ok(())
-            })
-            .unwrap();
-        found
-    };
-    for (order, first) in [(Order::Descending, [11, 3, 19, 19, 18]), (Order::Ascending, [3, 11, 0, 0, 1])] {
-        let all = page(None, None, order, &[]);
-        assert_eq!(all.len(), 40);
-        assert_eq!(all.iter().map(|(.., number)| *number).take(5).collect::<Vec<_>>(), first);
-        assert!(all[..2].iter().all(|(_, severity, _)| *severity == Severity::Severe));
-        for size in [1, 2, 3] {
-            let (mut pages, mut after) = (Vec::new(), None);
-            loop {
-                let found = page(Some(size), after, order, &[]);
-                let Some((id, ..)) = found.last() else { break };
-                after = Some(*id);
-                pages.extend(found);
-            }
-            assert_eq!(pages, all, "pages of {size}");
-        }
-        assert_eq!(page(None, None, order, &[Severity::Severe]), all[..2]);
-        assert_eq!(page(None, None, order, &[Severity::High]), all[2..]);
-    }
-}
-
-#[test]
-fn own_wallets_alone_are_stored_counted_and_left_out_until_the_other_side_is_listed() {
-    let (_place, mut store) = open();
-    let mut first = record(&store, 0, true);
-    first.alerts[1].triage.class = TriageClass::Own;
-    first.alerts[1].severity = Severity::Low;
-    let committed = store.append(&first).unwrap();
-    assert_eq!((committed.new_alerts, committed.own), (1, 1));
-    let found = |triage: &[TriageClass]| {
-        let filter = AlertFilter { triage: triage.to_vec(), ..AlertFilter::default() };
-        store.each_alert::<StoreError>(&filter, |_| Ok(())).unwrap()
-    };
-    assert_eq!((found(&[]), found(&[TriageClass::Own])), (1, 1));
-    assert_eq!(
-        store.left_out(&AlertFilter::default(), 10).unwrap(),
-        LeftOut { orphaned: 0, noise: 0, own: 1, all: true }
-    );
-    // The other side came onto a list: the entries of this one are the same as before.
-    let again = record(&store, 0, true);
-    assert_eq!(store.append(&again).unwrap().new_alerts, 0);
-    let (_other, mut fresh) = open();
-    fresh.append(&again).unwrap();
-    assert_eq!(store.digest().unwrap(), fresh.digest().unwrap());
-}
-
-#[test]
 fn what_is_left_out_is_counted_and_where_not_all_was_that_is_said() {
     let (_place, mut store) = open();
     let mut records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
@@ -461,55 +396,4 @@ fn of_a_span_of_time_only_the_ends_are_looked_up() {
         let whole = steps.iter().any(|step| step.contains("B-TREE FOR ORDER BY"));
         assert!(!whole, "{steps:?}");
     }
-}
-
-/// In the order of the chain.
-fn stored_severities(store: &Store) -> Vec<Severity> {
-    let mut found = Vec::new();
-    let filter = AlertFilter { any_status: true, any_triage: true, order: Order::Ascending, ..AlertFilter::default() };
-    store
-        .each_alert::<StoreError>(&filter, |alert| {
-            found.push(alert.severity);
-            Ok(())
-        })
-        .unwrap();
-    found
-}
-
-/// Rules as JSON has them.
-fn rules(json: serde_json::Value) -> crate::screen::Rules {
-    crate::screen::Rules::new(serde_json::from_value(json).unwrap()).unwrap()
-}
-
-#[test]
-fn other_rules_rate_what_is_stored_anew_and_explain_themselves() {
-    use crate::screen::rules::By;
-    let (_place, mut store) = open();
-    let mut records: Vec<_> = (0..4).map(|number| record(&store, number, true)).collect();
-    records[3].alerts[1].triage.class = TriageClass::ZeroValue;
-    store.append_all(&records).unwrap();
-    let mut severities = |rules: &crate::screen::Rules| {
-        let adopted = store.adopt_rules(rules).unwrap();
-        (adopted.map(|adopted| (adopted.alerts, adopted.changed)), stored_severities(&store))
-    };
-    use Severity::{High, Low, Medium, Severe};
-    let none = rules(serde_json::json!([]));
-    assert_eq!(severities(&none), (None, vec![High; 8]), "none before and none now: nothing is read");
-    let some = rules(serde_json::json!([
-        {"set": "severe", "asset": "native", "min_amount": "2", "list": "mine", "designation": "unknown"},
-        {"set": "low", "triage": "zero_value"},
-    ]));
-    assert_eq!(severities(&some), (Some((8, 8)), vec![Medium, Medium, Medium, Medium, Severe, Severe, Severe, Low]));
-    assert_eq!(severities(&some), (None, vec![Medium, Medium, Medium, Medium, Severe, Severe, Severe, Low]));
-    assert_eq!(store.rules().unwrap(), some);
-    let id = |place: u32, number| alert_id(1, hash(number), &record_location(place), WATCHED);
-    let by = |place, number| store.explained(id(place, number)).unwrap().rating.by;
-    assert_eq!((by(0, 2), by(1, 3)), (By::Rule(0), By::Rule(1)));
-    assert!(matches!(by(0, 0), By::Default(_)));
-    assert!(matches!(store.explained(B256::ZERO), Err(StoreError::NoAlert(_))));
-    // The rules are with the watchlist that blocks are screened against, and so is what they name of it.
-    let watchlist = store.watchlist().unwrap();
-    assert_eq!((watchlist.rules(), watchlist.marks(1), watchlist.marks(2)), (&some, 1, 0));
-    assert_eq!(store.adopt_rules(&none).unwrap().map(|adopted| adopted.changed), Some(3));
-    assert_eq!(stored_severities(&store), [vec![Medium; 7], vec![Low]].concat(), "as the list is internal");
 }
