@@ -8,7 +8,7 @@
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
 -- changes of the watchlist), watch_added (the last of them that added something), stopped and stopped_at (why and when the last watch ended by itself),
--- running (the watch that runs: when it began, its slot in ms), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
+-- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
 -- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen),
 -- severity_rules (JSON: the rules of bolo.toml that all alerts here were rated by).
 CREATE TABLE meta (
@@ -130,7 +130,8 @@ CREATE INDEX activities_by_token ON activities (token_address_id, block_number) 
 CREATE INDEX activities_by_digits ON activities (length(amount), block_number);
 
 -- An alert: an activity and one watched address it touches. counterparty_id is the other side, where the watched address is one: here
--- so that one index finds it.
+-- so that one index finds it. retroactive: it was found (seen_at_ms) when its block was screened again, since all its entries are newer
+-- than the state of the lists that the block had been screened against.
 CREATE TABLE alerts (
     id             INTEGER PRIMARY KEY,
     alert_id       BLOB    NOT NULL UNIQUE CHECK (length(alert_id) = 32),
@@ -145,7 +146,7 @@ CREATE TABLE alerts (
     triage_reasons TEXT    NOT NULL,   -- a JSON array
     seen_at_ms     INTEGER NOT NULL,
     replaces       BLOB CHECK (length(replaces) = 32)  -- the alert of the same movement in a block that a reorg orphaned
-, counterparty_id INTEGER REFERENCES addresses (id)) STRICT;
+, counterparty_id INTEGER REFERENCES addresses (id), retroactive INTEGER NOT NULL DEFAULT 0) STRICT;
 
 -- Serves every query that names no rarer thing: newest or oldest first. Within a block a query sorts what little there is.
 CREATE INDEX alerts_in_order ON alerts (block_number);
@@ -269,7 +270,8 @@ SELECT '0x' || lower(hex(a.alert_id))  AS id,
        e.programs                      AS programs,
        l.name                          AS list,
        designation.word                AS designation,
-       iif(substr(a.location, 5, 1) = x'02', 'unproven', proof.word) AS proof
+       iif(substr(a.location, 5, 1) = x'02', 'unproven', proof.word) AS proof,
+       a.retroactive                   AS retroactive
 FROM alerts a
 JOIN blocks b ON b.id = a.block_id
 JOIN activities m ON m.id = a.activity_id
@@ -307,6 +309,17 @@ CREATE TABLE coverage (
 CREATE TABLE proofs (
     block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
     proof    BLOB    NOT NULL
+) STRICT;
+
+-- Which addresses a block can touch, of the proven blocks that were taken with --lookback-index: a filter over every address that a
+-- movement is from or to (src/screen/lookback.rs has its bytes), as that decoder found them in those planes. Serves looking back: an
+-- address that is added later is looked for only in blocks whose filter may have it. An orphaned block keeps its row: the filter is
+-- of the hash.
+CREATE TABLE lookback (
+    block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
+    planes   INTEGER NOT NULL,
+    decoder  INTEGER NOT NULL,
+    filter   BLOB    NOT NULL
 ) STRICT;
 
 -- Blocks that `watch` has jumped over to follow the head, and still has to take, in order: both ends included.

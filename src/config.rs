@@ -36,6 +36,10 @@ pub struct ConfigFile {
     pub concurrency: Option<usize>,
     /// Endpoints that must have the same block at the head (watch).
     pub quorum: Option<usize>,
+    /// Whether an index of the addresses of each block is kept, for looking back (watch, replay).
+    pub lookback_index: Option<bool>,
+    /// Whether what is held is screened again when the lists gain entries (watch).
+    pub auto_lookback: Option<bool>,
     /// Blocks that are known for sure, as `NUMBER:HASH`.
     #[serde(default)]
     pub checkpoints: Vec<String>,

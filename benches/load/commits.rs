@@ -98,6 +98,7 @@ fn record(known: &Known, rng: &mut Rng, parent: Link, timestamp: u64, alerts: us
         transactions: BTreeMap::new(),
         undecoded: BTreeMap::new(),
         evidence: None,
+        lookback: None,
         progress: Progress::Head,
     };
     for place in 0..u32::try_from(alerts).unwrap() {

@@ -364,6 +364,7 @@ fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watchlist) -> Bl
         alerts,
         undecoded: decoded.undecoded.clone(),
         evidence: None,
+        lookback: None,
         progress: Progress::Replay,
     };
     record.evidence = evidence(block, &record);

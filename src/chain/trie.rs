@@ -114,8 +114,11 @@ impl<'k> Shape<'k> {
             Node::Leaf { key, .. } => wanted(self.keys[*key as usize].item),
             Node::Extension { child, .. } => self.lead(*child, wanted, out),
             Node::Branch { children } => {
-                let there = children.iter().filter(|child| **child != NOTHING);
-                there.fold(false, |leads, child| self.lead(*child, wanted, out) || leads)
+                let mut any = false;
+                for child in children.iter().filter(|child| **child != NOTHING) {
+                    any |= self.lead(*child, wanted, out);
+                }
+                any
             }
         };
         if !leads {

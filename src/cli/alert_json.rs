@@ -38,6 +38,7 @@ pub(super) struct AlertJson {
     proof: &'static str,
     endpoint: String,
     seen_at: String,
+    retroactive: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
 }
@@ -185,6 +186,7 @@ impl AlertJson {
             endpoint: row.endpoint.clone(),
             seen_at: Timestamp::from_millisecond(row.seen_at_ms)
                 .map_or_else(|_| row.seen_at_ms.to_string(), |time| format!("{time:.3}")),
+            retroactive: row.retroactive,
             replaces: row.replaces.map(|id| id.to_string()),
         }
     }
@@ -250,6 +252,7 @@ pub(super) fn csv_line(alert: &AlertJson) -> Result<Vec<u8>, Failure> {
         alert.endpoint.clone(),
         alert.seen_at.clone(),
         text(&alert.replaces),
+        alert.retroactive.to_string(),
     ];
     csv_record(&fields)
 }

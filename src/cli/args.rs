@@ -121,7 +121,7 @@ pub(super) struct SourceArgs {
     /// Seconds that a single call may take [default: 15]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
-    /// Blocks in flight at once [default: 8]
+    /// Blocks that are asked for at once [default: 8]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
     /// A block that is known for sure, from a source of its own; repeatable. An endpoint that has another one there is not believed
@@ -157,6 +157,13 @@ pub struct WatchArgs {
     /// Seconds from one block to the next: after three of them silence is a problem [default: of the chain, 12 where it is not known]
     #[arg(long, value_name = "SECONDS")]
     pub(super) slot: Option<f64>,
+    /// Keep an index of the addresses that each proven block can touch, some 21 bits each, so that looking back need not read most
+    /// blocks again [default: as in bolo.toml]
+    #[arg(long)]
+    pub(super) lookback_index: bool,
+    /// When the lists gain entries, screen again what is held, beside the head and after it, as `bolo replay --new-entries` does
+    #[arg(long)]
+    pub(super) auto_lookback: bool,
     /// Print each new alert as a JSON line on stdout as it is committed
     #[arg(long)]
     pub(super) json: bool,
@@ -178,6 +185,14 @@ pub struct ReplayArgs {
     /// sent what, and the ledger says so: --require-complete and attest do not take it for complete [default: all]
     #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "trust_rpc")]
     pub(super) senders: Option<SendersArg>,
+    /// Screen again what is held and was screened before the lists gained entries: all, or the given range. With an index
+    /// (--lookback-index) only blocks that may touch a new entry are read again; without, all of them
+    #[arg(long, conflicts_with_all = ["holes", "filtered"])]
+    pub(super) new_entries: bool,
+    /// Keep an index of the addresses that each proven block can touch, some 21 bits each, so that --new-entries need not read most
+    /// blocks again. Blocks that are held without it are taken again
+    #[arg(long)]
+    pub(super) lookback_index: bool,
     /// Fill the holes of the ledger: all between the first and the last block held, or those of the given range
     #[arg(long, conflicts_with = "archive")]
     pub(super) holes: bool,
@@ -357,7 +372,7 @@ pub(super) enum StatusFormat {
 /// `bolo demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder for the demo's database and watchlist [default: a new folder among the temporary files]
+    /// Folder for the demo's database and watchlist: --db is not touched [default: a new folder among the temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
 }

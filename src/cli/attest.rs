@@ -39,6 +39,20 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     let from = BlockArg::parse(&args.from_block)?.stored(&store)?;
     let to = BlockArg::parse(&args.to_block)?.stored(&store)?;
     let (from, to) = in_order(from, to)?;
+    // What was found is said before what is missing: no more blocks would take it back.
+    let filter = AlertFilter {
+        addresses: vec![address],
+        from_block: Some(from),
+        to_block: Some(to),
+        any_triage: true,
+        ..AlertFilter::default()
+    };
+    let touched = store.each_alert::<Failure>(&filter, |_| Ok(()))?;
+    if touched > 0 {
+        return Err(Failure::input(format!(
+            "not attested: {touched} alerts touch {address} in blocks {from} to {to} (bolo query --address {address} --triage all)"
+        )));
+    }
     let refuse = |reason: String| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };
     let coverage = store.block_coverage(from, to)?;
     let again = |from: u64, to: u64| format!("`bolo replay --from-block {from} --to-block {to}`");
@@ -85,19 +99,6 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
                 range.from, range.to
             )));
         }
-    }
-    let filter = AlertFilter {
-        addresses: vec![address],
-        from_block: Some(from),
-        to_block: Some(to),
-        any_triage: true,
-        ..AlertFilter::default()
-    };
-    let touched = store.each_alert::<Failure>(&filter, |_| Ok(()))?;
-    if touched > 0 {
-        return Err(Failure::input(format!(
-            "not attested: {touched} alerts touch {address} in blocks {from} to {to} (bolo query --address {address} --triage all)"
-        )));
     }
     let anchor = store.anchor_of(to)?;
     let statement = Statement {

@@ -35,9 +35,24 @@ fn rooted(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
 }
 
-/// What lies between the ranges.
-pub(super) fn holes(coverage: &[CoverageRange]) -> impl Iterator<Item = (u64, u64)> {
-    coverage.windows(2).filter(|pair| pair[0].to + 1 < pair[1].from).map(|pair| (pair[0].to + 1, pair[1].from - 1))
+/// What is missing between the first block that was taken or filtered and the last.
+pub(super) fn holes(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)]) -> Vec<(u64, u64)> {
+    let held = coverage.iter().map(|range| (range.from, range.to));
+    let Some((mut next, last)) = held
+        .clone()
+        .chain(filtered.iter().map(|(span, _)| (span.from, span.to)))
+        .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    else {
+        return Vec::new();
+    };
+    let mut holes = Vec::new();
+    for (from, to) in held.chain([(last + 1, last + 1)]) {
+        if next < from {
+            holes.push((next, from - 1));
+        }
+        next = to + 1;
+    }
+    holes
 }
 
 /// A plane's spans from the first block held to the last, without a gap: what was not taken is missing.
@@ -89,7 +104,7 @@ pub(super) fn filtered_lines(filtered: &[(FilteredSpan, u64)]) -> Vec<String> {
 }
 
 pub(super) fn text(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)], format: StatusFormat) -> String {
-    let holes: Vec<_> = holes(coverage).collect();
+    let holes = holes(coverage, filtered);
     if format == StatusFormat::Json {
         let listed = |state: State| -> serde_json::Value {
             let spans = spans(coverage, state).into_iter();

@@ -96,7 +96,7 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure
     }
     Ok(match sum {
         Reproven { faulty: 1.., .. } => UNPROVEN,
-        Reproven { without_proof: 1.., .. } => INCOMPLETE,
+        Reproven { without_proof: 1.., .. } | Reproven { on_trust: 1.., .. } => INCOMPLETE,
         _ => 0,
     })
 }

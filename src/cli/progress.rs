@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 /// How often a line is written where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -76,7 +76,11 @@ impl Progress {
         let Pace { blocks_per_s, mb_per_s, left } = pace(self.begun.elapsed(), self.blocks, self.of, bytes);
         match &self.bar {
             Some(bar) => {
-                bar.set_message(format!("{mb_per_s} MB/s  {} alerts  {} holes", self.alerts, self.holes));
+                let left = left.map_or_else(String::new, |left| format!("  {} left", HumanDuration(left)));
+                let (alerts, holes) = (self.alerts, self.holes);
+                bar.set_message(format!(
+                    "{blocks_per_s} blocks/s  {mb_per_s} MB/s  {alerts} alerts  {holes} holes{left}"
+                ));
                 bar.inc(count);
             }
             None => {
@@ -98,8 +102,8 @@ impl Progress {
 fn bar(blocks: Option<u64>) -> ProgressBar {
     let bar = blocks.map_or_else(ProgressBar::no_length, ProgressBar::new);
     let template = match blocks {
-        Some(_) => "{bar:40} {pos}/{len} blocks  {per_sec}  {msg}  {eta} left",
-        None => "{spinner} {pos} blocks  {per_sec}  {msg}",
+        Some(_) => "{bar:40} {pos}/{len} blocks  {msg}",
+        None => "{spinner} {pos} blocks  {msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::args::RecordArgs;
 use super::progress::Progress;
-use super::sources::{BlockArg, SourceSettings, in_order};
+use super::sources::{BlockArg, SourceSettings, in_order, is_there};
 use super::{Context, Failure};
 use crate::ops::Shutdown;
 use crate::pipeline::record;
@@ -17,9 +17,13 @@ pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failu
     if let (BlockArg::Number(from), BlockArg::Number(to)) = (from, to) {
         in_order(from, to)?;
     }
+    if args.out.is_dir() {
+        return Err(Failure::input(format!("--out {} is a folder: name a file in it", args.out.display())));
+    }
     let shutdown = Shutdown::on_signals()?;
     let pool = Arc::new(settings.connect(ROUNDS, None).await?);
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
+    is_there(&pool, range.1).await?;
     let judge = settings.judge(pool.chain_id());
     let mut progress = Progress::new(Some(range.1 - range.0 + 1), pool.received());
     let recorded =

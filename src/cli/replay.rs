@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::args::{ReplayArgs, SendersArg};
 use super::explain::adopt_rules;
 use super::progress::Progress;
-use super::sources::{BlockArg, SourceSettings, announce, in_order};
+use super::sources::{BlockArg, SourceSettings, announce, in_order, is_there};
 use super::watch::CommitPrinter;
 use super::{Context, Failure};
 use crate::ops::Shutdown;
 use crate::pipeline::{
-    Engine, FilteredOutcome, ReplayOptions, ReplayOutcome, filterable, replay_archive, replay_endpoints,
-    replay_filtered,
+    Engine, FilteredOutcome, LookbackOutcome, ReplayOptions, ReplayOutcome, filterable, look_back,
+    look_back_in_archive, replay_archive, replay_endpoints, replay_filtered,
 };
 use crate::source::archive::Archive;
 use crate::store::{Access, Store};
@@ -28,13 +28,15 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         may_filter(&args)?;
     }
     let senders = args.senders.unwrap_or(SendersArg::All);
+    let indexes = args.lookback_index || context.config.lookback_index == Some(true);
     if let Some(path) = &args.archive {
         let archive = Archive::open(path)?;
         let chain_id = match settings.chain_id {
             Some(chain_id) => Some(chain_id),
             None => Archive::open(path)?.chain_id()?,
         };
-        let range = in_order(archive_end(from, 0)?, archive_end(to, i64::MAX as u64)?)?;
+        let range = (archive_end(from)?, archive_end(to)?);
+        in_order(range.0.unwrap_or(0), range.1.unwrap_or(u64::MAX))?;
         let (lock, store, shutdown) = open(context)?;
         let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
             tracing::warn!(
@@ -45,16 +47,35 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let mut printer = CommitPrinter::new(args.json, chain_id);
         printer.progress = Some(Progress::new(None, archive.received()));
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
-        engine.store.put_checkpoints(&settings.checkpoints)?;
+        engine.store.vouch(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
-        let judge = settings.judge(chain_id).proving(senders.into());
-        let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await;
-        finish(&mut printer, outcome?);
+        let judge = settings.judge(chain_id).proving(senders.into()).indexing(indexes);
+        if args.new_entries {
+            let (from, to) = (range.0.unwrap_or(0), range.1.unwrap_or(i64::MAX as u64));
+            let outcome = look_back_in_archive(&mut engine, archive, &judge, (from, to), options, &shutdown).await?;
+            engine.store.put_checkpoints(&settings.checkpoints)?;
+            finish_looking_back(&mut printer, outcome);
+            drop(lock);
+            return Ok(0);
+        }
+        let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await?;
+        // Not before: there is no endpoint that would have shown a mistaken one.
+        engine.store.put_checkpoints(&settings.checkpoints)?;
+        finish(&mut printer, outcome);
         drop(lock);
+        if outcome.taken + outcome.skipped == 0 && !outcome.stopped {
+            let lacks = if outcome.outside > 0 { "no block of this range" } else { "no block" };
+            return Err(Failure::input(format!("{} holds {lacks}: nothing was read", path.display())));
+        }
+        if outcome.holes > 0 {
+            tracing::warn!(blocks = outcome.holes, "not in the archive, and not seen by this replay");
+        }
         return Ok(0);
     }
-    if !args.holes && (from.is_none() || to.is_none()) {
-        return Err(Failure::input("replay needs --from-block and --to-block, --holes, or --archive FILE"));
+    if !args.holes && !args.new_entries && (from.is_none() || to.is_none()) {
+        return Err(Failure::input(
+            "replay needs --from-block and --to-block, --holes, --new-entries, or --archive FILE",
+        ));
     }
     if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
@@ -64,33 +85,42 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         true => Some(filterable(&store.watchlist()?).map_err(Failure::input)?),
         false => None,
     };
-    let held = store.coverage()?;
+    let extent = store.extent()?;
     let (Some(from), Some(to)) = (
-        from.or_else(|| held.first().map(|range| BlockArg::Number(range.from))),
-        to.or_else(|| held.last().map(|range| BlockArg::Number(range.to))),
+        from.or(extent.map(|(first, _)| BlockArg::Number(first))),
+        to.or(extent.map(|(_, last)| BlockArg::Number(last))),
     ) else {
         return Err(Failure::input(
-            "the database holds no block yet, so it has no holes: name --from-block and --to-block",
+            "the database holds no block yet, so it has no holes and nothing to look back at: name --from-block and --to-block",
         ));
     };
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, Some(&mut store)) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(0),
     };
-    let head = pool.head().await?.link.number;
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
-    if range.1 > head {
-        return Err(Failure::input(format!("--to-block {} is not there yet: the chain is at block {head}", range.1)));
-    }
+    // What is held above the head of an endpoint that lags waits.
+    let range = match args.new_entries && args.to_block.is_none() {
+        true => (range.0, range.1.min(pool.head().await?.link.number)),
+        false => range,
+    };
+    is_there(&pool, range.1).await?;
     let chain_id = pool.chain_id();
-    let spans = if args.holes { store.holes(range.0, range.1)? } else { vec![range] };
+    let spans = match (args.holes, args.new_entries) {
+        (true, _) => store.holes(range.0, range.1)?,
+        (_, true) => {
+            let behind = store.screened_otherwise(range.0, range.1)?;
+            behind.iter().map(|ledger| (ledger.range.from, ledger.range.to)).collect()
+        }
+        _ => vec![range],
+    };
     let mut printer = CommitPrinter::new(args.json, chain_id);
     let blocks = spans.iter().map(|(from, to)| to - from + 1).sum();
     printer.progress = Some(Progress::new(Some(blocks), pool.received()));
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
-    let judge = settings.judge(chain_id).proving(senders.into());
+    let judge = settings.judge(chain_id).proving(senders.into()).indexing(indexes);
     if context.config.quorum.is_some_and(|quorum| quorum > 1) {
         tracing::info!(
             "quorum is for the head that `watch` follows: a replay asks one endpoint, and proves what it says"
@@ -107,6 +137,12 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         );
         let outcome = replay_filtered(&mut engine, &pool, &judge, &addresses, range, options, &shutdown).await?;
         finish_filtered(&mut printer, outcome);
+        drop(lock);
+        return Ok(0);
+    }
+    if args.new_entries {
+        let outcome = look_back(&mut engine, &pool, &judge, range, options, &shutdown).await?;
+        finish_looking_back(&mut printer, outcome);
         drop(lock);
         return Ok(0);
     }
@@ -143,25 +179,41 @@ fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown)
     Ok((lock, store, Shutdown::on_signals()?))
 }
 
-/// An end of the range of an archive: numbers, or earliest and latest, which mean all of it.
-fn archive_end(block: Option<BlockArg>, open: u64) -> Result<u64, Failure> {
+/// An end of the range of an archive: a number, or none, earliest and latest, which mean all of it.
+fn archive_end(block: Option<BlockArg>) -> Result<Option<u64>, Failure> {
     match block {
-        None | Some(BlockArg::Tag("earliest" | "latest")) => Ok(open),
-        Some(BlockArg::Number(number)) => Ok(number),
+        None | Some(BlockArg::Tag("earliest" | "latest")) => Ok(None),
+        Some(BlockArg::Number(number)) => Ok(Some(number)),
         Some(BlockArg::Tag(tag)) => Err(Failure::input(format!("an archive has no {tag} block: write a number"))),
+    }
+}
+
+fn finish_looking_back(printer: &mut CommitPrinter, outcome: LookbackOutcome) {
+    if let Some(progress) = printer.progress.take() {
+        progress.finish();
+    }
+    let LookbackOutcome { held, behind, ruled_out, read, alerts, left, stopped } = outcome;
+    let end = if stopped { "stopped before the end: run it again to go on" } else { "looked back" };
+    tracing::info!(held, behind, ruled_out_by_index = ruled_out, read_again = read, alerts, left, "{end}");
+    if left > 0 && !stopped {
+        tracing::warn!(left, "these blocks were not to be had: they are still screened by older lists only");
     }
 }
 
 fn finish_filtered(printer: &mut CommitPrinter, outcome: FilteredOutcome) {
     let FilteredOutcome { replayed, passed_over, filtered_before, unanswered } = outcome;
     finish(printer, ReplayOutcome { holes: passed_over + filtered_before, ..replayed });
-    tracing::warn!(
-        passed_over,
-        filtered_before,
-        read_since_too_much_was_in_them = unanswered,
-        "the blocks passed over are unproven: by the endpoints' word nothing in them touches the list, as far as a filter sees. Those \
-         that no other replay read are missing in the ledger (bolo status --coverage)"
-    );
+    if unanswered > 0 {
+        tracing::info!(blocks = unanswered, "read whole, since too much was in them for the filter");
+    }
+    if passed_over + filtered_before > 0 {
+        tracing::warn!(
+            passed_over,
+            filtered_before,
+            "the blocks passed over are unproven, and missing in the ledger (bolo status --coverage): by the endpoints' word nothing in \
+             them touches the list, as far as a filter sees"
+        );
+    }
 }
 
 fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {

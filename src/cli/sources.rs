@@ -84,7 +84,10 @@ impl SourceSettings {
     /// They must be of the store's chain, where one is given; what they lie about is kept there.
     pub(super) async fn connect(&self, rounds: u32, store: Option<&mut Store>) -> Result<Pool, Failure> {
         let Some(store) = store else { return Ok(Pool::connect(self.pool_options(rounds, None)?).await?) };
-        let options = self.pool_options(rounds, store.chain_id()?)?;
+        let mut options = self.pool_options(rounds, store.chain_id()?)?;
+        // Those that are kept hold on; one that is given anew stands for the one of its number.
+        let given: Vec<_> = options.checkpoints.iter().map(|given| given.number).collect();
+        options.checkpoints.extend(store.checkpoints()?.into_iter().filter(|kept| !given.contains(&kept.number)));
         Ok(connect(store, options).await?)
     }
 
@@ -144,6 +147,15 @@ fn endpoint(url: String, settings: &[EndpointConfig], concurrency: usize) -> Res
         )));
     }
     Ok(EndpointOptions { url, rate, concurrency })
+}
+
+/// Refuses a last block that no endpoint can have yet.
+pub(super) async fn is_there(pool: &Pool, to: u64) -> Result<(), Failure> {
+    let head = pool.head().await?.link.number;
+    if to > head {
+        return Err(Failure::input(format!("--to-block {to} is not there yet: the chain is at block {head}")));
+    }
+    Ok(())
 }
 
 /// `NUMBER:HASH`.

@@ -73,7 +73,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "filtered": coverage::filtered_json(&status.filtered),
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
-        "holes": holes(&status.coverage).map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
+        "holes": holes(&status.coverage, &status.filtered).iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "undecoded": status.undecoded.iter().map(|(r, n)| (r.clone(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "endpoints": status.endpoints.iter().map(|e| json!({
             "host": e.host, "head": e.head, "traces": e.traces, "blocks": e.blocks, "last_error": e.last_error,
@@ -85,6 +85,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         })).collect::<Vec<_>>(),
         "tokens_not_asked_yet": status.unasked_tokens,
         "blocks_screened_before_last_addition": status.screened_before,
+        "auto_lookback": status.auto_lookback,
         "undelivered_notices": 0,
     })
 }
@@ -140,7 +141,7 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
     if status.coverage.len() > SHOWN {
         line("", format!("… and {} more ranges (--format json)", status.coverage.len() - SHOWN));
     }
-    let holes: Vec<_> = holes(&status.coverage).collect();
+    let holes = holes(&status.coverage, &status.filtered);
     let missing: u64 = holes.iter().map(|(from, to)| to - from + 1).sum();
     line("holes", if holes.is_empty() { "none".to_owned() } else { format!("{} ({missing} blocks)", holes.len()) });
     for (place, filtered) in coverage::filtered_lines(&status.filtered).into_iter().take(SHOWN).enumerate() {
@@ -178,10 +179,11 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
         line("lists", "none: nothing can alert (bolo watchlist import FILE)".to_owned());
     }
     if status.screened_before > 0 {
+        let who = if status.auto_lookback { "the watch" } else { "`bolo replay --new-entries`" };
         line(
             "list changed",
             format!(
-                "{} blocks were screened before the lists gained entries: `bolo replay` looks there again",
+                "{} blocks were screened before the lists gained entries: {who} looks there again",
                 status.screened_before
             ),
         );

@@ -56,7 +56,8 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     if let Some(slot) = slot {
         pool.set_slot(slot);
     }
-    let judge = settings.judge(chain_id);
+    let indexes = args.lookback_index || context.config.lookback_index == Some(true);
+    let judge = settings.judge(chain_id).indexing(indexes);
     let options = WatchOptions {
         from_block: match from_block {
             Some(block) => Some(block.at(&pool).await?),
@@ -64,6 +65,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         },
         poll_interval: poll.unwrap_or_else(|| default_poll(chain_id, slot)),
         concurrency: settings.concurrency,
+        auto_lookback: args.auto_lookback || context.config.auto_lookback == Some(true),
         slot: slot.unwrap_or(USUAL_SLOT),
         show: |state| super::endpoints::as_json(state).to_string(),
     };

@@ -178,6 +178,13 @@ pub struct Activity {
     pub token_id: Option<U256>,
 }
 
+impl Activity {
+    /// The addresses it touches, the giving side first, each once: what is screened, and what the index for looking back holds.
+    pub fn sides(&self) -> impl Iterator<Item = Address> {
+        self.from.into_iter().chain(self.to.filter(|to| self.from != Some(*to)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

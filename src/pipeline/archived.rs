@@ -12,7 +12,11 @@ use crate::source::archive::Archive;
 use crate::source::{RawBundle, SourceError, TraceMode};
 use crate::store::Progress;
 
-/// Replays an archive, or the blocks of it in a range. Holes are allowed; a block of another hash at a held height is a reorg.
+/// First and last block of a range, as far as they are named.
+pub type Ends = (Option<u64>, Option<u64>);
+
+/// Replays an archive, or the blocks of it from and to those numbers. Holes are allowed, and counted, also between a named end and
+/// the nearest block; a block of another hash at a held height is a reorg.
 ///
 /// # Errors
 /// [`PipelineError`]; what was taken before stays.
@@ -20,12 +24,29 @@ pub async fn replay_archive(
     engine: &mut Engine<'_>,
     archive: Archive,
     judge: &Judge,
-    (from, to): (u64, u64),
+    named: Ends,
+    options: ReplayOptions,
+    shutdown: &Shutdown,
+) -> Result<ReplayOutcome, PipelineError> {
+    let span = (named.0.unwrap_or(0), named.1.unwrap_or(u64::MAX));
+    replay_archived(engine, archive, judge, (&[span], named), options, shutdown).await
+}
+
+/// The same of the blocks in ranges that follow each other, and the ends of them that are named.
+pub(super) async fn replay_archived(
+    engine: &mut Engine<'_>,
+    archive: Archive,
+    judge: &Judge,
+    (spans, named): (&[(u64, u64)], Ends),
     options: ReplayOptions,
     shutdown: &Shutdown,
 ) -> Result<ReplayOutcome, PipelineError> {
     let mut outcome = ReplayOutcome::default();
     let judge = &judge.screening(&engine.lists);
+    let (Some((from, _)), Some((_, to))) = (spans.first().copied(), spans.last().copied()) else {
+        return Ok(outcome);
+    };
+    let wanted = spans.to_vec();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
     // Reading and unpacking has a thread of its own.
     let reader = std::thread::spawn(move || {
@@ -33,7 +54,7 @@ pub async fn replay_archive(
         let mut archive = archive.within(from, to);
         for block in archive.by_ref() {
             let message = match block {
-                Ok((number, _)) if number < from || number > to => {
+                Ok((number, _)) if !is_in(&wanted, number) => {
                     outside += 1;
                     continue;
                 }
@@ -54,7 +75,12 @@ pub async fn replay_archive(
         if options.traces == TraceMode::Off {
             raw.traces = None;
         } else if options.traces == TraceMode::Require && raw.traces.is_none() {
-            return Err(SourceError::NoTraces.into());
+            let block = block_name(&raw);
+            return Err(SourceError::Archive(format!(
+                "{}: block {block} has no traces in it, which --traces require wants",
+                raw.endpoint
+            ))
+            .into());
         }
         let (block, host) = (block_name(&raw), raw.endpoint.clone());
         let prepared = judge.judge_apart(raw, None).await.map_err(|reason| SourceError::Unproven {
@@ -68,7 +94,8 @@ pub async fn replay_archive(
     let mut judged = std::pin::pin!(judged);
     let mut chain = Canonical::default();
     let mut batch = Batch::default();
-    let mut before: Option<u64> = None;
+    // The next block that is wanted, where it is known which.
+    let mut next = named.0;
     let taken = loop {
         let prepared = tokio::select! {
             prepared = judged.next() => prepared,
@@ -84,12 +111,8 @@ pub async fn replay_archive(
             Some(Ok(prepared)) => prepared,
         };
         let number = prepared.link().number;
-        let hole = before.map_or(0, |before| number.saturating_sub(before + 1));
-        if hole > 0 {
-            outcome.holes += hole;
-            engine.observer.not_read(hole);
-        }
-        before = Some(number);
+        lacking(engine, &mut outcome, next.map_or(0, |next| wanted_within(spans, next, number)));
+        next = Some(number + 1);
         if take_archived(engine, &mut chain, &mut batch, judge, prepared, options).await? {
             outcome.taken += 1;
         } else {
@@ -106,8 +129,30 @@ pub async fn replay_archive(
         if let Some(tip) = chain.tip() {
             settle_archived(engine, tip.number)?;
         }
+        let left = named.1.map(|to| wanted_within(spans, next.unwrap_or(from), to + 1));
+        lacking(engine, &mut outcome, left.unwrap_or(0));
     }
     Ok(outcome)
+}
+
+/// So many blocks next to each other are not in the archive.
+fn lacking(engine: &mut Engine<'_>, outcome: &mut ReplayOutcome, blocks: u64) {
+    if blocks > 0 {
+        outcome.holes += blocks;
+        engine.observer.not_read(blocks);
+    }
+}
+
+/// Whether a number lies in one of ranges that follow each other.
+fn is_in(spans: &[(u64, u64)], number: u64) -> bool {
+    let next = spans.partition_point(|(_, to)| *to < number);
+    spans.get(next).is_some_and(|(from, _)| *from <= number)
+}
+
+/// How many blocks of the ranges lie from a number up to another, without that.
+fn wanted_within(spans: &[(u64, u64)], from: u64, end: u64) -> u64 {
+    let clipped = spans.iter().map(|(first, last)| ((*first).max(from), last.saturating_add(1).min(end)));
+    clipped.map(|(first, end)| end.saturating_sub(first)).sum()
 }
 
 /// An archive has no tags: what lies deep enough below the end of a run of linked blocks is settled by that, unless this database
@@ -141,7 +186,8 @@ async fn take_archived(
         *chain = window_below(engine, link.number)?;
     }
     let offers_traces = options.traces != TraceMode::Off && prepared.block.frames().is_some();
-    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, judge.proves_senders())? {
+    let senders = judge.proves_senders();
+    if engine.store.is_complete(link.id(), judge.proof(), judge.decoder(), offers_traces, senders, judge.indexes())? {
         if chain.step(&link) == Step::Append {
             chain.push(link);
         }

@@ -75,6 +75,11 @@ impl Backfill {
         self.idle = false;
     }
 
+    /// Nothing is owed, as far as is known.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle
+    }
+
     /// What was in hand is no longer what is owed.
     pub(super) fn forget(&mut self) {
         self.span = None;

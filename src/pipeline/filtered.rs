@@ -25,9 +25,9 @@ pub const MOST_FILTERED: usize = 500;
 pub struct FilteredOutcome {
     /// The blocks that were read whole.
     pub replayed: ReplayOutcome,
-    /// Blocks that were not read, by the endpoints' word that they do not touch the list.
+    /// Blocks that were not read, by the endpoints' word that they do not touch the list, and are not held.
     pub passed_over: u64,
-    /// Blocks of which an earlier run got that word.
+    /// Blocks of which an earlier run got that word, and which are not held either.
     pub filtered_before: u64,
     /// Blocks that were read since they could not be looked through.
     pub unanswered: u64,
@@ -138,8 +138,12 @@ async fn filter_range(
         };
         let spans = engine.store.unfiltered(&like)?;
         let todo: u64 = spans.iter().map(|(from, to)| to - from + 1).sum();
-        outcome.filtered_before = end - from + 1 - todo;
-        engine.observer.not_read(outcome.filtered_before);
+        engine.observer.not_read(end - from + 1 - todo);
+        let mut before = missing(engine, from, end)?;
+        for (from, to) in &spans {
+            before -= missing(engine, *from, *to)?;
+        }
+        outcome.filtered_before = before;
         let mut ahead = Ahead { pool: pool.clone(), spans: spans.into(), head: head.link.number };
         let mut asking = ahead.ask(Filter::new(addresses, &INDEXED, frames));
         while let Some(asked) = asking.take() {
@@ -158,15 +162,14 @@ async fn filter_range(
             if replayed.stopped {
                 return Ok(outcome);
             }
-            let passed_over = to - from + 1 - found.blocks.len() as u64;
-            engine.store.put_filtered(FilteredSpan {
+            engine.store.put_filtered(&FilteredSpan {
                 from,
                 to,
                 hosts: found.hosts.into_iter().collect(),
                 ..like.clone()
             })?;
-            engine.observer.not_read(passed_over);
-            outcome.passed_over += passed_over;
+            engine.observer.not_read(to - from + 1 - found.blocks.len() as u64);
+            outcome.passed_over += missing(engine, from, to)?;
             outcome.unanswered += found.unanswered;
         }
         if engine.lists.get().revision() != like.watch_revision {
@@ -179,6 +182,11 @@ async fn filter_range(
         outcome.replayed.add(replay_spans(engine, pool, judge, &[(first, to)], options, shutdown).await?);
     }
     Ok(outcome)
+}
+
+/// How many blocks of a range are not held.
+fn missing(engine: &Engine<'_>, from: u64, to: u64) -> Result<u64, PipelineError> {
+    Ok(engine.store.holes(from, to)?.iter().map(|(from, to)| to - from + 1).sum())
 }
 
 fn say_unseen(frames: bool) {

@@ -4,13 +4,16 @@
 mod apart;
 mod archived;
 mod backfill;
+mod background;
 mod batch;
 mod filtered;
+mod lookback;
 mod paths;
 mod prepare;
 mod record;
 mod replay;
 mod reprove;
+mod stages;
 mod vitals;
 mod watch;
 
@@ -21,8 +24,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy::eips::BlockNumHash;
 use alloy::primitives::Address;
 
-pub use archived::replay_archive;
+pub use archived::{Ends, replay_archive};
 pub use filtered::{FilteredOutcome, MOST_FILTERED, filterable, replay_filtered, unseen_kinds};
+pub use lookback::{LookbackOutcome, look_back, look_back_in_archive};
 use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
@@ -107,6 +111,8 @@ pub struct Engine<'a> {
     finality: Finality,
     /// How often tokens could not be asked: some never answer.
     token_failures: HashMap<Address, u8>,
+    /// New alerts so far.
+    found: u64,
 }
 
 /// What is known of finality.
@@ -179,12 +185,22 @@ impl<'a> Engine<'a> {
         let lists = InForce::new(store.watchlist()?);
         let has_tags = store.finality_rule()?.as_deref() == Some(RULE_TAGS);
         let finality = Finality { has_tags, ..Finality::default() };
-        Ok(Self { store, observer, chain_id, lists, finality, token_failures: HashMap::new() })
+        Ok(Self { store, observer, chain_id, lists, finality, token_failures: HashMap::new(), found: 0 })
     }
 
     /// Number of entries that blocks are screened against.
     pub fn watched(&self) -> usize {
         self.lists.get().len()
+    }
+
+    /// Brings the lists in force up to date; which state they are in.
+    fn read_lists(&mut self) -> Result<i64, StoreError> {
+        if self.store.watch_revision()? != self.lists.get().revision() {
+            let watchlist = self.store.watchlist()?;
+            tracing::info!(entries = watchlist.len(), "watchlist changed: read anew");
+            self.lists.put(watchlist);
+        }
+        Ok(self.lists.get().revision())
     }
 
     /// Stores a block with all that came of it.
@@ -222,14 +238,13 @@ impl<'a> Engine<'a> {
             let records: Vec<_> = batch.iter().map(|prepared| prepared.record(self.chain_id, progress)).collect();
             match self.store.append_all(&records) {
                 Err(StoreError::StaleWatchlist) => {
-                    let watchlist = self.store.watchlist()?;
-                    tracing::info!(entries = watchlist.len(), "watchlist changed: read anew");
-                    self.lists.put(watchlist);
+                    self.read_lists()?;
                 }
                 other => break other?,
             }
         };
         for (prepared, committed) in batch.iter().zip(&committed) {
+            self.found += committed.new_alerts as u64;
             self.observer.committed(&self.store, &prepared.link(), committed).map_err(PipelineError::Output)?;
         }
         Ok(())

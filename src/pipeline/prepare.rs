@@ -7,13 +7,14 @@ use alloy::primitives::{Address, B256};
 
 use super::apart::apart;
 use super::paths::Paths;
+use super::stages::{Asking, Stages};
 use super::{PipelineError, now_ms};
 use crate::chain::canonical::Link;
 use crate::chain::lean::{Path, Reader, TakeError};
 use crate::chain::proof::{BlockProof, Wanted};
 use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
-use crate::screen::{Alert, Watchlist, screen};
+use crate::screen::{Alert, Watchlist, lookback, screen};
 use crate::source::{Pool, ProofError, RawBundle, SourceError};
 use crate::store::{BlockRecord, Progress, TransactionFacts};
 
@@ -78,6 +79,8 @@ pub struct Prepared {
     /// What proves those for ever.
     evidence: Option<BlockProof>,
     watch_revision: i64,
+    /// Which addresses it can touch, where that is to be kept.
+    lookback: Option<Vec<u8>>,
 }
 
 impl Prepared {
@@ -116,6 +119,7 @@ impl Prepared {
             alerts: self.alerts.clone(),
             undecoded: self.decoded.undecoded.clone(),
             decoder: self.decoder,
+            lookback: self.lookback.clone(),
             progress,
         }
     }
@@ -218,6 +222,13 @@ pub(super) fn wanted_by_kind(kind: ActivityKind, tx_index: Option<u32>) -> Wante
     }
 }
 
+/// Lets the next block ask.
+fn answered(asking: &Option<Asking>) {
+    if let Some(asking) = asking {
+        asking.answered();
+    }
+}
+
 /// No state of the watchlist: nothing was screened yet.
 const UNSCREENED: i64 = -1;
 
@@ -228,12 +239,15 @@ pub struct Judge {
     trust: bool,
     require_traces: bool,
     senders: Senders,
+    indexes: bool,
     /// For the signatures of one block.
     threads: usize,
     options: Arc<DecodeOptions>,
     lists: InForce,
     readers: Readers,
     paths: Paths,
+    /// Of a replay; elsewhere blocks come one by one.
+    stages: Option<Stages>,
 }
 
 impl Judge {
@@ -245,11 +259,13 @@ impl Judge {
             trust,
             require_traces: false,
             senders,
+            indexes: false,
             threads: 1,
             options: Arc::new(options),
             lists,
             readers: Readers::default(),
             paths: Paths::default(),
+            stages: None,
         }
     }
 
@@ -259,10 +275,27 @@ impl Judge {
         Self { senders, ..self }
     }
 
+    /// Whether an index of the addresses of each proven block is kept, for looking back.
+    #[must_use]
+    pub fn indexing(self, indexes: bool) -> Self {
+        Self { indexes, ..self }
+    }
+
+    /// Whether it does so.
+    pub(super) fn indexes(&self) -> bool {
+        self.indexes
+    }
+
     /// Screens against that list, as it is when a block's turn comes.
     #[must_use]
     pub(super) fn screening(&self, lists: &InForce) -> Self {
         Self { lists: lists.clone(), ..self.clone() }
+    }
+
+    /// Asks and judges within those limits.
+    #[must_use]
+    pub(super) fn staged(self, stages: &Stages) -> Self {
+        Self { stages: Some(stages.clone()), ..self }
     }
 
     /// Says how blocks were read.
@@ -317,8 +350,11 @@ impl Judge {
         if self.senders == Senders::All {
             block.recover_all(self.threads)?;
         }
+        let decoded = decode(&block, &self.options);
+        let keeps = self.indexes && block.proof() == Proof::Proven;
         let mut prepared = Prepared {
-            decoded: decode(&block, &self.options),
+            lookback: keeps.then(|| lookback::index(&decoded.activities)),
+            decoded,
             block,
             endpoint: raw.endpoint.clone(),
             decoder: self.decoder(),
@@ -351,6 +387,10 @@ impl Judge {
     /// # Errors
     /// As [`judge`](Self::judge); a worker that died, as unreadable.
     pub async fn judge_apart(&self, raw: RawBundle, hash: Option<B256>) -> Result<Prepared, ProofError> {
+        let _turn = match &self.stages {
+            Some(stages) => stages.judge().await,
+            None => None,
+        };
         let judge = self.clone();
         let worker = tokio::task::spawn_blocking(move || judge.judge(&raw, hash));
         worker.await.unwrap_or_else(|error| {
@@ -358,11 +398,26 @@ impl Judge {
         })
     }
 
+    /// Waits for its turn to ask, where there are turns.
+    async fn ask(&self) -> Option<Asking> {
+        match &self.stages {
+            Some(stages) => Some(stages.ask().await),
+            None => None,
+        }
+    }
+
     /// Fetches a block by its hash and judges what comes, asking another endpoint where it is not what was asked for.
     pub(super) async fn fetch(&self, pool: &Arc<Pool>, link: &Link) -> Result<Prepared, PipelineError> {
         let (judge, pool, link) = (self.clone(), pool.clone(), *link);
-        let work =
-            async move { pool.bundle(link.number, link.hash, |raw| judge.judge_apart(raw, Some(link.hash))).await };
+        let work = async move {
+            let asking = &judge.ask().await;
+            let judge = &judge;
+            pool.bundle(link.number, link.hash, |raw| async move {
+                answered(asking);
+                judge.judge_apart(raw, Some(link.hash)).await
+            })
+            .await
+        };
         Ok(apart(work).await??)
     }
 
@@ -380,9 +435,11 @@ impl Judge {
         if !pool.wants_quorum() {
             let (judge, asked) = (self.clone(), pool.clone());
             let work = async move {
+                let asking = &judge.ask().await;
                 let judge = &judge;
                 asked
                     .bundle_at(number, |raw, hash| async move {
+                        answered(asking);
                         let prepared = judge.judge_apart(raw, Some(hash)).await?;
                         let found = prepared.link().number;
                         if found == number {

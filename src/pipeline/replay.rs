@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 
 use super::batch::Batch;
 use super::prepare::numbered;
+use super::stages::Stages;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared};
 use crate::chain::canonical::{Canonical, Link, Step};
@@ -21,7 +22,7 @@ const DOUBTS: u32 = 3;
 /// How to replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayOptions {
-    /// Blocks in flight.
+    /// Blocks that are asked for at once.
     pub concurrency: usize,
     /// Whether traces are wanted.
     pub traces: TraceMode,
@@ -36,7 +37,7 @@ pub struct ReplayOutcome {
     pub skipped: u64,
     /// Blocks of the archive outside the range.
     pub outside: u64,
-    /// Blocks between two of the archive that it does not have.
+    /// Blocks between two of the archive, or between one and a named end of the range, that it does not have.
     pub holes: u64,
     /// It was told to stop before the end.
     pub stopped: bool,
@@ -96,7 +97,8 @@ pub(super) async fn replay_spans(
     let mut chain = window_below(engine, next)?;
     // The last block of each range that is done.
     let mut ends = Vec::new();
-    let judge = &judge.screening(&engine.lists);
+    let stages = Stages::new(options.concurrency);
+    let judge = &judge.screening(&engine.lists).staged(&stages);
     let mut batch = Batch::default();
     let mut doubted = 0;
     let mut at = 0;
@@ -108,7 +110,7 @@ pub(super) async fn replay_spans(
         let Some((_, to)) = spans.get(at) else { break Ok(()) };
         let later = spans[at + 1..].iter().flat_map(|(from, to)| *from..=*to);
         let fetches = (next..=*to).chain(later).map(|number| fetch(&ledger, pool, judge, number));
-        let mut blocks = futures_util::stream::iter(fetches).buffered(options.concurrency.max(1));
+        let mut blocks = futures_util::stream::iter(fetches).buffered(stages.in_hand());
         loop {
             let fetched = tokio::select! {
                 fetched = blocks.next() => fetched,
@@ -238,5 +240,6 @@ async fn settle_at_end(
 }
 
 fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {
-    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), pool.may_have_traces(), judge.proves_senders())?)
+    let (traces, senders) = (pool.may_have_traces(), judge.proves_senders());
+    Ok(ledger.is_complete(link.id(), judge.proof(), judge.decoder(), traces, senders, judge.indexes())?)
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::apart::apart;
 use super::backfill::{Backfill, JUMP, Progressed};
+use super::background::Background;
 use super::vitals::{Condition, keep_lies, live};
 use super::{Engine, Judge, PipelineError, Prepared, now_ms};
 use crate::chain::canonical::{Canonical, Link, Step};
@@ -26,6 +27,8 @@ pub struct WatchOptions {
     pub poll_interval: Duration,
     /// Blocks in flight while catching up.
     pub concurrency: usize,
+    /// Screen again what is held when the lists gain entries.
+    pub auto_lookback: bool,
     /// How long a block takes, for what counts as late.
     pub slot: Duration,
     /// Makes JSON of an endpoint's state, for the store.
@@ -54,15 +57,18 @@ pub async fn watch(
     let condition = Condition::default();
     // Signs of life have a connection of their own, so that they do not wait for what the loop at the head waits for.
     let mut vitals = Store::open(engine.store.path(), Access::Write { durable: false })?;
+    vitals.note_auto_lookback(options.auto_lookback)?;
     vitals.note_running(Some((now_ms() / 1000, u64::try_from(options.slot.as_millis()).unwrap_or(u64::MAX))))?;
     let judge = &judge.screening(&engine.lists);
     let outcome = {
         let follow = async {
             let Some(chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
             let backfill = Backfill::new(pool.clone(), judge.clone(), options.concurrency);
+            let background = Background::new(pool.clone(), judge.clone(), options.auto_lookback);
             let condition = &condition;
+            let followed = None;
             let mut follower =
-                Follower { engine, pool, judge, options, shutdown, condition, chain, backfill, followed: None };
+                Follower { engine, pool, judge, options, shutdown, condition, chain, backfill, background, followed };
             follower.run(&wake).await
         };
         tokio::select! {
@@ -72,7 +78,10 @@ pub async fn watch(
         }
     };
     vitals.wait_at_most(Duration::from_secs(3))?;
-    let farewell = keep_lies(&mut vitals, pool).and_then(|()| Ok(vitals.note_running(None)?));
+    let farewell = keep_lies(&mut vitals, pool).and_then(|()| {
+        vitals.note_auto_lookback(false)?;
+        Ok(vitals.note_running(None)?)
+    });
     outcome.and(farewell)
 }
 
@@ -86,6 +95,7 @@ struct Follower<'f, 'e> {
     condition: &'f Condition,
     chain: Canonical,
     backfill: Backfill,
+    background: Background,
     /// The head that was followed to its end.
     followed: Option<B256>,
 }
@@ -170,6 +180,10 @@ impl Follower<'_, '_> {
                 // The head goes first.
                 outcome = &mut other => return Ok(Some(outcome)),
                 fetched = self.backfill.next(&self.engine.store) => fetched?,
+                work = self.background.next(&self.engine.store), if self.backfill.is_idle() => {
+                    self.background.take(self.engine, work?).await?;
+                    continue;
+                }
             };
             match self.backfill.take(self.engine, fetched).await {
                 Ok(Progressed::Going) => {}
@@ -374,6 +388,9 @@ async fn begin(
         }
     };
     engine.store.begin_watching(first)?;
+    if wanted.is_some() {
+        tracing::info!(block = first, "beginning at this block, as soon as the chain has it");
+    }
     // Blocks that a replay left just below are linked to; otherwise nothing is held yet.
     if let Some(before) = first.checked_sub(1) {
         let window = engine.store.canonical_window(before)?;

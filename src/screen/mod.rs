@@ -1,6 +1,7 @@
 //! Which activities touch a watched address, and what becomes an [`Alert`]: pure, with no list format and no store.
 
 pub mod alert;
+pub mod lookback;
 mod matching;
 mod rule_words;
 pub mod rules;
@@ -8,6 +9,7 @@ mod triage;
 pub mod watchlist;
 
 pub use alert::{Alert, AlertStatus, Designation, Direction, Severity, TriageClass, alert_id};
+pub use lookback::Sought;
 pub use matching::screen;
 pub use rule_words::{MinAmount, Rule, RuleAsset};
 pub use rules::Rules;

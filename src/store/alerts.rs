@@ -7,14 +7,14 @@ use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
 use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::Asset;
-use crate::screen::{Alert, Direction};
+use crate::screen::{Alert, Direction, TriageClass};
 
-/// Whether the alert is new.
+/// Whether the alert is new. `screened` is the state of the lists that its block was screened against before, where it was.
 pub(super) fn put_alert(
     conn: &Connection,
     ids: &mut AddressIds,
     record: &BlockRecord,
-    block_id: i64,
+    (block_id, screened): (i64, Option<i64>),
     alert: &Alert,
 ) -> Result<bool> {
     let known: Option<i64> = conn
@@ -67,9 +67,14 @@ pub(super) fn put_alert(
     };
     let counterparty = counterparty.map(|address| ids.of(conn, address)).transpose()?;
     let replaces = facts.map(|(_, facts)| replaced(conn, facts, alert, watched)).transpose()?.flatten();
+    let retroactive = match screened.filter(|revision| *revision < record.watch_revision) {
+        Some(revision) => all_newer(conn, alert, revision)?,
+        None => false,
+    };
     conn.prepare_cached(
         "INSERT INTO alerts (alert_id, block_number, block_id, location, direction, activity_id, watched_id, severity, triage, \
-         triage_reasons, seen_at_ms, replaces, counterparty_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         triage_reasons, seen_at_ms, replaces, counterparty_id, retroactive) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
     .execute(params![
         alert.id.as_slice(),
@@ -85,8 +90,21 @@ pub(super) fn put_alert(
         record.seen_at_ms,
         replaces,
         counterparty,
+        retroactive,
     ])?;
     put_entries(conn, conn.last_insert_rowid(), &matched(alert))?;
+    Ok(true)
+}
+
+/// Whether all entries of the alert came after that state of the lists. Otherwise it is new for another reason: its block was taken on
+/// trust before, or by an older decoder.
+fn all_newer(conn: &Connection, alert: &Alert, revision: i64) -> Result<bool> {
+    let mut older = conn.prepare_cached("SELECT 1 FROM watch_entries WHERE id = ?1 AND since_revision <= ?2")?;
+    for (entry, _) in &alert.matched {
+        if older.exists([*entry, revision])? {
+            return Ok(false);
+        }
+    }
     Ok(true)
 }
 
@@ -117,9 +135,11 @@ fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<(
             .execute(params![alert_id, severity])?;
     } else {
         conn.prepare_cached(
-            "UPDATE alerts SET severity = ?2, triage = ?3, triage_reasons = ?4 WHERE id = ?1 AND (severity, triage) <> (?2, ?3)",
+            // What was no alert, and is one since the other side was listed, is found afterwards.
+            "UPDATE alerts SET severity = ?2, triage = ?3, triage_reasons = ?4, retroactive = retroactive OR triage = ?5 AND ?3 <> ?5 \
+             WHERE id = ?1 AND (severity, triage) <> (?2, ?3)",
         )?
-        .execute(params![alert_id, severity, class, reasons(alert)])?;
+        .execute(params![alert_id, severity, class, reasons(alert), TriageClass::Own.code()])?;
     }
     Ok(())
 }

@@ -7,38 +7,48 @@ use rusqlite::params;
 use super::{Result, Store, StoreError, bytes, chain_int, sql_int};
 
 impl Store {
-    /// Keeps checkpoints. A held block that is another one is a contradiction, as is another checkpoint of that number.
+    /// Holds blocks against these checkpoints from now on, beside those that are kept, without keeping them.
     ///
     /// # Errors
-    /// [`StoreError::Contradiction`].
+    /// [`StoreError::Contradiction`] where a held block is another one.
+    pub fn vouch(&mut self, checkpoints: &[BlockNumHash]) -> Result<()> {
+        for BlockNumHash { number, hash } in checkpoints {
+            if let Some(held) = self.hash_of(*number)?.filter(|held| held != hash) {
+                let held = format!("the block that is held is {held}");
+                return Err(StoreError::Contradiction { number: *number, found: *hash, held });
+            }
+        }
+        self.vouched.extend(checkpoints.iter().map(|checkpoint| (checkpoint.number, checkpoint.hash)));
+        Ok(())
+    }
+
+    /// Keeps checkpoints. One that is there already for the same number gives way, unless a held block bears it: it was mistaken.
+    ///
+    /// # Errors
+    /// [`StoreError::Contradiction`] where a held block is another one; nothing is kept then.
     pub fn put_checkpoints(&mut self, checkpoints: &[BlockNumHash]) -> Result<()> {
         if checkpoints.is_empty() {
             return Ok(());
         }
+        self.vouch(checkpoints)?;
         self.write(|tx| {
             for BlockNumHash { number, hash } in checkpoints {
-                tx.prepare_cached("INSERT INTO checkpoints (number, hash) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                    .execute(params![sql_int(*number), hash.as_slice()])?;
-                let held: B256 = tx
-                    .prepare_cached("SELECT hash FROM checkpoints WHERE number = ?1")?
-                    .query_row([sql_int(*number)], |row| bytes::<32>(row, 0).map(B256::from))?;
-                if held != *hash {
-                    return Err(StoreError::Contradiction {
-                        number: *number,
-                        found: *hash,
-                        held: format!("a checkpoint given before says {held}"),
-                    });
-                }
+                tx.prepare_cached(
+                    "INSERT INTO checkpoints (number, hash) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET hash = excluded.hash",
+                )?
+                .execute(params![sql_int(*number), hash.as_slice()])?;
             }
             Ok(())
-        })?;
-        match self.broken_checkpoints()?.first() {
-            None => Ok(()),
-            Some((number, hash, held)) => Err(StoreError::Contradiction {
-                number: *number,
-                found: *hash,
-                held: format!("the block that is held is {held}"),
-            }),
+        })
+    }
+
+    /// Refuses a block that a checkpoint contradicts.
+    pub(super) fn check_vouched(&self, number: u64, hash: B256) -> Result<()> {
+        match self.vouched.get(&number) {
+            Some(vouched) if *vouched != hash => {
+                Err(StoreError::Contradiction { number, found: hash, held: format!("the checkpoint says {vouched}") })
+            }
+            _ => Ok(()),
         }
     }
 

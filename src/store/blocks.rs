@@ -9,6 +9,7 @@ use super::addresses::AddressIds;
 use super::alerts::put_alert;
 use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
+use super::lookback::put_filter;
 use super::proofs::put_proof;
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::Proof;
@@ -64,6 +65,8 @@ pub struct BlockRecord {
     pub undecoded: BTreeMap<Undecoded, u64>,
     /// What proves its alerts; none where there is nothing to prove, or it was taken on trust.
     pub evidence: Option<BlockProof>,
+    /// Which addresses it can touch ([`crate::screen::lookback`]); none where that is not kept.
+    pub lookback: Option<Vec<u8>>,
     /// Whose progress this is.
     pub progress: Progress,
 }
@@ -112,8 +115,11 @@ impl Store {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        // What is owed stays owed if the power takes its last commits; a commit at the head syncs them with it.
-        self.sync(self.durable && records.iter().any(|record| record.progress != Progress::Owed))?;
+        for BlockRecord { link, .. } in records {
+            self.check_vouched(link.number, link.hash)?;
+        }
+        // What is owed, or looked back at, stays so if the power takes its last commits; a commit at the head syncs them with it.
+        self.sync(self.durable && records.iter().any(|record| record.progress == Progress::Head))?;
         if self.durable && self.checkpointer.is_none() {
             self.checkpointer = Some(Checkpointer::start(&self.path, &self.conn)?);
         }
@@ -162,11 +168,14 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         return Err(StoreError::StaleWatchlist);
     }
     check_neighbours(tx, &record.link)?;
-    let block_id = put_block(tx, record)?;
+    let (block_id, screened) = put_block(tx, record)?;
     let (mut new_alerts, mut own) = (0, 0);
     for alert in &record.alerts {
-        let new = usize::from(put_alert(tx, ids, record, block_id, alert)?);
+        let new = usize::from(put_alert(tx, ids, record, (block_id, screened), alert)?);
         *(if alert.triage.class == TriageClass::Own { &mut own } else { &mut new_alerts }) += new;
+    }
+    if let Some(filter) = &record.lookback {
+        put_filter(tx, block_id, Taken::of(record), filter)?;
     }
     if let Some(evidence) = &record.evidence {
         put_proof(tx, block_id, evidence)?;
@@ -246,7 +255,8 @@ pub(super) fn parent_at(conn: &Connection, number: u64) -> Result<Option<B256>> 
         .optional()?)
 }
 
-fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
+/// The block's id, and which state of the lists it was screened against before, where it was.
+fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<i64>)> {
     let link = &record.link;
     let now = Taken::of(record);
     let endpoint = endpoint_id(conn, &record.endpoint)?;
@@ -254,6 +264,7 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
         .prepare_cached("SELECT id, proof, planes, watch_revision, decoder FROM blocks WHERE hash = ?1")?
         .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, Taken::read(row, 1)?)))
         .optional()?;
+    let screened = known.map(|(_, held)| held.watch_revision);
     let (id, taken) = match known {
         Some((id, held)) => {
             if held.proof < now.proof {
@@ -306,7 +317,7 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<i64> {
         conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?
             .execute(params![id, reason.name(), sql_int(*count)])?;
     }
-    Ok(id)
+    Ok((id, screened))
 }
 
 /// What was taken on trust gives way to what is proven: a lie in it must not live on beside the proof.

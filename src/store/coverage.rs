@@ -156,28 +156,38 @@ fn delete(conn: &Connection, first: i64) -> Result<()> {
 
 /// Enters a block, joined to its neighbours where they were taken in the same way.
 pub(super) fn cover(conn: &Connection, number: u64, taken: Taken) -> Result<()> {
-    let number = sql_int(number);
-    match at_or_below(conn, number)? {
-        Some((_, last, held)) if last >= number && held == taken => return Ok(()),
-        Some((_, last, _)) if last >= number => uncover(conn, number, number)?,
-        _ => {}
+    match at_or_below(conn, sql_int(number))? {
+        Some((_, last, held)) if last >= sql_int(number) && held == taken => Ok(()),
+        Some((_, last, _)) if last >= sql_int(number) => cover_all(conn, number, number, taken),
+        _ => join(conn, sql_int(number), sql_int(number), taken),
     }
-    let mut last = number;
-    if let Some((right, end, held)) = at_or_below(conn, number + 1)?
-        && right == number + 1
+}
+
+/// Enters blocks next to each other that were taken in the same way, whatever the ledger says of them.
+pub(super) fn cover_all(conn: &Connection, from: u64, to: u64, taken: Taken) -> Result<()> {
+    let (from, to) = (sql_int(from), sql_int(to));
+    uncover(conn, from, to)?;
+    join(conn, from, to, taken)
+}
+
+/// Enters blocks of which the ledger has none.
+fn join(conn: &Connection, from: i64, to: i64, taken: Taken) -> Result<()> {
+    let mut last = to;
+    if let Some((right, end, held)) = at_or_below(conn, to + 1)?
+        && right == to + 1
         && held == taken
     {
         delete(conn, right)?;
         last = end;
     }
-    if let Some((left, end, held)) = at_or_below(conn, number)?
-        && end == number - 1
+    if let Some((left, end, held)) = at_or_below(conn, from)?
+        && end == from - 1
         && held == taken
     {
         conn.prepare_cached("UPDATE coverage SET last = ?2 WHERE first = ?1")?.execute([left, last])?;
         return Ok(());
     }
-    insert(conn, (number, last, taken))
+    insert(conn, (from, last, taken))
 }
 
 /// Strikes out blocks, both ends included.
@@ -377,10 +387,13 @@ mod tests {
                     uncover(&conn, sql_int(number), sql_int(number + width)).unwrap();
                     model.retain(|held, _| *held < number || *held > number + width);
                 } else {
-                    for number in number..=number + width {
-                        cover(&conn, number, taken(what)).unwrap();
-                        model.insert(number, taken(what));
+                    // One by one, or all at once.
+                    if width % 2 == 0 {
+                        (number..=number + width).for_each(|number| cover(&conn, number, taken(what)).unwrap());
+                    } else {
+                        cover_all(&conn, number, number + width, taken(what)).unwrap();
                     }
+                    model.extend((number..=number + width).map(|number| (number, taken(what))));
                 }
                 let rows: Vec<Row> = conn
                     .prepare("SELECT first, last, proof, planes, watch_revision, decoder FROM coverage ORDER BY first").unwrap()

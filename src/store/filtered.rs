@@ -26,6 +26,11 @@ pub struct FilteredSpan {
 }
 
 impl FilteredSpan {
+    /// Says all that the other would, and maybe more: that one need not be asked for.
+    fn covers(&self, other: &Self) -> bool {
+        (self.watch_revision, self.decoder) == (other.watch_revision, other.decoder) && (self.frames || !other.frames)
+    }
+
     /// Asked for the same, so that neighbours make one span.
     fn is_like(&self, other: &Self) -> bool {
         (self.frames, self.watch_revision, self.decoder) == (other.frames, other.watch_revision, other.decoder)
@@ -39,10 +44,19 @@ impl FilteredSpan {
     }
 }
 
-/// The spans with one more, which replaces what was said of its blocks before.
-fn with(spans: Vec<FilteredSpan>, new: FilteredSpan) -> Vec<FilteredSpan> {
-    let mut all: Vec<_> = spans.into_iter().flat_map(|span| span.without(new.from, new.to)).collect();
-    all.push(new);
+/// The spans with one more, which replaces what was said of its blocks before, but for what says more than it.
+fn with(spans: Vec<FilteredSpan>, new: &FilteredSpan) -> Vec<FilteredSpan> {
+    let mut added = vec![new.clone()];
+    let mut all = Vec::new();
+    for span in spans {
+        if span.covers(new) && !new.covers(&span) {
+            added = added.into_iter().flat_map(|part| part.without(span.from, span.to)).collect();
+            all.push(span);
+        } else {
+            all.extend(span.without(new.from, new.to));
+        }
+    }
+    all.extend(added);
     all.sort_by_key(|span| span.from);
     let mut joined: Vec<FilteredSpan> = Vec::new();
     for span in all {
@@ -60,6 +74,17 @@ fn with(spans: Vec<FilteredSpan>, new: FilteredSpan) -> Vec<FilteredSpan> {
 }
 
 impl Store {
+    /// The first and the last block that is held or was filtered; none where there is none.
+    ///
+    /// # Errors
+    /// As [`filtered`](Self::filtered).
+    pub fn extent(&self) -> Result<Option<(u64, u64)>> {
+        let held = self.coverage()?;
+        let held = held.first().zip(held.last()).map(|(first, last)| (first.from, last.to));
+        let spans = self.filtered_spans()?.into_iter().map(|span| (span.from, span.to));
+        Ok(held.into_iter().chain(spans).reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))))
+    }
+
     fn filtered_spans(&self) -> Result<Vec<FilteredSpan>> {
         let Some(text) = meta(&self.conn, KEY)? else { return Ok(Vec::new()) };
         serde_json::from_str(&text).map_err(|error| StoreError::Unusable {
@@ -72,7 +97,7 @@ impl Store {
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn put_filtered(&mut self, span: FilteredSpan) -> Result<()> {
+    pub fn put_filtered(&mut self, span: &FilteredSpan) -> Result<()> {
         let spans = serde_json::json!(with(self.filtered_spans()?, span)).to_string();
         self.write(|tx| set_meta(tx, KEY, &spans))
     }
@@ -105,7 +130,7 @@ impl Store {
     pub fn unfiltered(&self, like: &FilteredSpan) -> Result<Vec<(u64, u64)>> {
         let mut left = vec![like.clone()];
         for done in self.filtered_spans()? {
-            if done.is_like(like) && done.hosts.iter().any(|host| like.hosts.contains(host)) {
+            if done.covers(like) && done.hosts.iter().any(|host| like.hosts.contains(host)) {
                 left = left.into_iter().flat_map(|span| span.without(done.from, done.to)).collect();
             }
         }
@@ -138,16 +163,24 @@ mod tests {
         };
         assert_eq!(ends(&store), []);
         for (from, to, host) in [(0, 9, "a"), (10, 19, "b"), (30, 39, "a")] {
-            store.put_filtered(span(from, to, host, 1)).unwrap();
+            store.put_filtered(&span(from, to, host, 1)).unwrap();
         }
         assert_eq!(ends(&store), [(0, 19, 2, 1), (30, 39, 1, 1)]);
         assert_eq!(store.unfiltered(&span(5, 45, "a", 1)).unwrap(), [(20, 29), (40, 45)]);
         assert_eq!(store.unfiltered(&span(0, 19, "a", 1)).unwrap(), []);
         assert_eq!(store.unfiltered(&span(5, 45, "c", 1)).unwrap(), [(5, 45)], "another endpoint's word is asked for");
         assert_eq!(store.unfiltered(&span(5, 45, "a", 2)).unwrap(), [(5, 45)], "another list");
-        assert_eq!(store.unfiltered(&FilteredSpan { frames: false, ..span(5, 45, "a", 1) }).unwrap(), [(5, 45)]);
-        store.put_filtered(span(5, 34, "a", 2)).unwrap();
-        assert_eq!(ends(&store), [(0, 4, 2, 1), (5, 34, 1, 2), (35, 39, 1, 1)]);
+        // Topics alone say less: nothing of it need be asked for again, nor does it take the place of what says more.
+        let topics = |from, to, revision| FilteredSpan { frames: false, ..span(from, to, "a", revision) };
+        assert_eq!(store.unfiltered(&topics(5, 45, 1)).unwrap(), [(20, 29), (40, 45)]);
+        store.put_filtered(&topics(5, 45, 1)).unwrap();
+        assert_eq!(ends(&store), [(0, 19, 2, 1), (20, 29, 1, 1), (30, 39, 1, 1), (40, 45, 1, 1)]);
+        assert_eq!(store.unfiltered(&span(5, 45, "a", 1)).unwrap(), [(20, 29), (40, 45)], "with frames");
+        store.put_filtered(&span(20, 29, "a", 1)).unwrap();
+        assert_eq!(ends(&store), [(0, 39, 2, 1), (40, 45, 1, 1)]);
+        assert_eq!(store.extent().unwrap(), Some((0, 45)));
+        store.put_filtered(&span(5, 34, "a", 2)).unwrap();
+        assert_eq!(ends(&store), [(0, 4, 2, 1), (5, 34, 1, 2), (35, 39, 2, 1), (40, 45, 1, 1)]);
         assert_eq!(store.filtered(10, 11).unwrap()[0].0, span(10, 11, "a", 2));
     }
 }

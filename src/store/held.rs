@@ -147,7 +147,8 @@ impl Store {
     }
 
     /// Whether a block is canonical here, at least so well proven, taken by that decoder, screened against the present lists, and
-    /// with traces, and with every sender recovered, if that is wanted: then a replay has nothing to add. On trust no sender is.
+    /// with traces, with every sender recovered, and with its index for looking back, if that is wanted: then a replay has nothing to
+    /// add. On trust no sender is, and no index kept.
     ///
     /// # Errors
     /// Of SQLite.
@@ -158,6 +159,7 @@ impl Store {
         decoder: i64,
         traces: bool,
         senders: bool,
+        lookback: bool,
     ) -> Result<bool> {
         let revision = self.watch_revision()?;
         let found: Option<(i64, i64, i64, i64)> = self
@@ -170,14 +172,15 @@ impl Store {
             )?
             .query_row([block.hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        Ok(found.is_some_and(|(proven, by, screened, planes)| {
+        let complete = found.is_some_and(|(proven, by, screened, planes)| {
             let has = |wanted: bool, bit: i64| !wanted || planes & bit != 0;
             proven >= proof_code(proof)
                 && by == decoder
                 && screened == revision
                 && has(traces, TRACES)
                 && has(senders && proof == Proof::Proven, SENDERS)
-        }))
+        });
+        Ok(complete && (!lookback || proof == Proof::Unproven || self.is_indexed(block.hash)?))
     }
 
     /// The lowest canonical block that cannot stand beside this one: another of its number, or a child of another one.

@@ -225,7 +225,13 @@ fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<i64
                 .prepare_cached("UPDATE lists SET kind = ?2 WHERE id = ?1 AND kind <> ?2")?
                 .execute(params![id, kind.code()])?;
             if changed > 0 {
-                bump_revision(conn, false, &[])?;
+                // Its entries say something else from here on: what they touched is worth another look.
+                conn.prepare_cached(
+                    "UPDATE watch_entries SET since_revision = 1 + coalesce((SELECT CAST(value AS INTEGER) FROM meta \
+                     WHERE key = 'watch_revision'), 0) WHERE list_id = ?1 AND state IN (0, 1)",
+                )?
+                .execute([id])?;
+                bump_revision(conn, true, &[])?;
             }
             Ok(id)
         }

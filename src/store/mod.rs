@@ -16,6 +16,7 @@ mod finality;
 mod health;
 mod held;
 mod lists;
+mod lookback;
 mod migrate;
 mod owed;
 mod plan;
@@ -27,6 +28,7 @@ mod tests;
 mod tokens;
 mod versions;
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub use filtered::FilteredSpan;
 pub use finality::Settled;
 pub use health::{LieRow, ProblemRow, Running};
 pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
+pub use lookback::BlockBehind;
 pub use proofs::ProvenRow;
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
 pub use severity::{Adopted, Explained};
@@ -89,7 +92,7 @@ pub enum StoreError {
         expected: u64,
     },
     /// A block contradicts one that is final, or that may not be replaced.
-    #[error("block {number} ({found}) contradicts what is stored and final: {held}")]
+    #[error("block {number} ({found}) contradicts what is stored and final, or vouched for: {held}")]
     Contradiction {
         /// Number of the block.
         number: u64,
@@ -175,6 +178,8 @@ pub struct Store {
     durable: bool,
     /// Whether the next commit is.
     syncing: bool,
+    /// Blocks whose hash the user vouches for: another block of such a number is not taken.
+    vouched: BTreeMap<u64, B256>,
 }
 
 impl Store {
@@ -196,7 +201,14 @@ impl Store {
             let conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             // A large list being imported is one transaction: who writes waits for it rather than stop.
             conn.busy_timeout(Duration::from_secs(if access == Access::Read { 10 } else { 60 }))?;
-            let mut store = Self { checkpointer: None, conn, path: path.to_owned(), durable: false, syncing: false };
+            let mut store = Self {
+                checkpointer: None,
+                conn,
+                path: path.to_owned(),
+                durable: false,
+                syncing: false,
+                vouched: BTreeMap::new(),
+            };
             store.prepare(access)?;
             Ok(store)
         };
@@ -241,7 +253,9 @@ impl Store {
                 self.conn.pragma_update(None, "synchronous", "normal")?;
                 self.durable = durable;
                 self.sync(durable)?;
-                migrate::migrate(&mut self.conn, &self.path)
+                migrate::migrate(&mut self.conn, &self.path)?;
+                self.vouched = self.checkpoints()?.into_iter().map(|kept| (kept.number, kept.hash)).collect();
+                Ok(())
             }
         }
     }

@@ -37,6 +37,7 @@ pub struct AlertRow {
     pub endpoint: String,
     pub seen_at_ms: i64,
     pub replaces: Option<B256>,
+    pub retroactive: bool,
 }
 
 /// The transaction of an alert.
@@ -102,7 +103,7 @@ const FROM: &str = " FROM alerts a \
 const COLUMNS: &str = "SELECT a.alert_id, a.id, b.status, a.severity, b.number, b.hash, b.timestamp, t.hash, t.tx_index, \
     signer.address, called.address, t.success, m.kind, a.location, f.address, r.address, m.asset, token.address, tokens.symbol, \
     tokens.decimals, m.amount, m.token_id, w.address, a.direction, a.triage, a.triage_reasons, b.proof, e.host, a.seen_at_ms, \
-    a.replaces";
+    a.replaces, a.retroactive";
 
 const ENTRIES: &str = "SELECT e.label, l.name, l.kind, e.entity, e.programs, ae.designation FROM alert_entries ae \
     JOIN watch_entries e ON e.id = ae.entry_id JOIN lists l ON l.id = e.list_id WHERE ae.alert_id = ?1 ORDER BY ae.rank";
@@ -311,5 +312,6 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         endpoint: row.get(27)?,
         seen_at_ms: row.get(28)?,
         replaces: maybe_bytes::<32>(row, 29)?.map(B256::from),
+        retroactive: row.get(30)?,
     })
 }

@@ -42,6 +42,8 @@ pub struct Status {
     pub lists: Vec<ListRow>,
     pub unasked_tokens: u64,
     pub screened_before: u64,
+    /// The watch that runs looks there again by itself.
+    pub auto_lookback: bool,
     pub owed: Vec<(u64, u64)>,
     pub checkpoints: Vec<BlockNumHash>,
     pub stopped: Option<String>,
@@ -84,6 +86,7 @@ impl Store {
             checkpoints: self.checkpoints()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             stopped_at: meta(&self.conn, "stopped_at")?.and_then(|text| text.parse().ok()),
+            auto_lookback: meta(&self.conn, "auto_lookback")?.is_some(),
             screened_before: self.conn.query_row(
                 "SELECT count(*) FROM blocks WHERE status <> 3 AND watch_revision < ?1",
                 [self.last_addition()?],

@@ -26,7 +26,7 @@ pub(super) fn open() -> (TempDir, Store) {
     (place, store)
 }
 
-fn watch(store: &mut Store, address: Address) {
+pub(super) fn watch(store: &mut Store, address: Address) {
     let entry = ParsedEntry::bare(address);
     store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 1 }).unwrap();
 }
@@ -75,6 +75,7 @@ pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
         transactions: BTreeMap::from([(0, facts.clone()), (1, facts)]),
         undecoded: BTreeMap::new(),
         evidence: None,
+        lookback: None,
         progress: Progress::Replay,
     }
 }
@@ -126,7 +127,7 @@ fn the_ledger_says_of_which_blocks_every_sender_was_recovered() {
     assert_eq!(has_senders(&store), [true, false, false]);
     let complete = |store: &Store, number, proof, senders| {
         let block = Link { number, hash: hash(number), parent_hash: B256::ZERO }.id();
-        store.is_complete(block, proof, 1, false, senders).unwrap()
+        store.is_complete(block, proof, 1, false, senders, false).unwrap()
     };
     // Blocks of alerts without a proof kept are taken again anyway: only these have none.
     assert!(!complete(&store, 0, Proof::Proven, true));

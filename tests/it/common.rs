@@ -36,13 +36,18 @@ pub(crate) struct Node {
     pub accounts: Vec<Address>,
     /// It mines each transaction at once.
     automine: bool,
+    /// Its folder, which goes with it.
+    _states: TempDir,
 }
 
 impl Node {
     /// `extra` are anvil's own arguments (`--no-mining`, `--block-time 1`); without one it mines each transaction at once.
     pub(crate) fn start(extra: &[&str]) -> Self {
+        // Its old states, which it would leave in the user's home for good when it is killed.
+        let states = tempfile::tempdir().unwrap();
         let mut child = Command::new(anvil())
-            .args(["--port", "0", "--hardfork", "osaka", "--accounts", "20"])
+            .args(["--port", "0", "--hardfork", "osaka", "--accounts", "20", "--cache-path"])
+            .arg(states.path())
             .args(extra)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -55,8 +60,13 @@ impl Node {
             .find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned))
             .expect("anvil listens");
         std::thread::spawn(move || for _ in lines {});
-        let mut node =
-            Self { child, url: format!("http://{}", address.trim()), accounts: Vec::new(), automine: extra.is_empty() };
+        let mut node = Self {
+            child,
+            url: format!("http://{}", address.trim()),
+            accounts: Vec::new(),
+            automine: extra.is_empty(),
+            _states: states,
+        };
         let accounts = node.rpc("eth_accounts", json!([]));
         node.accounts = serde_json::from_value(accounts).unwrap();
         node
@@ -331,11 +341,12 @@ pub(crate) fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
-/// An alert without what differs from run to run: when it was seen, and where.
+/// An alert without what differs from run to run: when it was seen, and where, and whether its block had been screened before.
 pub(crate) fn timeless(alert: &Value) -> Value {
     let mut alert = alert.clone();
     let fields = alert.as_object_mut().unwrap();
     fields.remove("seen_at");
+    fields.remove("retroactive");
     fields.remove("endpoint");
     alert
 }

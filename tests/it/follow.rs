@@ -115,7 +115,7 @@ fn every_kind_is_alerted_right_to_the_last_field() {
             "watched": {"address": watched.to_string(), "direction": "in", "label": "Watched one", "list": "test",
                         "kind": "internal", "entity": null, "programs": [], "designation": "unknown"},
             "counterparty": Address::ZERO.to_string(), "triage": {"class": "value", "reasons": []}, "proof": "proven",
-            "endpoint": node.url.trim_start_matches("http://"), "seen_at": null,
+            "endpoint": node.url.trim_start_matches("http://"), "seen_at": null, "retroactive": false,
         })
     );
 

@@ -28,6 +28,7 @@ mod importers_made;
 mod lean;
 mod liars;
 mod lists;
+mod lookback;
 mod mainnet;
 mod mutant;
 mod pool;

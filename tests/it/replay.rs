@@ -157,7 +157,7 @@ fn traces_that_are_required_and_not_there_stop_it() {
     ]);
     let out = place.run(&["replay", "--archive", "bare.jsonl", "--traces", "require"]);
     assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
-    assert!(stderr(&out).contains("no traces to be had"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("bare.jsonl: block 0 has no traces in it"), "{}", stderr(&out));
     place.ok(&["replay", "--archive", "bare.jsonl"]);
     assert_eq!(place.status()["coverage"][0]["traces"], false);
 }

@@ -63,7 +63,8 @@ fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_th
     replay(&place, &node, &[]);
     let found = place.alerts(&["--severity", "severe"]);
     assert_eq!(found.len(), 4);
-    assert!(found.iter().any(|alert| alert["id"] == alone[1]["id"]), "the row that waited");
+    let waited = found.iter().find(|alert| alert["id"] == alone[1]["id"]).expect("the row that waited");
+    assert_eq!(waited["retroactive"], true);
     let fresh = Place::new();
     list(&fresh, "treasury", "own", &[own]);
     list(&fresh, "sdn", "blocking", &[blocked]);

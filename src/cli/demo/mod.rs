@@ -155,7 +155,6 @@ async fn replay(db: &Path) -> Result<u64, Failure> {
     let judge = Judge::new(CHAIN_ID, false, DecodeOptions { wrapped_native: vec![WRAPPED] });
     let options = ReplayOptions { concurrency: 4, traces: TraceMode::Auto };
     let archive = Archive::from_bytes(CHAIN)?;
-    let outcome =
-        replay_archive(&mut engine, archive, &judge, (0, u64::MAX), options, &Shutdown::on_signals()?).await?;
+    let outcome = replay_archive(&mut engine, archive, &judge, (None, None), options, &Shutdown::on_signals()?).await?;
     Ok(outcome.taken)
 }

@@ -1,0 +1,149 @@
+//! An address that is added later has a past: looking back gives what a run with it from the start had given, and says so.
+
+use std::time::{Duration, Instant};
+
+use alloy::primitives::Address;
+use serde_json::Value;
+
+use crate::common::{Node, PATIENCE, Place, call, erc20_arguments, n, stderr, timeless_all, word};
+
+/// Blocks of the long chain; more by BOLO_TEST_LOOKBACK_BLOCKS (anvil takes longer for each, the more it has).
+const BLOCKS: u64 = 2_000;
+/// An address in one block is found by chance once in so many (README).
+const ONE_IN: u64 = 784_931;
+
+/// Nobody's: named in transfers only.
+fn stranger(byte: u8) -> Address {
+    Address::from([byte; 20])
+}
+
+/// A long chain in which some blocks touch the first stranger, others the second, and most nobody. Returns the blocks of each.
+fn long_chain(node: &Node, blocks: u64) -> [Vec<u64>; 2] {
+    let payer = node.accounts[3];
+    let token = node.deploy(payer, "Erc20", &erc20_arguments("Dollar", "USDM", 6));
+    let mut touched = [Vec::new(), Vec::new()];
+    for round in 0..40u64 {
+        node.mine(blocks / 40 - 1 - u64::from(round == 0));
+        let which = usize::from(round % 2 == 1);
+        let to = stranger(0x51 + which as u8);
+        node.receipt(if round % 4 < 2 {
+            node.send(payer, Some(to), 1 + u128::from(round), "0x")
+        } else {
+            node.send(payer, Some(token), 0, &call("Erc20", "mint(address,uint256)", &[word(to), n(round)]))
+        });
+        touched[which].push(node.head());
+    }
+    assert_eq!(node.head(), blocks);
+    touched
+}
+
+fn digest(place: &Place) -> String {
+    place.ok(&["-q", "status", "--digest"])
+}
+
+/// Alerts without what says when and why they were found.
+fn bare(place: &Place) -> Vec<Value> {
+    timeless_all(&place.alerts(&["--status", "all", "--triage", "all"]))
+}
+
+/// A number of the line that a run ends with.
+fn said(err: &str, name: &str) -> u64 {
+    let at = err.rfind(&format!("{name}=")).unwrap_or_else(|| panic!("{name} in {err}")) + name.len() + 1;
+    err[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+#[test]
+fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks_that_touch_it() {
+    let blocks = std::env::var("BOLO_TEST_LOOKBACK_BLOCKS").ok().map_or(BLOCKS, |text| text.parse().unwrap());
+    // Without the states of old blocks, which take a gigabyte.
+    let node = Node::start(&["--prune-history"]);
+    let [touched, _] = long_chain(&node, blocks);
+    let held = blocks + 1;
+    let (old, new) = ((stranger(0x52), "old"), (stranger(0x51), "new"));
+    let range = ["-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"];
+    let fresh = Place::watching(&[old, new]);
+    fresh.ok(&[&["replay"], &range[..]].concat());
+    assert!(fresh.alerts(&[]).iter().all(|alert| alert["retroactive"] == false));
+
+    for indexed in [true, false] {
+        let place = Place::watching(&[old]);
+        let index: &[&str] = if indexed { &["--lookback-index"] } else { &[] };
+        place.ok(&[&["replay"], &range[..], index].concat());
+        let before = place.alerts(&[]);
+        place.import(&[old, new]);
+        assert_eq!(place.status()["blocks_screened_before_last_addition"], held);
+        let out = place.run(&["replay", "-r", &node.url, "--traces", "off", "--new-entries"]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        let err = stderr(&out);
+        let read = said(&err, "read_again");
+        assert_eq!((said(&err, "held"), said(&err, "behind"), said(&err, "left")), (held, held, 0));
+        assert_eq!(said(&err, "ruled_out_by_index") + read, held);
+        if indexed {
+            // As many as touch it, and the one that 784,931 blocks with one address each may cost.
+            assert!((20..=20 + blocks.div_ceil(ONE_IN)).contains(&read), "{read} blocks read for {}", touched.len());
+        } else {
+            assert_eq!(read, held, "no index: all of them");
+        }
+        assert_eq!(digest(&place), digest(&fresh), "indexed: {indexed}");
+        assert_eq!(bare(&place), bare(&fresh), "indexed: {indexed}");
+        let found: Vec<_> = place.alerts(&[]).into_iter().filter(|alert| alert["retroactive"] == true).collect();
+        assert_eq!(said(&err, "alerts"), found.len() as u64);
+        let at: Vec<_> = found.iter().map(|alert| alert["block"]["number"].as_u64().unwrap()).collect();
+        assert_eq!(at, touched, "each block that touches it, once");
+        assert!(found.iter().all(|alert| alert["watched"]["label"] == "new"));
+        let after = place.alerts(&[]);
+        assert!(before.iter().all(|alert| after.contains(alert)), "what was found before is as it was");
+        assert_eq!(place.status()["blocks_screened_before_last_addition"], 0);
+        assert_eq!(place.status()["coverage"], fresh.status()["coverage"]);
+        assert!(place.run(&["verify"]).status.success(), "the ledger is as it should be");
+        let again = place.run(&["replay", "-r", &node.url, "--traces", "off", "--new-entries"]);
+        assert_eq!((said(&stderr(&again), "behind"), said(&stderr(&again), "alerts")), (0, 0));
+    }
+}
+
+/// Waits until no block was screened by an older list.
+fn looked_back(place: &Place) {
+    let deadline = Instant::now() + PATIENCE;
+    while place.status()["blocks_screened_before_last_addition"] != 0 {
+        assert!(Instant::now() < deadline, "looking back does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_watch_looks_back_by_itself_killed_or_not_while_the_head_goes_on() {
+    let node = Node::start(&["--prune-history"]);
+    long_chain(&node, 400);
+    let (old, new) = ((stranger(0x52), "old"), (stranger(0x51), "new"));
+    let place = Place::watching(&[old]);
+    std::fs::write(
+        place.dir.path().join("bolo.toml"),
+        "lookback_index = true\nauto_lookback = true\ntraces = \"off\"\n",
+    )
+    .unwrap();
+    let options = ["--from-block", "0", "--poll-interval", "0.05"];
+    let mut watcher = place.watch(&node.url, &options);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.status()["auto_lookback"], true);
+    place.import(&[old, new]);
+    node.mine(3);
+    std::thread::sleep(Duration::from_millis(60));
+    watcher.kill();
+    let mut watcher = place.watch(&node.url, &options);
+    node.mine(3);
+    place.caught_up(&node, &mut watcher);
+    looked_back(&place);
+    // Once more, with no block coming that would tell of the list.
+    let third = (node.accounts[3], "third");
+    place.import(&[old, new, third]);
+    looked_back(&place);
+    assert_eq!(watcher.stop(), 0);
+    assert_eq!(place.status()["auto_lookback"], false);
+    let fresh = Place::watching(&[old, new, third]);
+    fresh.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"]);
+    assert_eq!(digest(&place), digest(&fresh));
+    assert_eq!(bare(&place), bare(&fresh));
+    let later = place.alerts(&[]).iter().filter(|alert| alert["retroactive"] == true).count();
+    assert!(later > 40, "the second's and the third's: {later}");
+    assert!(place.run(&["verify"]).status.success());
+}
