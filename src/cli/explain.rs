@@ -10,19 +10,23 @@ use super::{Context, Failure};
 use crate::lists::show_date;
 use crate::screen::ListKind;
 use crate::screen::rules::{By, Rules};
-use crate::store::{EntryVersions, Explained, Store, VersionRow};
+use crate::store::{Adopted, EntryVersions, Explained, Store, VersionRow};
 
 /// Rates by the rules of bolo.toml from now on, and says where that changed what is stored.
 pub(super) fn adopt_rules(context: &Context, store: &mut Store) -> Result<(), Failure> {
     let rules = context.config.rules().map_err(Failure::input)?;
-    if let Some(adopted) = store.adopt_rules(&rules)? {
-        let (rules, alerts, changed) = (rules.as_slice().len(), adopted.alerts, adopted.changed);
-        tracing::warn!(
-            rules,
-            alerts,
-            changed,
-            "the severity rules are others than before: stored alerts were rated anew"
-        );
+    let count = rules.as_slice().len();
+    match store.adopt_rules(&rules)? {
+        None => {}
+        Some(Adopted { alerts: 0, .. }) => tracing::info!(rules = count, "severity rules"),
+        Some(Adopted { alerts, changed }) => {
+            tracing::warn!(
+                rules = count,
+                alerts,
+                changed,
+                "the severity rules are others than before: stored alerts were rated anew"
+            );
+        }
     }
     Ok(())
 }
