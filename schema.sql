@@ -220,6 +220,20 @@ CREATE TABLE list_versions (
 -- Serves the newest version of a list, and recognising a file that was imported before.
 CREATE INDEX list_versions_by_list ON list_versions (list_id, published);
 
+-- What is known of the servers that lists are fetched from (`bolo watchlist update`). asked_for: SHA-256 of the URL, which may hold a key
+-- and is not kept, and of how its answer is read; sha256: of the file that etag and last_modified are of, which are sent back so that it
+-- comes only where it is another one. A list that never came has a row too.
+CREATE TABLE list_sources (
+    name          TEXT NOT NULL PRIMARY KEY,   -- of the list
+    asked_for     BLOB CHECK (length(asked_for) = 32),
+    sha256        BLOB CHECK (length(sha256) = 32),
+    etag          TEXT,
+    last_modified TEXT,
+    checked_at    INTEGER,                     -- when there was a good file, or nothing newer
+    failed_at     INTEGER,                     -- when it failed, if that was the last time
+    last_error    TEXT                         -- without secrets
+) STRICT, WITHOUT ROWID;
+
 -- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made. aliases: a JSON
 -- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands; since_revision:
 -- the state of the watchlist (meta watch_revision) that first had this row.

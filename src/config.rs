@@ -1,11 +1,15 @@
 //! Flags, environment and bolo.toml, merged and checked once into plain values. Flags and environment win over the file.
 
+mod lists;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use alloy_chains::Chain;
 use serde::Deserialize;
+
+pub use lists::{ListConfig, ListSettings, Rhythm, RhythmSettings, list_settings};
 
 use crate::screen::{Rule, Rules};
 use crate::source::TraceMode;
@@ -49,6 +53,9 @@ pub struct ConfigFile {
     /// Severity rules, in the order in which they are tried.
     #[serde(default)]
     pub severity: Vec<toml::Spanned<Rule>>,
+    /// Lists with where they are fetched from and how often there is to be news of them.
+    #[serde(default, rename = "list")]
+    pub lists: Vec<ListConfig>,
 }
 
 /// An endpoint with settings of its own. They hold for its URL wherever that was named.

@@ -91,14 +91,8 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
         return Err(refuse(format!("block {from} or {to} is not held")));
     };
     let ledger = store.ledger(from, to)?;
-    for LedgerRange { range, watch_revision, .. } in &ledger {
-        if !store.was_watched(address, *watch_revision, range.to)? {
-            let fill = again(range.from, range.to);
-            return Err(refuse(format!(
-                "blocks {} to {} were screened when {address} was on no list: `bolo watchlist add {address}`, then {fill}",
-                range.from, range.to
-            )));
-        }
+    if let Some(blocks) = super::screened::unwatched(&store, &ledger, address)? {
+        return Err(refuse(super::screened::in_words(address, blocks)));
     }
     let anchor = store.anchor_of(to)?;
     let statement = Statement {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::list_age::{Ages, Overdue};
 use super::present::clean;
 use super::status::age;
 use crate::lists::show_date;
@@ -15,6 +16,8 @@ use crate::store::{LieRow, ProblemRow, Running, Status, Store};
 const MADE_UP_FOR: [&str; 2] = ["benched", "throttled"];
 /// No sign of life for that long, at least, is a dead watch.
 const SILENT_MS: i64 = 10_000;
+/// There should be news of a list.
+const OVERDUE: &str = "list_overdue";
 /// Lies that are shown.
 const LIES: u64 = 20;
 
@@ -25,10 +28,11 @@ pub(super) struct Health {
     lies: Vec<LieRow>,
     lie_count: u64,
     states: Vec<(String, Value, i64)>,
+    overdue: Vec<Overdue>,
 }
 
 impl Health {
-    pub(super) fn of(store: &Store, status: &Status) -> Result<Self, Failure> {
+    pub(super) fn of(store: &Store, status: &Status, ages: &Ages) -> Result<Self, Failure> {
         let running = store.running()?;
         let now = Timestamp::now();
         let mut problems = Vec::new();
@@ -53,11 +57,18 @@ impl Health {
             .endpoint_states()?
             .into_iter()
             .map(|(host, state, at)| (host, serde_json::from_str(&state).unwrap_or(Value::Null), at));
-        Ok(Self { running, problems, lies, lie_count, states: states.collect() })
+        Ok(Self {
+            running,
+            problems,
+            lies,
+            lie_count,
+            states: states.collect(),
+            overdue: ages.overdue().cloned().collect(),
+        })
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        self.problems.iter().all(|problem| MADE_UP_FOR.contains(&problem.code.as_str()))
+        self.overdue.is_empty() && self.problems.iter().all(|problem| MADE_UP_FOR.contains(&problem.code.as_str()))
     }
 
     pub(super) fn as_json(&self) -> Value {
@@ -68,7 +79,9 @@ impl Health {
             "heartbeat": self.running.as_ref().map(|running| show_date(running.heartbeat_ms / 1000)),
             "problems": self.problems.iter().map(|problem| json!({
                 "code": problem.code, "host": problem.host, "since": show_date(problem.since), "detail": problem.detail,
-            })).collect::<Vec<_>>(),
+            })).chain(self.overdue.iter().map(|overdue| json!({
+                "code": OVERDUE, "host": null, "list": overdue.list, "since": show_date(overdue.since), "detail": overdue.detail,
+            }))).collect::<Vec<_>>(),
         })
     }
 
@@ -105,8 +118,9 @@ impl Health {
         let mut line = |name: &str, value: String| {
             let _ = writeln!(out, "{name:<14}{value}");
         };
+        let nothing = self.problems.is_empty() && self.overdue.is_empty();
         match &self.running {
-            Some(running) if self.problems.is_empty() => {
+            Some(running) if nothing => {
                 line("health", format!("good; last sign of life {}", age(running.heartbeat_ms / 1000)));
             }
             None if self.problems.is_empty() => line("health", "no watch is running".to_owned()),
@@ -116,6 +130,9 @@ impl Health {
             let name = if MADE_UP_FOR.contains(&problem.code.as_str()) { "health" } else { "UNHEALTHY" };
             let host = problem.host.as_ref().map(|host| format!(" {}", clean(host, 60))).unwrap_or_default();
             line(name, format!("{}{host}: {} ({})", problem.code, clean(&problem.detail, 200), age(problem.since)));
+        }
+        for overdue in &self.overdue {
+            line("UNHEALTHY", format!("{OVERDUE} {} (since {})", clean(&overdue.detail, 300), age(overdue.since)));
         }
         if let (Some(lie), count) = (self.lies.first(), self.lie_count) {
             let last = format!("{} {}: {}", clean(&lie.host, 60), age(lie.at), clean(&lie.reason, 120));

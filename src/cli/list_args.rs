@@ -18,6 +18,9 @@ pub struct WatchlistArgs {
 pub(super) enum WatchlistCommand {
     /// Take each file as the whole of its list: entries it no longer has are ended, never deleted
     Import(ImportArgs),
+    /// Fetch the lists that bolo.toml names with a url. The last good version stays where that fails: exit 75 if it may go well another
+    /// time, 1 if not
+    Update(UpdateArgs),
     /// Add one address
     Add(AddArgs),
     /// End the entries of an address: no new alerts from now on, old ones stay
@@ -52,6 +55,20 @@ pub(super) struct ImportArgs {
     /// Write what became of every candidate to a file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+}
+
+/// `bolo watchlist update`.
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// Names of lists in bolo.toml [default: all with a url]
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Take a file although it ends more than half of the list's entries
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Seconds that a server may be silent; a whole file may take 60 times as long [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) timeout: Option<f64>,
 }
 
 /// `bolo watchlist add`.
@@ -108,9 +125,13 @@ pub(super) struct ShowArgs {
 /// `bolo watchlist check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Addresses, in any case
-    #[arg(required = true, value_name = "ADDRESS")]
+    /// Addresses, in any case, with or without 0x, or in Tron's form (T…)
+    #[arg(required_unless_present = "stdin", value_name = "ADDRESS")]
     pub(super) addresses: Vec<String>,
+    /// Read the addresses from standard input, one a line; blank lines and what follows a # are passed over. Only what is listed is
+    /// printed. A bad line is told with its number, the others are checked all the same, and the exit code is 1
+    #[arg(long, conflicts_with = "addresses")]
+    pub(super) stdin: bool,
     /// As the lists were at that time
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,

@@ -156,7 +156,7 @@ fn apply(store: &Store, file: &mut Ready, delta: &Delta) -> Result<(), Failure> 
 }
 
 /// What an import did, and the three counts that add up.
-fn outcome(name: &str, list: &ParsedList, counts: ImportCounts) -> String {
+pub(super) fn outcome(name: &str, list: &ParsedList, counts: ImportCounts) -> String {
     if counts.same_file {
         return format!("{name}: this very file was imported before; nothing to change\n");
     }

@@ -3,6 +3,7 @@
 mod alert_json;
 mod args;
 mod attest;
+mod check;
 mod coverage;
 mod demo;
 mod endpoints;
@@ -10,14 +11,17 @@ mod evidence;
 mod explain;
 mod failure;
 mod health;
+mod list_age;
 mod list_args;
 mod list_import;
 mod list_report;
+mod list_update;
 mod present;
 mod progress;
 mod query;
 mod record;
 mod replay;
+mod screened;
 mod shell;
 mod sources;
 mod status;
@@ -27,7 +31,7 @@ mod watchlist;
 pub use args::{Cli, Command, Global, LogFormat};
 pub use failure::Failure;
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, ListSettings, list_settings};
 
 /// What every command needs.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Context {
     db: std::path::PathBuf,
     /// bolo.toml.
     config: ConfigFile,
+    /// What it says of lists, checked.
+    lists: Vec<ListSettings>,
 }
 
 /// Runs a command; its exit code, or why it failed.
@@ -45,13 +51,14 @@ pub(crate) struct Context {
 pub async fn run(cli: Cli) -> Result<u8, Failure> {
     let config = ConfigFile::load(cli.global.config.as_deref()).map_err(Failure::input)?;
     let db = cli.global.db.clone().or_else(|| config.db.clone()).unwrap_or_else(|| "bolo.db".into());
-    let context = Context { db, config };
+    let lists = list_settings(&config.lists).map_err(Failure::input)?;
+    let context = Context { db, config, lists };
     match cli.command {
         Command::Watch(args) => watch::run(&context, args).await,
         Command::Replay(args) => replay::run(&context, args).await,
         Command::Record(args) => record::run(&context, args).await,
         Command::Query(args) => query::run(&context, &args),
-        Command::Watchlist(args) => watchlist::run(&context, args),
+        Command::Watchlist(args) => watchlist::run(&context, args).await,
         Command::Status(args) => status::run(&context, &args),
         Command::Evidence(args) => evidence::evidence(&context, &args),
         Command::Verify(args) => evidence::verify(&context, &args),

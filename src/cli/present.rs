@@ -182,7 +182,7 @@ pub(super) fn csv_record(fields: &[String]) -> Result<Vec<u8>, Failure> {
 
 /// A watch entry as CONTRACT has it.
 #[derive(Debug, Serialize)]
-struct EntryJson {
+pub(super) struct EntryJson {
     address: String,
     label: Option<String>,
     list: String,
@@ -194,8 +194,11 @@ struct EntryJson {
     derived_from: Option<String>,
 }
 
+/// The columns of an entry in CSV.
+pub(super) const ENTRY_CSV: &str = "address,label,list,kind,entity,programs,listed_from,delisted_on,derived_from";
+
 impl EntryJson {
-    fn new(row: &EntryRow) -> Self {
+    pub(super) fn new(row: &EntryRow) -> Self {
         Self {
             address: checksum(row.address),
             label: row.label.clone(),
@@ -207,6 +210,21 @@ impl EntryJson {
             delisted_on: row.delisted_on.map(show_date),
             derived_from: row.derived_from.clone(),
         }
+    }
+
+    /// The fields under [`ENTRY_CSV`].
+    pub(super) fn csv_fields(self) -> Vec<String> {
+        vec![
+            self.address,
+            no_formula(self.label.unwrap_or_default()),
+            no_formula(self.list),
+            self.kind.to_owned(),
+            no_formula(self.entity.unwrap_or_default()),
+            no_formula(self.programs.join(";")),
+            self.listed_from.unwrap_or_default(),
+            self.delisted_on.unwrap_or_default(),
+            no_formula(self.derived_from.unwrap_or_default()),
+        ]
     }
 }
 
@@ -224,7 +242,7 @@ impl EntryPrinter {
         match format {
             Format::Json => out.write_all(b"[")?,
             Format::Csv => {
-                out.write_all(b"address,label,list,kind,entity,programs,listed_from,delisted_on,derived_from\n")?;
+                writeln!(out, "{ENTRY_CSV}")?;
             }
             Format::Table | Format::Jsonl => {}
         }
@@ -247,18 +265,7 @@ impl EntryPrinter {
                 self.out.write_all(&serde_json::to_vec(&entry).map_err(failed)?)?;
             }
             Format::Csv => {
-                let fields = [
-                    entry.address,
-                    no_formula(text(&entry.label)),
-                    no_formula(entry.list),
-                    entry.kind.to_owned(),
-                    no_formula(text(&entry.entity)),
-                    no_formula(entry.programs.join(";")),
-                    text(&entry.listed_from),
-                    text(&entry.delisted_on),
-                    no_formula(text(&entry.derived_from)),
-                ];
-                self.out.write_all(&csv_record(&fields)?)?;
+                self.out.write_all(&csv_record(&entry.csv_fields())?)?;
             }
             Format::Table => {
                 self.table.add_row(vec![

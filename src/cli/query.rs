@@ -41,10 +41,11 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     })?;
     let shown = printer.finish()?;
     report(&filter, &store, shown, last.filter(|_| found > shown))?;
-    if has_range(&filter) {
-        return Ok(say_coverage(coverage.as_ref(), args.require_complete));
+    // A range of which nothing was seen depends on no list.
+    if !has_range(&filter) || coverage.is_some() {
+        super::screened::say(&filter, &store, coverage.as_ref(), args.require_complete)?;
     }
-    Ok(0)
+    Ok(if has_range(&filter) { say_coverage(coverage.as_ref(), args.require_complete) } else { 0 })
 }
 
 fn has_range(filter: &AlertFilter) -> bool {
@@ -117,13 +118,6 @@ fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
                 to = c.to,
                 "complete: every block of the range is proven, with all its senders"
             );
-            if c.screened_before > 0 {
-                tracing::warn!(
-                    blocks = c.screened_before,
-                    "screened before the watchlist gained entries: their past there is not known until `bolo replay` has taken the \
-                     range again"
-                );
-            }
             if c.traces < c.proven {
                 tracing::warn!(
                     blocks = c.proven - c.traces,

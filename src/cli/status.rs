@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::{StatusArgs, StatusFormat};
 use super::coverage::{self, holes, senders};
 use super::health::Health;
+use super::list_age::Ages;
 use super::present::{clean, print};
 use super::{Context, Failure};
 use crate::lists::show_date;
@@ -27,13 +28,17 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let status = store.status()?;
-    let health = Health::of(&store, &status)?;
+    let ages = Ages::of(&store, &context.lists, Timestamp::now().as_second())?;
+    let health = Health::of(&store, &status, &ages)?;
     let text = match args.format {
-        StatusFormat::Table => health.for_people() + &for_people(&status, &health, &context.db.display().to_string()),
+        StatusFormat::Table => {
+            health.for_people() + &for_people(&status, &health, &ages, &context.db.display().to_string())
+        }
         StatusFormat::Json => {
             let mut json = as_json(&status);
             json["health"] = health.as_json();
             json["lies"] = health.lies_json();
+            json["lists"].as_array_mut().into_iter().flatten().for_each(|list| ages.describe(list));
             json["endpoints"].as_array_mut().into_iter().flatten().for_each(|endpoint| health.describe(endpoint));
             format!("{json}\n")
         }
@@ -104,7 +109,7 @@ pub(super) fn age(seconds: i64) -> String {
     }
 }
 
-fn for_people(status: &Status, health: &Health, path: &str) -> String {
+fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<14}{value}");
@@ -172,8 +177,8 @@ fn for_people(status: &Status, health: &Health, path: &str) -> String {
     }
     for (place, l) in status.lists.iter().enumerate() {
         let name = if place == 0 { "lists" } else { "" };
-        let published = age(l.published);
-        line(name, format!("{} ({}): {} entries, published {published}", clean(&l.name, 40), l.kind.name(), l.entries));
+        let (listed, published, more) = (clean(&l.name, 40), age(l.published), ages.in_short(&l.name));
+        line(name, format!("{listed} ({}): {} entries, published {published}{more}", l.kind.name(), l.entries));
     }
     if status.lists.is_empty() {
         line("lists", "none: nothing can alert (bolo watchlist import FILE)".to_owned());

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::list_args::{AddArgs, CheckArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
+use super::check::check;
+use super::list_args::{AddArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
 use super::list_import::import;
+use super::list_update::update;
 use super::present::EntryPrinter;
 use super::sources::address;
 use super::{Context, Failure};
@@ -11,9 +13,10 @@ use crate::lists::{ParsedEntry, parse_date};
 use crate::screen::ListKind;
 use crate::store::{Access, EntryChange, ManualEntry, Store};
 
-pub(super) fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure> {
+pub(super) async fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure> {
     match args.command {
         WatchlistCommand::Import(args) => import(context, &args),
+        WatchlistCommand::Update(args) => update(context, &args).await,
         WatchlistCommand::Add(args) => add(context, &args),
         WatchlistCommand::Remove(args) => remove(context, &args),
         WatchlistCommand::Show(args) => show(context, &args),
@@ -84,33 +87,6 @@ fn show(context: &Context, args: &ShowArgs) -> Result<u8, Failure> {
     store.each_entry::<Failure>(None, args.list.as_deref(), as_of, |row| printer.entry(&row))?;
     if printer.finish()? == 0 {
         tracing::info!("no entries");
-    }
-    Ok(0)
-}
-
-fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> {
-    let as_of = date(args.as_of.as_ref())?;
-    let addresses = args.addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
-    let store = Store::open(&context.db, Access::Read)?;
-    let mut printer = EntryPrinter::new(args.format)?;
-    let mut clear = Vec::new();
-    for address in addresses {
-        let mut found = false;
-        store.each_entry::<Failure>(Some(address), None, as_of, |row| {
-            found = true;
-            printer.entry(&row)
-        })?;
-        if !found {
-            clear.push(address);
-        }
-    }
-    printer.finish()?;
-    for address in clear {
-        if args.format == super::args::Format::Table {
-            super::present::print(format!("{address} is on no list\n").as_bytes())?;
-        } else {
-            tracing::info!(%address, "is on no list");
-        }
     }
     Ok(0)
 }

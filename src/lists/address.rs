@@ -34,6 +34,18 @@ pub fn parse_address(text: &str) -> Result<Address, String> {
     Ok(address)
 }
 
+/// An address as [`parse_address`] takes it, or in Tron's form (`T…`): the 20 bytes are those of the same key.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_any_form(text: &str) -> Result<Address, String> {
+    match parse_address(text) {
+        Ok(address) => Ok(address),
+        Err(reason) if text.len() != 34 || !text.starts_with('T') => Err(reason),
+        Err(_) => tron(text).ok_or_else(|| "looks like a Tron address and has a wrong checksum".to_owned()),
+    }
+}
+
 fn mixed(digits: &str) -> bool {
     digits.bytes().any(|b| b.is_ascii_lowercase()) && digits.bytes().any(|b| b.is_ascii_uppercase())
 }

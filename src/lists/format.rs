@@ -74,6 +74,28 @@ impl Format {
         matches!(self, Self::Text | Self::Csv | Self::Json)
     }
 
+    /// Whether a file that is cut off cannot be read: XML and JSON are closed at their end, lines are not.
+    pub fn shows_its_end(self) -> bool {
+        match self {
+            Self::Json
+            | Self::OfacEnhanced
+            | Self::OfacAdvanced
+            | Self::OfacSdn
+            | Self::OfacDelta
+            | Self::Uk
+            | Self::Eu
+            | Self::Stix
+            | Self::Misp => true,
+            Self::Text
+            | Self::Csv
+            | Self::OfacCsv
+            | Self::OfacComments
+            | Self::OpenSanctions
+            | Self::OpenSanctionsCsv
+            | Self::TagPack => false,
+        }
+    }
+
     /// By what the file begins with (without a byte order mark).
     ///
     /// # Errors

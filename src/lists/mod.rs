@@ -23,7 +23,7 @@ mod xml;
 
 use alloy::primitives::Address;
 
-pub use address::parse_address;
+pub use address::{parse_address, parse_any_form};
 pub use candidate::{Candidate, Class, Counts, Outcome, Rejected};
 pub use date::{parse_date, show_date};
 pub use format::Format;

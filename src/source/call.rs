@@ -131,7 +131,7 @@ fn number_in(text: &str) -> Option<u64> {
 }
 
 /// An error with what caused it, in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
+pub(super) fn chain_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -159,7 +159,7 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 /// Takes out of a text whatever of the URL could be a secret.
-fn redact(text: &str, url: &str) -> String {
+pub(super) fn redact(text: &str, url: &str) -> String {
     let mut text = text.replace(url, &host_of(url));
     if let Ok(url) = Url::parse(url) {
         let secrets = url

@@ -7,6 +7,7 @@ mod bundles;
 mod call;
 mod capability;
 mod choice;
+mod download;
 mod endpoint;
 mod fetch;
 mod filtered;
@@ -34,6 +35,7 @@ use serde_json::value::RawValue;
 use crate::chain::{RawBlock, VerifyError};
 
 pub use call::CallError;
+pub use download::{DownloadError, Fetched, FetchedFile, Wanted, check_list_url, download, shown_host};
 pub use filtered::{Filter, Found};
 pub use lies::Lie;
 pub use pool::{EndpointOptions, Head, Pool, PoolOptions, Tags};

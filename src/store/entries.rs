@@ -9,6 +9,8 @@ use crate::screen::{ListKind, WatchEntry, Watchlist};
 /// An entry as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryRow {
+    /// Its number in the store.
+    pub id: i64,
     /// The address.
     pub address: Address,
     /// What the list calls it.
@@ -94,22 +96,25 @@ impl Store {
         mut each: impl FnMut(EntryRow) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let run = |each: &mut dyn FnMut(EntryRow) -> std::result::Result<(), E>| -> Result<std::result::Result<(), E>> {
+            // For one address the text says so: planned once for both, it would read the whole list.
+            let wanted = if address.is_some() { "x.address = ?1" } else { "?1 IS NULL" };
             // As of a time: what the version in force then had, and was not yet delisted.
-            let mut statement = self.conn.prepare_cached(
+            let mut statement = self.conn.prepare_cached(&format!(
                 "SELECT x.address, e.label, l.name, l.kind, e.entity, e.programs, e.listed_from, \
-                        coalesce(e.delisted_on, CASE WHEN e.state IN (1, 2) THEN ended.published END), e.derived_from \
+                        coalesce(e.delisted_on, CASE WHEN e.state IN (1, 2) THEN ended.published END), e.derived_from, e.id \
                  FROM watch_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
                  JOIN list_versions v ON v.id = e.first_version LEFT JOIN list_versions ended ON ended.id = e.end_version \
-                 WHERE (?1 IS NULL OR x.address = ?1) AND (?2 IS NULL OR l.name = ?2) \
+                 WHERE {wanted} AND (?2 IS NULL OR l.name = ?2) \
                    AND CASE WHEN ?3 IS NULL THEN e.state = 0 ELSE \
                        coalesce(e.listed_from, v.published) <= ?3 AND coalesce(ended.published, ?3 + 1) > ?3 \
                        AND coalesce(e.delisted_on, ?3 + 1) > ?3 END \
                  ORDER BY l.name, x.address, e.id",
-            )?;
+            ))?;
             let mut rows = statement.query(params![address.as_ref().map(|a| a.as_slice()), list, as_of])?;
             while let Some(row) = rows.next()? {
                 let programs: String = row.get(5)?;
                 let entry = EntryRow {
+                    id: row.get(9)?,
                     address: bytes(row, 0)?.into(),
                     label: row.get(1)?,
                     list: row.get(2)?,

@@ -50,9 +50,9 @@ pub struct Screening {
     pub first_log_index: Option<u64>,
 }
 
-const VERSION: &str = "v.published, v.published_given, v.imported_at, v.source, v.format, v.sha256";
+pub(super) const VERSION: &str = "v.published, v.published_given, v.imported_at, v.source, v.format, v.sha256";
 
-fn version(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<VersionRow> {
+pub(super) fn version(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<VersionRow> {
     Ok(VersionRow {
         published: row.get(at)?,
         published_given: row.get(at + 1)?,

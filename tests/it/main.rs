@@ -9,6 +9,7 @@
     reason = "tests may fail loudly, and JSON made in place reads best as an argument"
 )]
 
+mod check;
 mod common;
 mod crash;
 mod demo;
@@ -40,9 +41,11 @@ mod reply;
 mod rich;
 mod rlp;
 mod rooms;
+mod screened;
 mod seal;
 mod senders;
 mod severity;
 mod sins;
 mod socket;
 mod twist;
+mod update;

@@ -69,7 +69,7 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8, Failur
     std::fs::write(&list, WATCHLIST)
         .map_err(|error| Failure::input(format!("cannot write {}: {error}", list.display())))?;
     say("bolo demo: a theft on a recorded chain (chain 31337, made on a real node; every name is invented)\n")?;
-    let here = Context { db: db.clone(), config: ConfigFile::default() };
+    let here = Context { db: db.clone(), config: ConfigFile::default(), lists: Vec::new() };
 
     say("\n== The watchlist: 14 addresses ==\n")?;
     let import = format!("watchlist import {} --list demo --kind blocking", list.display());
@@ -129,7 +129,7 @@ async fn command(context: &Context, words: &[&str]) -> Result<(), Failure> {
         .map_err(|error| Failure::input(error.to_string()))?;
     match cli.command {
         Command::Query(args) => super::query::run(context, &args)?,
-        Command::Watchlist(args) => super::watchlist::run(context, args)?,
+        Command::Watchlist(args) => super::watchlist::run(context, args).await?,
         Command::Status(args) => super::status::run(context, &args)?,
         _ => return Err(Failure::input("the demo only reads and imports")),
     };

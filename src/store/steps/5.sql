@@ -59,6 +59,16 @@ LEFT JOIN addresses f ON f.id = m.from_id
 LEFT JOIN addresses r ON r.id = m.to_id
 LEFT JOIN addresses token ON token.id = m.token_address_id
 LEFT JOIN tokens ON tokens.address_id = m.token_address_id;
+CREATE TABLE list_sources (
+    name          TEXT NOT NULL PRIMARY KEY,   -- of the list
+    asked_for     BLOB CHECK (length(asked_for) = 32),
+    sha256        BLOB CHECK (length(sha256) = 32),
+    etag          TEXT,
+    last_modified TEXT,
+    checked_at    INTEGER,                     -- when there was a good file, or nothing newer
+    failed_at     INTEGER,                     -- when it failed, if that was the last time
+    last_error    TEXT                         -- without secrets
+) STRICT, WITHOUT ROWID;
 -- What touches own wallets and nothing else is a class of its own, and no alert; own wallets and blocked ones at once are severe.
 INSERT INTO words (topic, code, word) VALUES ('triage', 5, 'own');
 UPDATE alerts SET triage = 5, triage_reasons = '["own_wallets_only"]' WHERE severity = 0 AND triage = 0 AND NOT EXISTS (

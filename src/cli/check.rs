@@ -1,0 +1,287 @@
+//! `bolo watchlist check`: one address after the other, each from the indexes, so that a million of them need no more memory than one.
+
+use std::io::{BufRead, BufWriter, Read, Write};
+
+use alloy::primitives::{Address, hex};
+use serde::Serialize;
+use serde_json::json;
+
+use super::alert_json::{checksum, moment};
+use super::args::Format;
+use super::list_args::CheckArgs;
+use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, no_formula};
+use super::watchlist::date;
+use super::{Context, Failure};
+use crate::lists::{parse_any_form, show_date};
+use crate::store::{Access, EntryRow, StandingAlerts, Store, VersionRow};
+
+/// Bad lines that are shown; all are counted.
+const SHOWN: u64 = 10;
+/// No address is that long.
+const LONGEST: u64 = 4096;
+
+pub(super) fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> {
+    let as_of = date(args.as_of.as_ref())?;
+    let parse = |text: &String| {
+        let text = text.trim();
+        let address = parse_any_form(text).map_err(|reason| Failure::input(format!("{text:?} {reason}")))?;
+        Ok((text.to_owned(), address))
+    };
+    let named = args.addresses.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
+    let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
+    let mut check = Check { store, as_of, printer: Printer::new(args.format)?, checked: 0, listed: 0 };
+    let bad = if args.stdin {
+        check.lines(&mut std::io::stdin().lock())?
+    } else {
+        for (text, address) in &named {
+            if !check.one(text, *address)? {
+                check.clear(*address)?;
+            }
+        }
+        None
+    };
+    let Check { checked, listed, printer, .. } = check;
+    printer.finish()?;
+    if args.stdin {
+        tracing::info!(checked, listed, on_no_list = checked - listed, "addresses checked");
+    }
+    match bad {
+        None => Ok(0),
+        Some((first, count)) => Err(Failure::input(format!(
+            "bad lines: {count}, the first is line {first}; the other {checked} addresses were checked"
+        ))),
+    }
+}
+
+struct Check {
+    store: Store,
+    as_of: Option<i64>,
+    printer: Printer,
+    checked: u64,
+    listed: u64,
+}
+
+impl Check {
+    /// Prints what is known of an address, where it is listed.
+    fn one(&mut self, text: &str, address: Address) -> Result<bool, Failure> {
+        self.checked += 1;
+        if !self.store.was_ever_listed(address)? {
+            return Ok(false);
+        }
+        let (store, printer) = (&self.store, &mut self.printer);
+        let mut alerts = None;
+        store.each_entry::<Failure>(Some(address), None, self.as_of, |entry| {
+            let first = alerts.is_none();
+            let alerts = match alerts {
+                Some(known) => known,
+                None => *alerts.insert(store.standing_alerts(address)?),
+            };
+            printer.found(&Found { text, first, version: store.brought_by(entry.id)?, entry, alerts })
+        })?;
+        self.listed += u64::from(alerts.is_some());
+        Ok(alerts.is_some())
+    }
+
+    /// Says of a single address that it is on no list.
+    fn clear(&mut self, address: Address) -> Result<(), Failure> {
+        if self.printer.format != Format::Table {
+            tracing::info!(%address, "is on no list");
+            return Ok(());
+        }
+        let left: Vec<_> = match self.as_of {
+            Some(_) => Vec::new(),
+            None => self.store.left_lists(address)?,
+        };
+        let left = left.iter().map(|(list, at)| format!("; was on {} until {}", clean(list, 40), show_date(*at)));
+        let alerts = in_words(self.store.standing_alerts(address)?).map(|words| format!("; {words}"));
+        let more: String = left.chain(alerts).collect();
+        self.printer.out.write_all(format!("{address} is on no list{more}\n").as_bytes())?;
+        Ok(())
+    }
+
+    /// Checks a line at a time; the number of the first bad one, and how many there were.
+    fn lines(&mut self, input: &mut impl BufRead) -> Result<Option<(u64, u64)>, Failure> {
+        let failed = |error: std::io::Error| Failure::input(format!("cannot read standard input: {error}"));
+        let mut bad: Option<(u64, u64)> = None;
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            if input.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+                break;
+            }
+            let whole = line.ends_with(b"\n") || (line.len() as u64) < LONGEST;
+            if !whole {
+                input.skip_until(b'\n').map_err(failed)?;
+            }
+            let text = String::from_utf8_lossy(&line);
+            // A byte order mark is no part of the first address.
+            let text = text.trim_start_matches('\u{feff}').split('#').next().unwrap_or_default().trim();
+            let parsed = match (whole, text.is_empty()) {
+                (true, true) => continue,
+                (true, false) => parse_any_form(text),
+                (false, _) => Err(format!("is longer than {LONGEST} bytes")),
+            };
+            match parsed {
+                Ok(address) => {
+                    self.one(text, address)?;
+                }
+                Err(reason) => {
+                    let (_, count) = bad.get_or_insert((number, 0));
+                    *count += 1;
+                    if *count <= SHOWN {
+                        tracing::warn!("line {number}: {:?} {reason}", clean(text, 80));
+                    }
+                }
+            }
+        }
+        Ok(bad)
+    }
+}
+
+/// A watch entry of an address that was checked.
+struct Found<'a> {
+    /// The address as it was given.
+    text: &'a str,
+    /// It is the first of that address.
+    first: bool,
+    entry: EntryRow,
+    version: Option<VersionRow>,
+    alerts: StandingAlerts,
+}
+
+fn in_words(alerts: StandingAlerts) -> Option<String> {
+    let (number, time) = alerts.last?;
+    Some(format!("{} standing alert(s), the last in block {number} ({})", alerts.count, moment(time)))
+}
+
+/// Prints what was found as it comes.
+struct Printer {
+    format: Format,
+    out: BufWriter<std::io::Stdout>,
+    count: u64,
+}
+
+impl Printer {
+    fn new(format: Format) -> Result<Self, Failure> {
+        let mut out = BufWriter::new(std::io::stdout());
+        match format {
+            Format::Json => out.write_all(b"[")?,
+            Format::Csv => writeln!(
+                out,
+                "{ENTRY_CSV},checked,version_published,version_sha256,version_source,alerts,last_block,last_block_time"
+            )?,
+            Format::Table | Format::Jsonl => {}
+        }
+        Ok(Self { format, out, count: 0 })
+    }
+
+    fn found(&mut self, found: &Found<'_>) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.out.write_all(for_people(found).as_bytes())?,
+            Format::Csv => self.out.write_all(&csv_record(&csv_fields(found))?)?,
+            Format::Json | Format::Jsonl => {
+                if self.format == Format::Json {
+                    self.out.write_all(if self.count == 0 { b"\n" } else { b",\n" })?;
+                }
+                let entry = Checked {
+                    entry: EntryJson::new(&found.entry),
+                    checked: found.text,
+                    version: version_json(found.version.as_ref()),
+                    alerts: json!({
+                        "count": found.alerts.count, "last_block": found.alerts.last.map(|(number, _)| number),
+                        "last_block_time": found.alerts.last.map(|(_, time)| moment(time)),
+                    }),
+                };
+                serde_json::to_writer(&mut self.out, &entry).map_err(std::io::Error::from)?;
+                if self.format == Format::Jsonl {
+                    self.out.write_all(b"\n")?;
+                }
+            }
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        if self.format == Format::Json {
+            self.out.write_all(if self.count == 0 { b"]\n" } else { b"\n]\n" })?;
+        }
+        Ok(self.out.flush()?)
+    }
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    #[serde(flatten)]
+    entry: EntryJson,
+    checked: &'a str,
+    version: serde_json::Value,
+    alerts: serde_json::Value,
+}
+
+fn version_json(version: Option<&VersionRow>) -> serde_json::Value {
+    let Some(version) = version else { return serde_json::Value::Null };
+    json!({
+        "published": show_date(version.published), "published_given": version.published_given,
+        "imported_at": show_date(version.imported_at), "source": version.source, "format": version.format,
+        "sha256": version.sha256.map(hex::encode),
+    })
+}
+
+fn for_people(found: &Found<'_>) -> String {
+    let Found { entry, version, alerts, .. } = found;
+    let mut out = String::new();
+    if found.first {
+        out += &format!("{} is LISTED", checksum(entry.address));
+        // As it was given, where that says something else.
+        if found.text.starts_with('T') {
+            out += &format!(", as {}", found.text);
+        }
+        out += &format!("; {}\n", in_words(*alerts).unwrap_or_else(|| "no standing alert".to_owned()));
+    }
+    let said = |name: &str, value: Option<&String>| value.map(|value| format!("{name}{}", clean(value, 80)));
+    let programs = Some(entry.programs.join(" ")).filter(|programs| !programs.is_empty());
+    let dates = [
+        entry.listed_from.map(|at| format!("listed from {}", show_date(at))),
+        entry.delisted_on.map(|at| format!("delisted on {}", show_date(at))),
+    ];
+    let facts = [
+        said("label ", entry.label.as_ref()),
+        said("entity ", entry.entity.as_ref()),
+        said("programs ", programs.as_ref()),
+        said("derived from ", entry.derived_from.as_ref()),
+    ];
+    let facts: Vec<_> = facts.into_iter().chain(dates).flatten().collect();
+    out += &format!(
+        "  {} ({}): {}\n",
+        clean(&entry.list, 40),
+        entry.kind.name(),
+        if facts.is_empty() { "nothing more is said".to_owned() } else { facts.join("; ") }
+    );
+    if let Some(version) = version {
+        let of = if version.published_given { "published" } else { "imported" };
+        let sha256 = version.sha256.map(|hash| format!(", SHA-256 {}", hex::encode(hash))).unwrap_or_default();
+        out += &format!(
+            "    by the version {of} {}: {}{sha256}\n",
+            show_date(version.published),
+            clean(&version.source, 60)
+        );
+    }
+    out
+}
+
+fn csv_fields(found: &Found<'_>) -> Vec<String> {
+    let mut fields = EntryJson::new(&found.entry).csv_fields();
+    let version = found.version.as_ref();
+    let (number, time) = found.alerts.last.unzip();
+    fields.extend([
+        no_formula(found.text.to_owned()),
+        version.map(|version| show_date(version.published)).unwrap_or_default(),
+        version.and_then(|version| version.sha256).map(hex::encode).unwrap_or_default(),
+        version.map(|version| no_formula(version.source.clone())).unwrap_or_default(),
+        found.alerts.count.to_string(),
+        number.map(|number| number.to_string()).unwrap_or_default(),
+        time.map(moment).unwrap_or_default(),
+    ]);
+    fields
+}
