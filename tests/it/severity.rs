@@ -31,12 +31,15 @@ fn severities(alerts: &[Value]) -> Vec<&str> {
 
 #[test]
 fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_the_other_side() {
-    let node = Node::start(&[]);
+    let node = Node::start(&["--no-mining"]);
     let [own, blocked, stranger, later] = [1, 2, 3, 4].map(|index: usize| node.accounts[index]);
     node.send(own, Some(stranger), 1, "0x");
     node.send(own, Some(blocked), 2, "0x");
+    // In one block: what is left out has to be told from what is printed of the same commit.
+    node.mine(1);
     node.send(blocked, Some(stranger), 3, "0x");
     node.send(later, Some(own), 4, "0x");
+    node.mine(1);
     let place = Place::new();
     list(&place, "treasury", "own", &[own]);
     list(&place, "sdn", "blocking", &[blocked]);
