@@ -9,7 +9,8 @@
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
 -- changes of the watchlist), watch_added (the last of them that added something), stopped and stopped_at (why and when the last watch ended by itself),
 -- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
--- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen).
+-- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen),
+-- severity_rules (JSON: the rules of bolo.toml that all alerts here were rated by).
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
@@ -36,7 +37,7 @@ INSERT INTO words (topic, code, word) VALUES
     ('direction', 0, 'out'), ('direction', 1, 'in'), ('direction', 2, 'self'), ('direction', 3, 'party'),
     ('severity', 0, 'low'), ('severity', 1, 'medium'), ('severity', 2, 'high'), ('severity', 3, 'severe'),
     ('triage', 0, 'value'), ('triage', 1, 'zero_value'), ('triage', 2, 'dust'), ('triage', 3, 'spoofed'),
-    ('triage', 4, 'unverified_token'),
+    ('triage', 4, 'unverified_token'), ('triage', 5, 'own'),
     ('designation', 0, 'before'), ('designation', 1, 'listed'), ('designation', 2, 'after'), ('designation', 3, 'unknown'),
     ('list_kind', 0, 'blocking'), ('list_kind', 1, 'issuer-freeze'), ('list_kind', 2, 'advisory'),
     ('list_kind', 3, 'internal'), ('list_kind', 4, 'own'),

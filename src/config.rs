@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 pub use lists::{ListConfig, ListSettings, Rhythm, RhythmSettings, list_settings};
 
+use crate::screen::{Rule, Rules};
 use crate::source::TraceMode;
 
 /// What bolo.toml may hold. Unknown keys are refused: a mistyped one would be without effect.
@@ -49,6 +50,9 @@ pub struct ConfigFile {
     /// Endpoints with how much may be asked of them; after those of `rpc_urls`.
     #[serde(default, rename = "endpoint")]
     pub endpoints: Vec<EndpointConfig>,
+    /// Severity rules, in the order in which they are tried.
+    #[serde(default)]
+    pub severity: Vec<toml::Spanned<Rule>>,
     /// Lists with where they are fetched from and how often there is to be news of them.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
@@ -78,10 +82,25 @@ impl ConfigFile {
             Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(format!("cannot read the config file {}: {error}", path.display())),
         };
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            format!("the config file {} line {line}: {}", path.display(), error.message().replace('\n', " "))
-        })
+        let wrong = |at: usize, why: &str| {
+            let line = 1 + text[..at].matches('\n').count();
+            format!("the config file {} line {line}: {}", path.display(), why.replace('\n', " "))
+        };
+        let config: Self =
+            toml::from_str(&text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+        for rule in &config.severity {
+            rule.get_ref().check().map_err(|why| wrong(rule.span().start, &why))?;
+        }
+        config.rules().map_err(|why| wrong(config.severity.first().map_or(0, |rule| rule.span().start), &why))?;
+        Ok(config)
+    }
+
+    /// The severity rules.
+    ///
+    /// # Errors
+    /// One line: they name too many lists and programs.
+    pub fn rules(&self) -> Result<Rules, String> {
+        Rules::new(self.severity.iter().map(|rule| rule.get_ref().clone()).collect())
     }
 }
 
@@ -174,5 +193,28 @@ mod tests {
         std::fs::write(&path, "chain = \"mainnet\"\nrpc_url = \"x\"\n").unwrap();
         let error = ConfigFile::load(Some(&path)).unwrap_err();
         assert!(error.contains("line 2") && error.contains("rpc_url"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_severity_rule_is_an_error_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bolo.toml");
+        let rules = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            ConfigFile::load(Some(&path))
+        };
+        let good = "[[severity]]\nset = \"low\"\nlist_kind = \"blocking\"\n\n";
+        let config = rules(&format!("{good}[[severity]]\nset = \"high\"\nown = true\n")).unwrap();
+        assert_eq!(config.rules().unwrap().as_slice()[1].text(), "set = \"high\", own = true");
+        for (bad, line, why) in [
+            ("[[severity]]\nset = \"worst\"\n", 6, "severe"),
+            ("[[severity]]\nset = \"low\"\nkind = [\"wrap\",\n\"swap\"]\n", 7, "unwrap"),
+            ("[[severity]]\nset = \"low\"\nlists = \"x\"\n", 7, "lists"),
+            ("[[severity]]\nset = \"low\"\nmin_amount = \"5\"\n", 5, "needs asset"),
+            ("[[severity]]\nlist = \"x\"\n", 5, "set"),
+        ] {
+            let error = rules(&format!("{good}{bad}")).unwrap_err();
+            assert!(error.contains(&format!("line {line}:")) && error.contains(why), "{bad}: {error}");
+        }
     }
 }

@@ -318,7 +318,7 @@ pub struct QueryArgs {
     /// severe, high, medium or low
     #[arg(long, value_name = "SEVERITY")]
     pub(super) severity: Vec<String>,
-    /// value, zero_value, dust, spoofed, unverified_token, or all [default: value]
+    /// value, zero_value, dust, spoofed, unverified_token, own (touches own wallets and nothing else), or all [default: value]
     #[arg(long, value_name = "CLASS")]
     pub(super) triage: Vec<String>,
     /// Hash of a transaction
@@ -330,7 +330,12 @@ pub struct QueryArgs {
     /// The alerts after the one of that id, in the same order: the next page
     #[arg(long, value_name = "ID")]
     pub(super) after: Option<String>,
-    /// By block, newest (desc) or oldest (asc) first
+    /// Print why the alert of that id has its severity: the rule or default that gave it, and the facts. As a table or JSON
+    #[arg(long, value_name = "ID", conflicts_with_all = ["address", "counterparty", "label", "entity", "list", "kind", "asset",
+        "direction", "min_amount", "from_block", "to_block", "since", "until", "status", "severity", "triage", "tx", "after",
+        "require_complete"])]
+    pub(super) explain: Option<String>,
+    /// By block, newest (desc) or oldest (asc) first; severe alerts come before all others
     #[arg(long, value_enum, default_value = "desc", value_name = "ORDER")]
     pub(super) order: OrderArg,
     /// Form of the answer

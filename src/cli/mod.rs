@@ -8,6 +8,7 @@ mod coverage;
 mod demo;
 mod endpoints;
 mod evidence;
+mod explain;
 mod failure;
 mod health;
 mod list_age;

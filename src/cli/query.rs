@@ -5,6 +5,7 @@ use jiff::{Span, Timestamp};
 
 use super::alert_json::ChainWords;
 use super::args::{OrderArg, QueryArgs};
+use super::explain::explain;
 use super::present::AlertPrinter;
 use super::sources::{BlockArg, address, hash, in_order};
 use super::{Context, Failure};
@@ -15,6 +16,10 @@ use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, Orde
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
+    if let Some(id) = &args.explain {
+        explain(context, &store, id, args.format)?;
+        return Ok(0);
+    }
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     let filter = filter(args, &store, &chain)?;
     let coverage = coverage(&filter, &store)?;
@@ -51,7 +56,7 @@ fn has_range(filter: &AlertFilter) -> bool {
 fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B256>) -> Result<(), Failure> {
     // Who asks for all waits for all.
     let most = if filter.limit.is_none() { i64::MAX as u64 } else { COUNTED };
-    let LeftOut { orphaned, noise, all } = store.left_out(filter, most)?;
+    let LeftOut { orphaned, noise, own, all } = store.left_out(filter, most)?;
     let at_least = (!all).then_some(true);
     if shown == 0 {
         tracing::info!("no alerts fit");
@@ -64,6 +69,9 @@ fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B2
     }
     if noise > 0 {
         tracing::info!(noise, at_least, "left out: noise (--triage all)");
+    }
+    if own > 0 {
+        tracing::info!(own, at_least, "left out: what touches own wallets alone (--triage own)");
     }
     Ok(())
 }
@@ -188,6 +196,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
             OrderArg::Asc => Order::Ascending,
             OrderArg::Desc => Order::Descending,
         },
+        severe_first: true,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::args::{ReplayArgs, SendersArg};
+use super::explain::adopt_rules;
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce, in_order, is_there};
 use super::watch::CommitPrinter;
@@ -173,7 +174,8 @@ fn may_filter(args: &ReplayArgs) -> Result<(), Failure> {
 
 fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown), Failure> {
     let lock = Store::lock_for_writing(&context.db)?;
-    let store = Store::open(&context.db, Access::Write { durable: false })?;
+    let mut store = Store::open(&context.db, Access::Write { durable: false })?;
+    adopt_rules(context, &mut store)?;
     Ok((lock, store, Shutdown::on_signals()?))
 }
 
@@ -218,6 +220,7 @@ fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {
     if let Some(progress) = printer.progress.take() {
         progress.finish();
     }
+    printer.say_own();
     let ReplayOutcome { taken, skipped, outside, holes, stopped } = outcome;
     let end = if stopped { "stopped before the end: run it again to go on" } else { "replay done" };
     tracing::info!(taken, held_already = skipped, outside_the_range = outside, holes, "{end}");

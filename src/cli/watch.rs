@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::alert_json::{AlertJson, ChainWords};
 use super::args::WatchArgs;
+use super::explain::adopt_rules;
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce};
 use super::{Context, Failure};
@@ -13,6 +14,7 @@ use crate::chain::canonical::Link;
 use crate::config::{chain_facts, parse_seconds};
 use crate::ops::Shutdown;
 use crate::pipeline::{Engine, Observer, PipelineError, WatchOptions, watch};
+use crate::screen::TriageClass;
 use crate::store::{Access, AlertFilter, Committed, Order, Store};
 
 /// Where blocks come faster, silence is measured by this all the same.
@@ -35,6 +37,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let slot = slot.map(|seconds| parse_seconds("slot", seconds)).transpose().map_err(Failure::input)?;
     let lock = Store::lock_for_writing(&context.db)?;
     let mut store = Store::open(&context.db, Access::Write { durable: true })?;
+    adopt_rules(context, &mut store)?;
     let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, Some(&mut store)) => pool,
@@ -79,6 +82,8 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         let _ = engine.store.note_stop(Some(&error.to_string()));
     }
     outcome?;
+    drop(engine);
+    printer.say_own();
     drop(lock);
     Ok(0)
 }
@@ -98,11 +103,23 @@ pub(super) struct CommitPrinter {
     pub(super) progress: Option<Progress>,
     /// Says nothing of single blocks.
     pub(super) quiet: bool,
+    /// What touched own wallets alone: stored, and not told of one by one.
+    own: usize,
 }
 
 impl CommitPrinter {
     pub(super) fn new(json: bool, chain_id: u64) -> Self {
-        Self { json, chain: ChainWords::of(chain_id), progress: None, quiet: false }
+        Self { json, chain: ChainWords::of(chain_id), progress: None, quiet: false, own: 0 }
+    }
+
+    /// Says at the end what was not told of.
+    pub(super) fn say_own(&self) {
+        if self.own > 0 {
+            tracing::info!(
+                own = self.own,
+                "stored and left out: what touches own wallets alone (bolo query --triage own)"
+            );
+        }
     }
 }
 
@@ -111,6 +128,7 @@ impl Observer for CommitPrinter {
         if let Some(progress) = &mut self.progress {
             progress.block(committed.new_alerts);
         }
+        self.own += committed.own;
         tracing::debug!(block = link.number, hash = %link.hash, alerts = committed.new_alerts, "block taken");
         if committed.new_alerts == 0 || self.quiet {
             return Ok(());
@@ -124,7 +142,11 @@ impl Observer for CommitPrinter {
             to_block: Some(link.number),
             after_row: Some(committed.alerts_after),
             any_status: true,
-            any_triage: true,
+            triage: TriageClass::ALL
+                .iter()
+                .map(|(class, _)| *class)
+                .filter(|class| *class != TriageClass::Own)
+                .collect(),
             order: Order::Ascending,
             ..AlertFilter::default()
         };

@@ -51,7 +51,7 @@ named! {
 named! {
     /// How much it matters, lowest first.
     Severity {
-        /// Noise, or the user's own wallets.
+        /// Noise, or the user's own wallets among strangers.
         Low = "low",
         /// Contact with an advisory or internal entry.
         Medium = "medium",
@@ -63,7 +63,7 @@ named! {
 }
 
 named! {
-    /// What an alert is worth looking at: anything but `value` is noise, kept and tagged.
+    /// What an alert is worth looking at: anything but `value` is kept, tagged, and left out unless asked for.
     TriageClass {
         /// Real.
         Value = "value",
@@ -75,6 +75,8 @@ named! {
         Spoofed = "spoofed",
         /// A token that passes for another.
         UnverifiedToken = "unverified_token",
+        /// No alert: it touches the user's own wallets and nothing else that is watched. Kept for looking back.
+        Own = "own",
     }
 }
 

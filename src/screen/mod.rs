@@ -3,11 +3,15 @@
 pub mod alert;
 pub mod lookback;
 mod matching;
+mod rule_words;
+pub mod rules;
 mod triage;
 pub mod watchlist;
 
 pub use alert::{Alert, AlertStatus, Designation, Direction, Severity, TriageClass, alert_id};
 pub use lookback::Sought;
 pub use matching::screen;
+pub use rule_words::{MinAmount, Rule, RuleAsset};
+pub use rules::Rules;
 pub use triage::Triage;
 pub use watchlist::{ListKind, WatchEntry, Watchlist};

@@ -3,8 +3,8 @@
 
 use alloy::primitives::Address;
 
-use super::alert::{Severity, TriageClass};
-use super::watchlist::ListKind;
+use super::alert::TriageClass;
+use super::rules::Touches;
 use crate::decode::{Activity, ActivityKind};
 
 /// The class of an alert and why.
@@ -16,20 +16,18 @@ pub struct Triage {
     pub reasons: Vec<&'static str>,
 }
 
-/// Classes an activity; `signer` is who signed its transaction.
-pub(super) fn triage(activity: &Activity, signer: Option<Address>) -> Triage {
+/// Classes an activity; `signer` is who signed its transaction. What touches own wallets alone is of that class, be it noise or not.
+pub(super) fn triage(activity: &Activity, signer: Option<Address>, touches: Touches) -> Triage {
     let bystander = signer.is_some_and(|s| Some(s) != activity.from && Some(s) != activity.to);
-    if activity.kind == ActivityKind::Erc20Transfer && activity.amount.is_zero() && bystander {
-        return Triage { class: TriageClass::ZeroValue, reasons: vec!["amount_is_zero", "signer_is_neither_side"] };
+    let noise = activity.kind == ActivityKind::Erc20Transfer && activity.amount.is_zero() && bystander;
+    let mut reasons = if noise { vec!["amount_is_zero", "signer_is_neither_side"] } else { vec![] };
+    let class = match (touches.own_alone(), noise) {
+        (true, _) => TriageClass::Own,
+        (false, true) => TriageClass::ZeroValue,
+        (false, false) => TriageClass::Value,
+    };
+    if class == TriageClass::Own {
+        reasons.insert(0, "own_wallets_only");
     }
-    Triage { class: TriageClass::Value, reasons: vec![] }
-}
-
-/// How much an alert matters: by the strictest list; noise is low.
-pub(super) fn severity(kind: ListKind, class: TriageClass) -> Severity {
-    match (class, kind) {
-        (TriageClass::Value, ListKind::Blocking) => Severity::High,
-        (TriageClass::Value, ListKind::IssuerFreeze | ListKind::Advisory | ListKind::Internal) => Severity::Medium,
-        _ => Severity::Low,
-    }
+    Triage { class, reasons }
 }

@@ -1,9 +1,12 @@
 //! The watchlist in memory: only what screening needs of an entry, found by its address at the same price for one entry and
 //! for a million. Labels and the rest stay in the store.
 
+use std::sync::Arc;
+
 use alloy::primitives::{Address, map::AddressHashMap};
 
 use super::alert::Designation;
+use super::rules::Rules;
 use crate::named::named;
 
 named! {
@@ -67,6 +70,9 @@ pub struct Watchlist {
     /// First entry of the address and their number.
     index: AddressHashMap<(u32, u32)>,
     revision: i64,
+    rules: Arc<Rules>,
+    /// By entry, in order: only of those that a rule names by list or program.
+    marks: Vec<(i64, u64)>,
 }
 
 impl Watchlist {
@@ -79,7 +85,24 @@ impl Watchlist {
         for (place, entry) in (0u32..).zip(&entries) {
             index.entry(entry.address).or_insert((place, 0)).1 += 1;
         }
-        Self { entries, index, revision }
+        Self { entries, index, revision, ..Self::default() }
+    }
+
+    /// Its alerts are rated by these rules. `marks` has the entries whose list or program one of them names, by id, in order
+    /// ([`Rules::marks`]): none of the others costs memory for it.
+    #[must_use]
+    pub fn rated_by(self, rules: Arc<Rules>, marks: Vec<(i64, u64)>) -> Self {
+        Self { rules, marks, ..self }
+    }
+
+    /// What its alerts are rated by.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Which of the lists and programs that rules name are those of an entry.
+    pub fn marks(&self, entry: i64) -> u64 {
+        self.marks.binary_search_by_key(&entry, |(id, _)| *id).map_or(0, |place| self.marks[place].1)
     }
 
     /// The entries of an address, strictest first; empty where it is not watched.

@@ -7,7 +7,7 @@ use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
 use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::Asset;
-use crate::screen::{Alert, Direction};
+use crate::screen::{Alert, Direction, TriageClass};
 
 /// Whether the alert is new. `screened` is the state of the lists that its block was screened against before, where it was.
 pub(super) fn put_alert(
@@ -67,7 +67,6 @@ pub(super) fn put_alert(
     };
     let counterparty = counterparty.map(|address| ids.of(conn, address)).transpose()?;
     let replaces = facts.map(|(_, facts)| replaced(conn, facts, alert, watched)).transpose()?.flatten();
-    let reasons = serde_json::to_string(&alert.triage.reasons).unwrap_or_else(|_| "[]".to_owned());
     let retroactive = match screened.filter(|revision| *revision < record.watch_revision) {
         Some(revision) => all_newer(conn, alert, revision)?,
         None => false,
@@ -87,7 +86,7 @@ pub(super) fn put_alert(
         watched,
         alert.severity.code(),
         alert.triage.class.code(),
-        reasons,
+        reasons(alert),
         record.seen_at_ms,
         replaces,
         counterparty,
@@ -114,8 +113,9 @@ fn matched(alert: &Alert) -> Vec<(i64, u8)> {
     alert.matched.iter().map(|(id, designation)| (*id, designation.code())).collect()
 }
 
-/// Writes which entries an alert is about that is there already: those matched now, strictest first, then those it named before. An
-/// alert that is screened anew against a stricter list rises with it.
+/// Brings an alert up to date that is there already: its entries are those matched now, strictest first, then those it named before.
+/// Severity and class are what they are now, as in a fresh run; the other side may have come onto a list without this one's entries
+/// changing. Where it names entries that no longer match, it keeps what it had for them: it rises and never falls.
 fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
     let before: Vec<(i64, u8)> = conn
         .prepare_cached("SELECT ae.entry_id, ae.designation FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
@@ -124,14 +124,29 @@ fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<(
         .collect::<rusqlite::Result<_>>()?;
     let mut entries = matched(alert);
     entries.extend(before.iter().filter(|(id, _)| alert.matched.iter().all(|(matched, _)| matched != id)));
-    // Also where the entries are the same, and their list is of a stricter kind now.
-    conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
-        .execute(params![alert_id, alert.severity.code()])?;
-    if entries == before {
-        return Ok(());
+    let keeps = entries.len() > alert.matched.len();
+    if entries != before {
+        conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
+        put_entries(conn, alert_id, &entries)?;
     }
-    conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
-    put_entries(conn, alert_id, &entries)
+    let (severity, class) = (alert.severity.code(), alert.triage.class.code());
+    if keeps {
+        conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
+            .execute(params![alert_id, severity])?;
+    } else {
+        conn.prepare_cached(
+            // What was no alert, and is one since the other side was listed, is found afterwards.
+            "UPDATE alerts SET severity = ?2, triage = ?3, triage_reasons = ?4, retroactive = retroactive OR triage = ?5 AND ?3 <> ?5 \
+             WHERE id = ?1 AND (severity, triage) <> (?2, ?3)",
+        )?
+        .execute(params![alert_id, severity, class, reasons(alert), TriageClass::Own.code()])?;
+    }
+    Ok(())
+}
+
+/// Why it is of its class, as a JSON array.
+fn reasons(alert: &Alert) -> String {
+    serde_json::to_string(&alert.triage.reasons).unwrap_or_else(|_| "[]".to_owned())
 }
 
 /// Writes the entries of an alert that has none, strictest first.

@@ -16,7 +16,7 @@ use crate::chain::Proof;
 use crate::chain::canonical::Link;
 use crate::chain::proof::BlockProof;
 use crate::decode::Undecoded;
-use crate::screen::{Alert, AlertStatus};
+use crate::screen::{Alert, AlertStatus, TriageClass};
 
 /// What alerts need to know of a transaction.
 #[derive(Debug, Clone)]
@@ -89,6 +89,8 @@ pub struct Committed {
     pub block_id: i64,
     /// Alerts that were not there before.
     pub new_alerts: usize,
+    /// What touches own wallets alone and was not there before: stored, and no alert.
+    pub own: usize,
     /// Row id of alerts before this block: those above it are new.
     pub alerts_after: i64,
 }
@@ -167,9 +169,10 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
     }
     check_neighbours(tx, &record.link)?;
     let (block_id, screened) = put_block(tx, record)?;
-    let mut new_alerts = 0;
+    let (mut new_alerts, mut own) = (0, 0);
     for alert in &record.alerts {
-        new_alerts += usize::from(put_alert(tx, ids, record, (block_id, screened), alert)?);
+        let new = usize::from(put_alert(tx, ids, record, (block_id, screened), alert)?);
+        *(if alert.triage.class == TriageClass::Own { &mut own } else { &mut new_alerts }) += new;
     }
     if let Some(filter) = &record.lookback {
         put_filter(tx, block_id, Taken::of(record), filter)?;
@@ -182,7 +185,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         Progress::Head => set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?,
         Progress::Owed => super::owed::take(tx, record.link.number)?,
     }
-    Ok(Committed { block_id, new_alerts, alerts_after })
+    Ok(Committed { block_id, new_alerts, own, alerts_after })
 }
 
 /// Orphans the canonical blocks above that number up to `end`, as far as there is no gap; how many blocks and alerts that are.

@@ -167,7 +167,7 @@ impl Store {
             })
         })?;
         let entries = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(Watchlist::new(entries, revision))
+        self.with_rules(Watchlist::new(entries, revision))
     }
 
     /// Calls `each` with every entry of a list (or of all), as of a time or as of now, by list and address.

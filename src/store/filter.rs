@@ -45,9 +45,9 @@ pub struct AlertFilter {
     pub any_status: bool,
     /// Severities.
     pub severities: Vec<Severity>,
-    /// Triage classes; empty: only `value`. [`AlertFilter::any_triage`] takes all.
+    /// Triage classes; empty: only `value`, which leaves out noise and own wallets alone. [`AlertFilter::any_triage`] takes all.
     pub triage: Vec<TriageClass>,
-    /// Noise as well.
+    /// Noise and own wallets alone as well.
     pub any_triage: bool,
     /// Hash of the transaction.
     pub tx: Option<B256>,
@@ -61,6 +61,8 @@ pub struct AlertFilter {
     pub limit: Option<u64>,
     /// Oldest or newest first.
     pub order: Order,
+    /// Severe ones before all others, each in the order of blocks.
+    pub severe_first: bool,
 }
 
 /// Order of the answer.

@@ -24,6 +24,7 @@ mod owed;
 mod plan;
 mod proofs;
 mod query;
+mod severity;
 mod sources;
 mod status;
 mod tests;
@@ -51,6 +52,7 @@ pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
 pub use lookback::BlockBehind;
 pub use proofs::ProvenRow;
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
+pub use severity::{Adopted, Explained};
 pub use sources::{ListAge, ListSource};
 pub use status::{EndpointRow, Status};
 pub use tokens::TokenFacts;
@@ -113,7 +115,10 @@ pub enum StoreError {
     /// A stored proof is damaged, or cannot be kept.
     #[error("the stored proof {0}")]
     Proof(String),
-    /// There is no alert of that id to go on after.
+    /// The severity rules that the database was rated by are of a newer bolo.
+    #[error("the severity rules in the database cannot be read: {0}")]
+    Rules(String),
+    /// There is no such alert.
     #[error("there is no alert {0} in this database")]
     NoAlert(B256),
     /// The disk is full: the block in hand was not stored, all before it was.

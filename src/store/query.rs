@@ -1,7 +1,7 @@
 //! Reading alerts back: rows to plain values. Streams, so that a query of everything stays flat in memory.
 
 use alloy::primitives::{Address, B256};
-use rusqlite::Row;
+use rusqlite::{OptionalExtension, Row};
 
 use super::filter::AlertFilter;
 use super::plan::{Plan, bound};
@@ -81,6 +81,8 @@ pub struct LeftOut {
     pub orphaned: u64,
     /// Noise that is not orphaned.
     pub noise: u64,
+    /// What touches own wallets alone, and is not orphaned.
+    pub own: u64,
     /// All were counted: otherwise there may be more.
     pub all: bool,
 }
@@ -119,23 +121,9 @@ impl Store {
     ) -> std::result::Result<u64, E> {
         let run =
             |each: &mut dyn FnMut(AlertRow) -> std::result::Result<(), E>| -> Result<std::result::Result<u64, E>> {
-                let plan = Plan::of(&self.conn, filter)?;
-                let extra: Vec<_> = filter.status_condition().into_iter().chain(filter.triage_condition()).collect();
-                let mut statement = self.conn.prepare(&plan.ids(&extra))?;
-                let mut rows = bound(&mut statement, &plan.conditions.values())?;
-                let mut details = self.conn.prepare_cached(&format!("{COLUMNS}{FROM} WHERE a.id = ?1"))?;
-                let (mut count, mut last) = (0, None);
-                while filter.limit.is_none_or(|limit| count < limit)
-                    && let Some(row) = rows.next()?
-                {
-                    let id: i64 = row.get(0)?;
-                    if last.replace(id) == Some(id) {
-                        continue;
-                    }
-                    let mut alert = details.query_row([id], alert_row)?;
-                    alert.entries = self.matched_entries(alert.row)?;
-                    count += 1;
-                    if let Err(error) = each(alert) {
+                let mut count = 0;
+                for filter in self.runs(filter)? {
+                    if let Err(error) = self.run(&filter, &mut count, each)? {
                         return Ok(Err(error));
                     }
                 }
@@ -144,33 +132,117 @@ impl Store {
         run(&mut each).map_err(|error| E::from(self.explain(error)))?
     }
 
-    /// How many alerts the defaults of status and triage leave out: orphaned ones, and noise that is not orphaned. Looks at no more
-    /// than `most` alerts, in the order of the answer, and says where that was not all.
+    /// Where severe alerts come first, the answer is two: the severe ones and the rest, each by its index, and each with its own place
+    /// for a page to begin.
+    pub(super) fn runs(&self, filter: &AlertFilter) -> Result<Vec<AlertFilter>> {
+        if !filter.severe_first {
+            return Ok(vec![filter.clone()]);
+        }
+        let wanted = |severity: &Severity| filter.severities.is_empty() || filter.severities.contains(severity);
+        let (severe, rest): (Vec<_>, Vec<_>) =
+            Severity::ALL.iter().map(|(severity, _)| *severity).filter(wanted).partition(|s| *s == Severity::Severe);
+        let [severe, mut rest] = [severe, rest].map(|severities| AlertFilter { severities, ..filter.clone() });
+        let mut runs = Vec::new();
+        match filter.after.map(|id| self.severity_of(id)).transpose()? {
+            Some(Severity::Severe) => {
+                rest.after = None;
+                runs.extend([severe, rest]);
+            }
+            Some(_) => runs.push(rest),
+            None => runs.extend([severe, rest]),
+        }
+        runs.retain(|run| !run.severities.is_empty());
+        Ok(runs)
+    }
+
+    fn severity_of(&self, id: B256) -> Result<Severity> {
+        let found: Option<u8> = self
+            .conn
+            .prepare_cached("SELECT severity FROM alerts WHERE alert_id = ?1")?
+            .query_row([id.as_slice()], |row| row.get(0))
+            .optional()?;
+        found.and_then(Severity::from_code).ok_or(StoreError::NoAlert(id))
+    }
+
+    /// Calls `each` with what one plan finds, as long as `count` is below the limit.
+    fn run<E>(
+        &self,
+        filter: &AlertFilter,
+        count: &mut u64,
+        each: &mut dyn FnMut(AlertRow) -> std::result::Result<(), E>,
+    ) -> Result<std::result::Result<(), E>> {
+        if filter.limit.is_some_and(|limit| *count >= limit) {
+            return Ok(Ok(()));
+        }
+        let plan = Plan::of(&self.conn, filter)?;
+        let extra: Vec<_> = filter.status_condition().into_iter().chain(filter.triage_condition()).collect();
+        let mut statement = self.conn.prepare(&plan.ids(&extra))?;
+        let mut rows = bound(&mut statement, &plan.conditions.values())?;
+        let mut details = self.conn.prepare_cached(&format!("{COLUMNS}{FROM} WHERE a.id = ?1"))?;
+        let mut last = None;
+        while filter.limit.is_none_or(|limit| *count < limit)
+            && let Some(row) = rows.next()?
+        {
+            let id: i64 = row.get(0)?;
+            if last.replace(id) == Some(id) {
+                continue;
+            }
+            let mut alert = details.query_row([id], alert_row)?;
+            alert.entries = self.matched_entries(alert.row)?;
+            *count += 1;
+            if let Err(error) = each(alert) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// How many alerts the defaults of status and triage leave out: orphaned ones, and of those that are not, noise and own wallets
+    /// alone. Looks at no more than `most` alerts, in the order of blocks, and says where that was not all.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn left_out(&self, filter: &AlertFilter, most: u64) -> Result<LeftOut> {
+        // Without a place to begin, both parts of the answer are looked at as one.
+        let runs = if filter.after.is_some() { self.runs(filter)? } else { vec![filter.clone()] };
+        let mut sum = LeftOut { orphaned: 0, noise: 0, own: 0, all: true };
+        for run in &runs {
+            let found = self.left_out_of(run, most)?;
+            sum = LeftOut {
+                orphaned: sum.orphaned + found.orphaned,
+                noise: sum.noise + found.noise,
+                own: sum.own + found.own,
+                all: sum.all && found.all,
+            };
+        }
+        Ok(sum)
+    }
+
+    fn left_out_of(&self, filter: &AlertFilter, most: u64) -> Result<LeftOut> {
         let by_default_status = !filter.any_status && filter.statuses.is_empty();
         let by_default_triage = !filter.any_triage && filter.triage.is_empty();
         if !by_default_status && !by_default_triage {
-            return Ok(LeftOut { orphaned: 0, noise: 0, all: true });
+            return Ok(LeftOut { orphaned: 0, noise: 0, own: 0, all: true });
         }
         let plan = Plan::of(&self.conn, filter)?;
         let orphaned = if by_default_status { "status = 3" } else { "FALSE" };
         let wanted = filter.status_condition().map_or_else(|| "TRUE".to_owned(), |sql| sql.replace("+b.", ""));
-        let noise = if by_default_triage { format!("triage <> 0 AND {wanted}") } else { "FALSE".to_owned() };
+        let (value, own) = (TriageClass::Value.code(), TriageClass::Own.code());
+        let [noise, own] = [format!("triage NOT IN ({value}, {own})"), format!("triage = {own}")]
+            .map(|class| if by_default_triage { format!("{class} AND {wanted}") } else { "FALSE".to_owned() });
         let all = plan.is_within(&self.conn, most)?;
         let sql = format!(
-            "SELECT count(*) FILTER (WHERE {orphaned}), count(*) FILTER (WHERE {noise}) FROM ({})",
+            "SELECT count(*) FILTER (WHERE {orphaned}), count(*) FILTER (WHERE {noise}), count(*) FILTER (WHERE {own}) FROM ({})",
             plan.sample(most, all)
         );
         let mut statement = self.conn.prepare(&sql)?;
         let mut rows = bound(&mut statement, &plan.conditions.values())?;
-        let (orphaned, noise) = match rows.next()? {
-            Some(row) => (chain_int(row.get(0)?), chain_int(row.get(1)?)),
-            None => (0, 0),
+        let found = match rows.next()? {
+            Some(row) => [chain_int(row.get(0)?), chain_int(row.get(1)?), chain_int(row.get(2)?)],
+            None => [0; 3],
         };
-        Ok(LeftOut { orphaned, noise, all })
+        let [orphaned, noise, own] = found;
+        Ok(LeftOut { orphaned, noise, own, all })
     }
 
     fn matched_entries(&self, alert: i64) -> Result<Vec<MatchedEntry>> {

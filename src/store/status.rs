@@ -153,7 +153,8 @@ impl Store {
 
     fn alerts_by_status(&self) -> Result<Vec<(AlertStatus, u64)>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT b.status, count(*) FROM alerts a JOIN blocks b ON b.id = a.block_id GROUP BY b.status ORDER BY b.status",
+            "SELECT b.status, count(*) FROM alerts a JOIN blocks b ON b.id = a.block_id WHERE a.triage <> 5 \
+             GROUP BY b.status ORDER BY b.status",
         )?;
         let rows = statement.query_map([], |row| {
             let status = AlertStatus::from_code(row.get(0)?).unwrap_or(AlertStatus::Pending);

@@ -44,6 +44,7 @@ mod rooms;
 mod screened;
 mod seal;
 mod senders;
+mod severity;
 mod sins;
 mod socket;
 mod twist;

@@ -88,3 +88,8 @@ JOIN addresses x ON x.id = e.address_id
 JOIN lists l ON l.id = e.list_id
 JOIN versions first ON first.id = e.first_version
 LEFT JOIN versions ended ON ended.id = e.end_version;
+-- What touches own wallets and nothing else is a class of its own, and no alert; own wallets and blocked ones at once are severe.
+INSERT INTO words (topic, code, word) VALUES ('triage', 5, 'own');
+UPDATE alerts SET triage = 5, triage_reasons = '["own_wallets_only"]' WHERE severity = 0 AND triage = 0 AND NOT EXISTS (
+    SELECT 1 FROM alerts o JOIN alert_entries ae ON ae.alert_id = o.id JOIN watch_entries e ON e.id = ae.entry_id
+    JOIN lists l ON l.id = e.list_id WHERE o.activity_id = alerts.activity_id AND l.kind <> 4);
