@@ -3,10 +3,12 @@
 use alloy::primitives::Address;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 
 use super::Failure;
 use super::present::{csv_record, no_formula};
 use crate::decode::Position;
+use crate::lists::show_date;
 use crate::screen::{Designation, Direction, ListKind};
 use crate::store::{AlertRow, MatchedEntry};
 
@@ -77,6 +79,7 @@ struct WatchedJson {
     entity: Option<String>,
     programs: Vec<String>,
     designation: &'static str,
+    version: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,14 +139,22 @@ impl AlertJson {
             entity: entry.entity.clone(),
             programs: entry.programs.clone(),
             designation: entry.designation.name(),
+            version: Some(json!({
+                "published": entry.version.published_given.then(|| show_date(entry.version.published)),
+                "sha256": entry.version.sha256.map(alloy::primitives::hex::encode),
+                "source": entry.version.source,
+            })),
         };
-        let nothing = MatchedEntry {
+        let nothing = || WatchedJson {
+            address: checksum(row.watched),
+            direction: row.direction.name(),
             label: None,
             list: String::new(),
-            list_kind: ListKind::Internal,
+            kind: ListKind::Internal.name(),
             entity: None,
             programs: Vec::new(),
-            designation: Designation::Unknown,
+            designation: Designation::Unknown.name(),
+            version: None,
         };
         Self {
             id: row.id.to_string(),
@@ -178,7 +189,7 @@ impl AlertJson {
             amount: row.amount.clone(),
             amount_display: decimals.filter(|_| fungible).map(|decimals| in_units(&row.amount, decimals)),
             token_id: row.token_id.clone(),
-            watched: watched(row.entries.first().unwrap_or(&nothing)),
+            watched: row.entries.first().map_or_else(nothing, watched),
             watched_all: if row.entries.len() > 1 { row.entries.iter().map(watched).collect() } else { Vec::new() },
             counterparty: counterparty(row).map(checksum),
             triage: TriageJson { class: row.triage.name(), reasons: row.triage_reasons.clone() },

@@ -286,6 +286,9 @@ pub struct QueryArgs {
     /// Name of a list
     #[arg(long, value_name = "NAME")]
     pub(super) list: Vec<String>,
+    /// As the lists were at that time: alerts of addresses that were listed then, with what was said of them then
+    #[arg(long, value_name = "DATE")]
+    pub(super) as_of: Option<String>,
     /// Kind of movement: native_transfer, transaction, contract_creation, internal_transfer, self_destruct, erc20_transfer,
     /// erc721_transfer, erc1155_transfer, wrap, unwrap, withdrawal, fee_recipient
     #[arg(long, value_name = "KIND")]

@@ -187,6 +187,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         severities: named(&args.severity, "--severity", Severity::ALL)?,
         triage,
         any_triage,
+        as_of: super::watchlist::date(args.as_of.as_ref())?,
         id: None,
         tx: args.tx.as_deref().map(hash).transpose()?,
         after_row: None,

@@ -96,7 +96,7 @@ pub struct ListRow {
 }
 
 /// Whether an entry `e` from version `v` to version `ended` was in force at a time.
-fn in_force(at: &str) -> String {
+pub(super) fn in_force(at: &str) -> String {
     format!(
         "coalesce(e.listed_from, {at}) <= {at} AND coalesce(e.delisted_on > {at}, 1) AND CASE WHEN v.published <= {at} \
          THEN coalesce(ended.published > {at}, 1) \

@@ -6,6 +6,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::addresses::find_address;
+use super::entries::in_force;
 use super::{Result, sql_int};
 use crate::decode::ActivityKind;
 use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
@@ -53,6 +54,9 @@ pub struct AlertFilter {
     pub tx: Option<B256>,
     /// The alert of that id.
     pub id: Option<B256>,
+    /// Of addresses that were listed at that time, unix seconds; what is said of them is what was said then. With [`AlertFilter::lists`]: on
+    /// one of these.
+    pub as_of: Option<i64>,
     /// Rows of alerts above this one only: what a commit just added.
     pub after_row: Option<i64>,
     /// Those after the alert of that id, in the order of the answer.
@@ -306,6 +310,18 @@ impl AlertFilter {
         if let Some(time) = self.until {
             let mark = c.bind(time);
             c.sql.push(format!("+b.timestamp <= {mark}"));
+        }
+        if let Some(time) = self.as_of {
+            let on = resolved
+                .lists
+                .as_ref()
+                .map_or_else(|| "TRUE".to_owned(), |lists| format!("+e.list_id IN {}", c.set(lists)));
+            let mark = c.bind(time);
+            c.sql.push(format!(
+                "EXISTS (SELECT 1 FROM watch_entries e INDEXED BY watch_entries_by_address JOIN list_versions v ON v.id = e.first_version \
+                 LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = a.watched_id AND {on} AND {})",
+                in_force(&mark)
+            ));
         }
         if let Some(id) = self.id {
             let mark = c.bind(id.to_vec());

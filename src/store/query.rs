@@ -1,13 +1,15 @@
 //! Reading alerts back: rows to plain values. Streams, so that a query of everything stays flat in memory.
 
 use alloy::primitives::{Address, B256};
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, params};
 
+use super::entries::in_force;
 use super::filter::AlertFilter;
 use super::plan::{Plan, bound};
+use super::versions::{VERSION, VersionRow, version};
 use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes};
 use crate::decode::{ActivityKind, Location, Plane};
-use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
+use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass, WatchEntry};
 
 /// An alert with everything that is printed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct MatchedEntry {
     pub entity: Option<String>,
     pub programs: Vec<String>,
     pub designation: Designation,
+    /// The version of the list that brought the entry.
+    pub version: VersionRow,
 }
 
 /// What the defaults leave out.
@@ -105,8 +109,8 @@ const COLUMNS: &str = "SELECT a.alert_id, a.id, b.status, a.severity, b.number, 
     tokens.decimals, m.amount, m.token_id, w.address, a.direction, a.triage, a.triage_reasons, b.proof, e.host, a.seen_at_ms, \
     a.replaces, a.retroactive";
 
-const ENTRIES: &str = "SELECT e.label, l.name, l.kind, e.entity, e.programs, ae.designation FROM alert_entries ae \
-    JOIN watch_entries e ON e.id = ae.entry_id JOIN lists l ON l.id = e.list_id WHERE ae.alert_id = ?1 ORDER BY ae.rank";
+/// Of a watch entry `e` on a list `l` by a version `v`, before [`VERSION`].
+const ENTRY: &str = "SELECT e.label, l.name, l.kind, e.entity, e.programs";
 
 impl Store {
     /// Calls `each` with every alert that fits, in order. Returns how many there were.
@@ -188,7 +192,10 @@ impl Store {
                 continue;
             }
             let mut alert = details.query_row([id], alert_row)?;
-            alert.entries = self.matched_entries(alert.row)?;
+            alert.entries = match filter.as_of {
+                None => self.matched_entries(alert.row)?,
+                Some(as_of) => self.entries_then(&alert, as_of)?,
+            };
             *count += 1;
             if let Err(error) = each(alert) {
                 return Ok(Err(error));
@@ -246,20 +253,53 @@ impl Store {
     }
 
     fn matched_entries(&self, alert: i64) -> Result<Vec<MatchedEntry>> {
-        let mut statement = self.conn.prepare_cached(ENTRIES)?;
+        let mut statement = self.conn.prepare_cached(&format!(
+            "{ENTRY}, ae.designation, {VERSION} FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id \
+             JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version WHERE ae.alert_id = ?1 ORDER BY ae.rank"
+        ))?;
         let rows = statement.query_map([alert], |row| {
-            let programs: String = row.get(4)?;
-            Ok(MatchedEntry {
-                label: row.get(0)?,
-                list: row.get(1)?,
-                list_kind: ListKind::from_code(row.get(2)?).unwrap_or(ListKind::Internal),
-                entity: row.get(3)?,
-                programs: serde_json::from_str(&programs).unwrap_or_default(),
-                designation: Designation::from_code(row.get(5)?).unwrap_or(Designation::Unknown),
-            })
+            let designation = Designation::from_code(row.get(5)?).unwrap_or(Designation::Unknown);
+            matched_entry(row, designation, 6)
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+
+    /// The entries that the watched address of an alert had at a time, strictest first.
+    fn entries_then(&self, alert: &AlertRow, as_of: i64) -> Result<Vec<MatchedEntry>> {
+        let mut statement = self.conn.prepare_cached(&format!(
+            "{ENTRY}, e.listed_from, e.delisted_on, e.known_from, {VERSION} FROM addresses x JOIN watch_entries e ON e.address_id = x.id \
+             JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version \
+             LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE x.address = ?1 AND {} ORDER BY l.kind, l.name",
+            in_force("?2")
+        ))?;
+        let rows = statement.query_map(params![alert.watched.as_slice(), as_of], |row| {
+            let entry = WatchEntry {
+                id: 0,
+                address: alert.watched,
+                kind: ListKind::from_code(row.get(2)?).unwrap_or(ListKind::Internal),
+                listed_from: row.get(5)?,
+                delisted_on: row.get(6)?,
+                known_from: row.get(7)?,
+                ended_on: None,
+            };
+            matched_entry(row, entry.designation(alert.timestamp), 8)
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// From [`ENTRY`], and [`VERSION`] at that column.
+fn matched_entry(row: &Row<'_>, designation: Designation, at: usize) -> rusqlite::Result<MatchedEntry> {
+    let programs: String = row.get(4)?;
+    Ok(MatchedEntry {
+        label: row.get(0)?,
+        list: row.get(1)?,
+        list_kind: ListKind::from_code(row.get(2)?).unwrap_or(ListKind::Internal),
+        entity: row.get(3)?,
+        programs: serde_json::from_str(&programs).unwrap_or_default(),
+        designation,
+        version: version(row, at)?,
+    })
 }
 
 fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {

@@ -211,6 +211,8 @@ fn documented() -> Vec<(&'static str, AlertFilter)> {
         ("entity", AlertFilter { entities: vec!["w".to_owned()], ..filter.clone() }),
         ("list", AlertFilter { lists: vec!["mine".to_owned()], ..filter.clone() }),
         ("lists", AlertFilter { lists: vec!["mine".to_owned(), "other".to_owned()], ..filter.clone() }),
+        ("as of a time", AlertFilter { as_of: Some(i64::MAX), ..filter.clone() }),
+        ("list as of a time", AlertFilter { as_of: Some(i64::MAX), lists: vec!["mine".to_owned()], ..filter.clone() }),
         ("kind", kind(&[ActivityKind::NativeTransfer])),
         ("kinds", kind(&[ActivityKind::NativeTransfer, ActivityKind::Wrap])),
         ("native", asset(AssetFilter::Native)),
@@ -248,7 +250,8 @@ fn no_documented_query_scans_or_sorts_a_table() {
     let (_place, mut store) = open();
     let records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
     store.append_all(&records).unwrap();
-    let tables = ["a", "m", "b", "k", "t", "ae", "alerts", "activities", "blocks", "transactions", "alert_entries"];
+    let tables =
+        ["a", "m", "b", "k", "t", "ae", "alerts", "activities", "blocks", "transactions", "alert_entries", "e"];
     let runs = |(name, filter)| store.runs(&filter).unwrap().into_iter().map(move |run| (name, run));
     for (name, filter) in documented().into_iter().flat_map(runs) {
         let plan = Plan::of(&store.conn, &filter).unwrap();

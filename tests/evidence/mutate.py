@@ -26,7 +26,7 @@ from check import Refused, check, read_bundle
 # What docs/evidence.md, "What it proves and what not", leaves to SHA256SUMS; each with all that is within it.
 UNPROVEN = """alert.status alert.severity alert.triage alert.asset.symbol alert.asset.decimals alert.amount_display
     alert.watched.label alert.watched.list alert.watched.kind alert.watched.entity alert.watched.programs
-    alert.watched.designation alert.endpoint alert.seen_at alert.retroactive alert.replaces first_log_index screening lists
+    alert.watched.designation alert.watched.version alert.endpoint alert.seen_at alert.retroactive alert.replaces first_log_index screening lists
     made_by""".split()
 UNPROVEN_TRACES = ["alert.amount", "alert.from", "alert.to", "alert.counterparty"]  # the movement within a transaction is the endpoint's word
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+)')

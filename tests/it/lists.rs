@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Place, shared, stderr};
+use crate::common::{Node, Place, shared, stderr};
 
 const A: &str = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96";
 const B: &str = "0xa0e1c89Ef1a489c9C7dE96311eD5Ce5D32c20E4B";
@@ -99,6 +99,43 @@ fn a_newer_file_adds_changes_and_ends_entries_and_an_older_one_is_filed_where_it
     assert_eq!(all, [json!(["added", null, "fourth"]), json!(["ended", "second", null])]);
     assert_eq!(changes("2025-01-01", "2026-01-01"), Vec::<Value>::new());
     assert_eq!(place.run(&["watchlist", "diff", "2025-01-01", "2024-01-01"]).status.code(), Some(1));
+}
+
+#[test]
+fn alerts_are_shown_with_what_their_list_says_or_said_at_a_date() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    node.send(a, Some(b), 1, "0x");
+    let place = Place::new();
+    let import = |label: &str, date: &str| {
+        write(&place, "l.csv", &format!("address,label\n{a},{label}\n"));
+        place.ok(&["watchlist", "import", "l.csv", "--kind", "blocking", "--published", date]);
+    };
+    import("renamed", "2025-01-01");
+    import("first", "2024-01-01");
+    place.ok(&["watchlist", "add", &b.to_string(), "--list", "mine"]);
+    place.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
+    let said = |extra: &[&str]| -> Vec<Value> {
+        let one = |alert: &Value| {
+            let watched = &alert["watched"];
+            json!([
+                watched["label"],
+                watched["version"]["published"],
+                watched["version"]["source"],
+                watched["designation"]
+            ])
+        };
+        place.alerts(&[extra, &["--address", &a.to_string()]].concat()).iter().map(one).collect()
+    };
+    assert_eq!(said(&[]), [json!(["renamed", "2025-01-01", "l.csv", "listed"])]);
+    assert_eq!(said(&["--as-of", "2026-01-01"]), said(&[]));
+    assert_eq!(said(&["--as-of", "2024-06-01"]), [json!(["first", "2024-01-01", "l.csv", "listed"])]);
+    assert_eq!(said(&["--as-of", "2023-06-01"]), Vec::<Value>::new());
+    assert_eq!(place.alerts(&[]).len(), 2);
+    assert_eq!(place.alerts(&["--as-of", "2024-06-01"]).len(), 1, "the other was on no list then");
+    assert_eq!(place.alerts(&["--as-of", "2024-06-01", "--list", "mine"]).len(), 0);
+    let by_hand = &place.alerts(&["--list", "mine"])[0]["watched"]["version"];
+    assert_eq!(by_hand, &json!({"published": null, "sha256": null, "source": "added by hand"}));
 }
 
 #[test]

@@ -80,7 +80,9 @@ fn looking_back_for_a_new_address_equals_a_run_that_had_it_and_reads_only_blocks
     let held = blocks + 1;
     let (old, new) = ((stranger(0x52), "old"), (stranger(0x51), "new"));
     let range = ["-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"];
-    let fresh = Place::watching(&[old, new]);
+    // The same files in the same order, all of them before the first block: an alert names the version that brought its entry.
+    let fresh = Place::watching(&[old]);
+    fresh.import(&[old, new]);
     fresh.ok(&[&["replay"], &range[..]].concat());
     assert!(fresh.alerts(&[]).iter().all(|alert| alert["retroactive"] == false));
 
@@ -169,7 +171,9 @@ fn a_watch_looks_back_by_itself_killed_or_not_while_the_head_goes_on() {
     looked_back(&place);
     assert_eq!(watcher.stop(), 0);
     assert_eq!(place.status()["auto_lookback"], false);
-    let fresh = Place::watching(&[old, new, third]);
+    let fresh = Place::watching(&[old]);
+    fresh.import(&[old, new]);
+    fresh.import(&[old, new, third]);
     fresh.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"]);
     assert_eq!(digest(&place), digest(&fresh));
     assert_eq!(bare(&place), bare(&fresh));
@@ -195,7 +199,13 @@ fn labels_lists_and_kinds_that_changed_are_looked_back_for_too_from_an_archive_a
             place.ok(&["watchlist", "import", file.to_str().unwrap(), "--kind", "blocking"]);
         }
     };
-    let fresh = Place::new();
+    let before = || {
+        let place = Place::watching(&[(a, "first"), (b, "second")]);
+        std::fs::write(place.dir.path().join("wallets.txt"), c.to_string()).unwrap();
+        place.ok(&["watchlist", "import", "wallets.txt", "--kind", "own"]);
+        place
+    };
+    let fresh = before();
     change(&fresh);
     let range = ["-r", &node.url, "--from-block", "0", "--to-block", "latest"];
     fresh.ok(&[&["replay"], &range[..]].concat());
@@ -203,9 +213,7 @@ fn labels_lists_and_kinds_that_changed_are_looked_back_for_too_from_an_archive_a
     let archive = archive.to_str().unwrap();
     fresh.ok(&[&["record"], &range[..], &["--out", archive]].concat());
     for index in [&["--lookback-index"][..], &[]] {
-        let place = Place::watching(&[(a, "first"), (b, "second")]);
-        std::fs::write(place.dir.path().join("wallets.txt"), c.to_string()).unwrap();
-        place.ok(&["watchlist", "import", "wallets.txt", "--kind", "own"]);
+        let place = before();
         place.ok(&[&["replay"], &range[..], index].concat());
         change(&place);
         let out = place.run(&["replay", "--archive", archive, "--new-entries"]);
