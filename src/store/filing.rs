@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Result;
 use super::addresses::address_id;
 use super::lists::{FACTS, Facts, ImportCounts, STATE_ENDED, STATE_REMOVED, STATE_SUPERSEDED, end_entry, insert_entry};
+use super::{Result, meta};
 use crate::lists::ParsedEntry;
 
 /// The place of a version: by its date, of one date by when it came.
@@ -82,16 +82,17 @@ impl Later {
     }
 }
 
-/// Files a version with these entries before those that are later.
+/// Files a version with these entries before those that are later; whether blocks may be matched by more, or otherwise, than before.
 pub(super) fn file(
     conn: &Connection,
     list_id: i64,
     version: i64,
     entries: &[ParsedEntry],
     later: &Later,
-) -> Result<ImportCounts> {
+) -> Result<(ImportCounts, bool)> {
     let own = at(conn, version)?;
     let mut counts = ImportCounts { filed: true, ..ImportCounts::default() };
+    let mut matters = false;
     let mut held: HashSet<i64> = conn
         .prepare_cached(
             "SELECT e.address_id FROM watch_entries e JOIN list_versions f ON f.id = e.first_version \
@@ -103,12 +104,12 @@ pub(super) fn file(
     for entry in entries {
         let address = address_id(conn, entry.address)?;
         held.remove(&address);
-        Speaking { conn, list_id, address, own, next: later.of(address) }.says(Some(entry), &mut counts)?;
+        matters |= Speaking { conn, list_id, address, own, next: later.of(address) }.says(Some(entry), &mut counts)?;
     }
     for address in held {
-        Speaking { conn, list_id, address, own, next: later.of(address) }.says(None, &mut counts)?;
+        matters |= Speaking { conn, list_id, address, own, next: later.of(address) }.says(None, &mut counts)?;
     }
-    Ok(counts)
+    Ok((counts, matters))
 }
 
 /// A span of an address.
@@ -152,23 +153,24 @@ impl Speaking<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// It has the address, as that entry, or does not.
-    fn says(&self, entry: Option<&ParsedEntry>, counts: &mut ImportCounts) -> Result<()> {
+    /// It has the address, as that entry, or does not. Whether blocks may be matched by more, or otherwise, than before.
+    fn says(&self, entry: Option<&ParsedEntry>, counts: &mut ImportCounts) -> Result<bool> {
         let spans = self.spans()?;
         let facts = entry.map(Facts::of);
         let before = spans.iter().find(|span| span.first < self.own && span.end.is_none_or(|end| end > self.own));
         if before.map(|span| &span.facts) == facts.as_ref() {
             counts.unchanged += usize::from(entry.is_some());
-            return Ok(());
+            return Ok(false);
         }
         let following = self.next.and_then(|next| spans.iter().find(|span| span.first == next.at));
         let goes_on = self.next.is_some() && before.is_some_and(|span| span.end != self.next.map(|next| next.at));
         if let Some(span) = before {
             if let Some(next) = self.next.filter(|_| goes_on) {
-                self.copy_from(span.id, next.at.1)?;
+                self.copy_from(span.id, next.at)?;
             }
             end_entry(self.conn, span.id, self.own.1, if entry.is_some() { STATE_SUPERSEDED } else { STATE_ENDED })?;
         }
+        let mut matters = goes_on;
         match (before, entry) {
             (Some(_), Some(_)) => counts.changed += 1,
             (Some(_), None) => counts.ended += 1,
@@ -178,14 +180,20 @@ impl Speaking<'_> {
             match (self.next, following) {
                 // It said so earlier than was known. What was said by hand keeps its own beginning.
                 (Some(Next { by_hand: false, .. }), Some(following)) if Some(&following.facts) == facts.as_ref() => {
+                    let line = entry.row.map(|row| i64::try_from(row).unwrap_or(i64::MAX));
                     self.conn
-                        .prepare_cached("UPDATE watch_entries SET first_version = ?2 WHERE id = ?1")?
-                        .execute([following.id, self.own.1])?;
+                        .prepare_cached("UPDATE watch_entries SET first_version = ?2, source_line = ?3 WHERE id = ?1")?
+                        .execute(params![following.id, self.own.1, line])?;
                 }
-                (next, following) => self.put(entry, next, following.is_some() || goes_on)?,
+                (next, following) => {
+                    let goes_on = following.is_some() || goes_on;
+                    self.put(entry, next, goes_on)?;
+                    // What something else took the place of matches no block.
+                    matters |= !goes_on || next.is_none();
+                }
             }
         }
-        self.know_anew()
+        Ok(self.know_anew()? || matters)
     }
 
     /// The span of what this version says, up to the next one that speaks.
@@ -203,26 +211,38 @@ impl Speaking<'_> {
         }
     }
 
-    /// What a span says goes on from that version in one of its own, with whatever became of it.
-    fn copy_from(&self, id: i64, first: i64) -> Result<()> {
+    /// What a span says goes on from that version in one of its own, with whatever became of it, and with the alerts of that time.
+    fn copy_from(&self, id: i64, first: At) -> Result<()> {
         let (state, end): (i64, Option<i64>) = self
             .conn
             .prepare_cached("SELECT state, end_version FROM watch_entries WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        end_entry(self.conn, id, first, STATE_SUPERSEDED)?;
+        end_entry(self.conn, id, first.1, STATE_SUPERSEDED)?;
         self.conn
             .prepare_cached(
                 "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, known_from, \
                  aliases, uid, source_line, since_revision, first_version, end_version, state) \
                  SELECT list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, known_from, aliases, uid, \
-                 source_line, since_revision, ?2, ?3, ?4 FROM watch_entries WHERE id = ?1",
+                 source_line, ?5, ?2, ?3, ?4 FROM watch_entries WHERE id = ?1",
             )?
-            .execute(params![id, first, end, state])?;
+            .execute(params![id, first.1, end, state, self.next_revision()?])?;
+        self.conn
+            .prepare_cached(
+                "UPDATE alert_entries SET entry_id = ?2 WHERE entry_id = ?1 AND ?3 <= (SELECT b.timestamp FROM alerts a \
+                 JOIN blocks b ON b.id = a.block_id WHERE a.id = alert_entries.alert_id)",
+            )?
+            .execute([id, self.conn.last_insert_rowid(), first.0])?;
         Ok(())
     }
 
-    /// Each span is known from the date of the first one that it goes on from without a break.
-    fn know_anew(&self) -> Result<()> {
+    /// The state of the watchlist that this version makes.
+    fn next_revision(&self) -> Result<i64> {
+        Ok(1 + meta(self.conn, "watch_revision")?.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0))
+    }
+
+    /// Each span is known from the date of the first one that it goes on from without a break; whether one matches otherwise now.
+    fn know_anew(&self) -> Result<bool> {
+        let mut changed = 0;
         let mut before: Option<(Option<At>, Option<i64>)> = None;
         for span in self.spans()? {
             let own: Option<i64> = self
@@ -235,12 +255,15 @@ impl Speaking<'_> {
                 Some((Some(end), known)) if end == span.first => known,
                 _ => own,
             };
-            self.conn
-                .prepare_cached("UPDATE watch_entries SET known_from = ?2 WHERE id = ?1 AND known_from IS NOT ?2")?
-                .execute(params![span.id, known])?;
+            changed += self
+                .conn
+                .prepare_cached(
+                    "UPDATE watch_entries SET known_from = ?2, since_revision = ?3 WHERE id = ?1 AND known_from IS NOT ?2",
+                )?
+                .execute(params![span.id, known, self.next_revision()?])?;
             before = Some((span.end, known));
         }
-        Ok(())
+        Ok(changed > 0)
     }
 }
 

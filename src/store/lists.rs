@@ -106,11 +106,14 @@ impl Store {
                 });
             }
             let version = put_version(tx, list_id, file, published)?;
-            let counts = match filing::place(tx, list_id, version)? {
-                Place::Newest => replace_entries(tx, list_id, version, file.entries)?,
+            let (counts, adds) = match filing::place(tx, list_id, version)? {
+                Place::Newest => {
+                    let counts = replace_entries(tx, list_id, version, file.entries)?;
+                    (counts, counts.added > 0)
+                }
                 Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later)?,
             };
-            bump_revision(tx, counts.added > 0, &[version])?;
+            bump_revision(tx, adds, &[version])?;
             Ok(ImportCounts { kind_before, ..counts })
         })
     }

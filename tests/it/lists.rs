@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Node, Place, shared, stderr};
+use crate::common::{Node, Place, shared, stderr, timeless_all};
 
 const A: &str = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96";
 const B: &str = "0xa0e1c89Ef1a489c9C7dE96311eD5Ce5D32c20E4B";
@@ -136,6 +136,34 @@ fn alerts_are_shown_with_what_their_list_says_or_said_at_a_date() {
     assert_eq!(place.alerts(&["--as-of", "2024-06-01", "--list", "mine"]).len(), 0);
     let by_hand = &place.alerts(&["--list", "mine"])[0]["watched"]["version"];
     assert_eq!(by_hand, &json!({"published": null, "sha256": null, "source": "added by hand"}));
+}
+
+#[test]
+fn a_version_that_splits_an_entry_leaves_each_alert_with_the_part_of_its_time_and_looking_back_makes_it_whole() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    node.send(a, Some(b), 1, "0x");
+    let versions = [("2024-01-01", true), ("2025-06-01", true), ("2025-01-01", false)];
+    let import = |place: &Place, (date, listed): (&str, bool)| {
+        let listed = if listed { format!("{a},one\n") } else { String::new() };
+        write(place, "l.csv", &format!("address,label\n{b},two\n{listed}"));
+        place.ok(&["watchlist", "import", "l.csv", "--kind", "blocking", "--published", date]);
+    };
+    let range = ["-r", &node.url, "--from-block", "0", "--to-block", "latest"];
+    let place = Place::new();
+    versions[..2].iter().for_each(|version| import(&place, *version));
+    place.ok(&[&["replay"], &range[..]].concat());
+    let of_a = |place: &Place| place.alerts(&["--address", &a.to_string()])[0]["watched"].clone();
+    assert_eq!(of_a(&place)["version"]["published"], "2024-01-01");
+    import(&place, versions[2]);
+    assert_eq!(of_a(&place)["version"]["published"], "2025-06-01", "the block is of a time after it");
+    assert_ne!(place.status()["blocks_screened_before_last_addition"], 0, "it was not listed in between");
+    place.ok(&[&["replay", "--new-entries"], &range[..]].concat());
+    let fresh = Place::new();
+    versions.iter().for_each(|version| import(&fresh, *version));
+    fresh.ok(&[&["replay"], &range[..]].concat());
+    assert_eq!(timeless_all(&place.alerts(&[])), timeless_all(&fresh.alerts(&[])));
+    assert_eq!(place.ok(&["status", "--digest"]), fresh.ok(&["status", "--digest"]));
 }
 
 #[test]
