@@ -6,6 +6,7 @@ mod archived;
 mod backfill;
 mod background;
 mod batch;
+mod fetch;
 mod filtered;
 mod lookback;
 mod paths;

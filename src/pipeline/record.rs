@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::prepare::numbered;
+use super::fetch::numbered;
 use super::{Judge, PipelineError};
 use crate::chain::canonical::Link;
 use crate::ops::Shutdown;

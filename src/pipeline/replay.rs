@@ -7,7 +7,7 @@ use alloy::eips::BlockNumHash;
 use futures_util::StreamExt;
 
 use super::batch::Batch;
-use super::prepare::numbered;
+use super::fetch::numbered;
 use super::stages::Stages;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared};
