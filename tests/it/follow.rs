@@ -2,6 +2,7 @@
 
 use alloy::primitives::{Address, B256, U256, hex, keccak256};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::common::{Node, Place, call, erc20_arguments, n, number, word};
 
@@ -100,6 +101,7 @@ fn every_kind_is_alerted_right_to_the_last_field() {
     id_bytes.extend((log_index as u32).to_be_bytes());
     id_bytes.extend([0, 0, 0, 0]);
     id_bytes.extend(watched.as_slice());
+    let list = std::fs::read(place.dir.path().join("test.csv")).unwrap();
     let timestamp = jiff::Timestamp::from_second(number(&block["timestamp"]) as i64).unwrap().to_string();
     assert_eq!(
         alert,
@@ -113,7 +115,8 @@ fn every_kind_is_alerted_right_to_the_last_field() {
             "asset": {"id": format!("eip155:31337/erc20:{erc20}"), "contract": erc20.to_string(), "symbol": "USDM", "decimals": 6},
             "amount": "2500000", "amount_display": "2.5", "token_id": null,
             "watched": {"address": watched.to_string(), "direction": "in", "label": "Watched one", "list": "test",
-                        "kind": "internal", "entity": null, "programs": [], "designation": "unknown"},
+                        "kind": "internal", "entity": null, "programs": [], "designation": "unknown",
+                        "version": {"published": null, "sha256": hex::encode(Sha256::digest(&list)), "source": "test.csv"}},
             "counterparty": Address::ZERO.to_string(), "triage": {"class": "value", "reasons": []}, "proof": "proven",
             "endpoint": node.url.trim_start_matches("http://"), "seen_at": null, "retroactive": false,
         })

@@ -88,6 +88,15 @@ fn a_list_that_grows_brings_the_alerts_that_it_would_have_had() {
         half.ok(&["watchlist", "import", "watch.txt"]);
         half.ok(&["replay", "--archive", archive.to_str().unwrap()]);
     }
-    let strip = |place: &Place| -> Vec<Value> { crate::common::timeless_all(&place.alerts(&["--triage", "all"])) };
+    // The two differ in which version of the list brought an entry, and in nothing else.
+    let strip = |place: &Place| -> Vec<Value> {
+        let mut alerts = crate::common::timeless_all(&place.alerts(&["--triage", "all"]));
+        for alert in &mut alerts {
+            assert!(
+                alert["watched"].as_object_mut().unwrap().remove("version").is_some_and(|v| v["sha256"].is_string())
+            );
+        }
+        alerts
+    };
     assert_eq!(strip(&half), strip(&place));
 }
