@@ -13,7 +13,7 @@ use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, Prepared};
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
-use crate::source::{Pool, SourceError, TraceMode};
+use crate::source::{Pool, TraceMode};
 use crate::store::{Access, Progress, Store};
 
 /// How often in a row a block is looked up again that contradicts what is final, where an endpoint still has that.
@@ -228,15 +228,29 @@ async fn settle_at_end(
     }
     let head = pool.head().await?;
     engine.finality.learn(head.link.number, pool.tags(&head.host).await);
-    let asked = ends.iter().map(|end| async move { Ok::<_, SourceError>((end, pool.link_at(end.number).await?)) });
-    let mut links = futures_util::stream::iter(asked).buffered(options.concurrency.max(1));
-    while let Some(link) = links.next().await {
-        let (end, now) = link?;
-        if end.hash == now.hash {
-            engine.settle(chain, end.number)?;
+    let asked = ends.iter().map(|end| async move { Ok::<_, PipelineError>((end, still_stands(pool, *end).await?)) });
+    let mut asked = futures_util::stream::iter(asked).buffered(options.concurrency.max(1));
+    while let Some(answer) = asked.next().await {
+        match answer? {
+            (end, true) => engine.settle(chain, end.number)?,
+            (end, false) => tracing::info!(
+                block = end.number,
+                "another block stands there by now: what was replayed is not settled"
+            ),
         }
     }
     Ok(())
+}
+
+/// Whether the chain has that block at its number. Another one that is named there must be one that somebody has.
+async fn still_stands(pool: &Arc<Pool>, block: BlockNumHash) -> Result<bool, PipelineError> {
+    let holds = async |link: Link| {
+        if link.hash != block.hash {
+            pool.link(link.hash).await?;
+        }
+        Ok(link.hash == block.hash)
+    };
+    numbered(pool, block.number, holds).await
 }
 
 fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {

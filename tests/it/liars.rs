@@ -167,6 +167,23 @@ fn every_kind_of_lie_beside_an_honest_endpoint_changes_nothing_and_is_named() {
 }
 
 #[test]
+fn who_names_another_block_at_the_end_of_a_replay_keeps_nothing_from_being_final() {
+    let chain = Chain::shared();
+    let blocks = chain.rich..=chain.rich + 7;
+    // It is the faster by far, and its blocks are true: asked at the end which block stands there, it is asked first.
+    let plan = Plan { only: Some(Asked::Header), ..Plan::always(Sin::HeaderOfAnotherFork, *blocks.end()) };
+    let liar = Proxy::new(&chain.node, plan);
+    let slow = Plan { delay: Duration::from_millis(300), ..Plan::honest() };
+    let honest = Proxy::new(&chain.node, slow);
+    let place = chain.place();
+    let run = replay(&place, &[&liar.url, &honest.url], blocks.clone(), &["--concurrency", "1"]);
+    assert_eq!(run.code, 0, "{}", run.log);
+    let committed = liar.take_committed();
+    assert!(refusals(&run.log, liar.host(), &committed) > 0, "nobody noticed: {}", run.log);
+    assert_eq!(alerts(&place), chain.truth(blocks));
+}
+
+#[test]
 fn receipts_that_come_in_batches_are_proven_as_those_of_a_whole_block_are() {
     let chain = Chain::shared();
     // Those that leave as many receipts as were asked for.

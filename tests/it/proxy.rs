@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     /// One of these for each block.
     pub sins: Vec<Sin>,
     pub blocks: RangeInclusive<u64>,
+    /// In answers to questions of that kind; none for all that the sin touches.
+    pub only: Option<Asked>,
     /// How often for each question of a block; none for always.
     pub times: Option<u32>,
     /// It has no receipts of whole blocks: they are asked for in batches.
@@ -91,6 +93,7 @@ impl Plan {
             percent: 0,
             sins: Vec::new(),
             blocks: 0..=u64::MAX,
+            only: None,
             times: None,
             bare: false,
             raw: None,
@@ -310,7 +313,8 @@ impl State {
     fn chosen(&self, plan: &Plan, asked: Asked, block: u64) -> Option<Sin> {
         let roll = dice(plan.seed, block);
         let sin = plan.sins[usize::try_from((roll >> 20) % plan.sins.len() as u64).ok()?];
-        let due = plan.blocks.contains(&block) && roll % 100 < plan.percent && sin.touches(asked);
+        let meant = plan.only.is_none_or(|only| only == asked);
+        let due = meant && plan.blocks.contains(&block) && roll % 100 < plan.percent && sin.touches(asked);
         let done = self.times.lock().unwrap().get(&(block, asked)).copied().unwrap_or(0);
         (due && plan.times.is_none_or(|times| done < times)).then_some(sin)
     }
