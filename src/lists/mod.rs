@@ -7,6 +7,7 @@ mod date;
 mod eu;
 mod fold;
 mod format;
+mod json;
 mod ofac_advanced;
 mod ofac_csv;
 mod ofac_entities;
@@ -128,7 +129,7 @@ pub fn parse(
     match format {
         Format::Text => file.read(|bytes| plain::text(bytes, &mut out))?,
         Format::Csv => file.read(|bytes| plain::csv(bytes, &mut out))?,
-        Format::Json => file.read(|bytes| plain::json(bytes, &mut out))?,
+        Format::Json => file.read(|bytes| json::json(bytes, &mut out))?,
         Format::OfacCsv => ofac_csv::parse(file, comments, &mut out)?,
         Format::OfacEnhanced | Format::OfacDelta => file.read(|bytes| ofac_entities::parse(bytes, &mut out))?,
         Format::OfacAdvanced => file.read(|bytes| ofac_advanced::parse(bytes, &mut out))?,
@@ -146,6 +147,10 @@ pub fn parse(
                     .to_owned(),
             );
         }
+    }
+    if out.list.entries.iter().any(|entry| entry.address.is_zero()) {
+        let warning = "the zero address is on it: every mint and burn of a token will be an alert";
+        out.list.warnings.push(warning.to_owned());
     }
     Ok(out.list)
 }

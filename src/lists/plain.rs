@@ -1,9 +1,6 @@
-//! The plain formats: one address a line, CSV with a header, a JSON array.
+//! The plain formats of lines: one address a line, CSV with a header.
 
 use std::io::BufRead;
-
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 
 use super::address::{Verdict, judge};
 use super::candidate::{Class, Collector, some};
@@ -13,7 +10,7 @@ use super::{ParsedEntry, parse_date};
 /// No field of a list is longer: a quote that never ends would swallow the rest of the file.
 const LONGEST_FIELD: usize = 64 << 10;
 
-fn refuse(reason: impl Into<String>) -> Verdict {
+pub(super) fn refuse(reason: impl Into<String>) -> Verdict {
     Verdict::Reject(Class::Broken, reason.into())
 }
 
@@ -101,6 +98,8 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
         let [label, entity, programs, from, until, aliases, uid, currency] =
             columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
         let text = record.iter().collect::<Vec<_>>().join(",");
+        let others = record.iter().enumerate().filter(|(at, _)| *at != address && !columns.contains(&Some(*at)));
+        let others = others.map(|(_, text)| text).collect::<Vec<_>>().join("\n");
         let facts = ParsedEntry {
             label,
             entity,
@@ -110,25 +109,27 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
             ..ParsedEntry::facts()
         };
         let value = record.get(address).unwrap_or_default();
+        let said = facts.clone();
         dated(out, Place { line, text: &text, currency: currency.as_deref() }, facts, value, [from, until]);
+        out.mention(line, &others, &said);
     }
     Ok(())
 }
 
-fn split(all: Option<&str>) -> Vec<String> {
+pub(super) fn split(all: Option<&str>) -> Vec<String> {
     all.map(|all| all.split([';', ',']).filter_map(some).collect()).unwrap_or_default()
 }
 
 /// Where an item stands, and how the file shows it.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    line: u64,
-    text: &'a str,
-    currency: Option<&'a str>,
+pub(super) struct Place<'a> {
+    pub(super) line: u64,
+    pub(super) text: &'a str,
+    pub(super) currency: Option<&'a str>,
 }
 
 /// An address with dates that may be wrong: then nothing of it is taken.
-fn dated(
+pub(super) fn dated(
     out: &mut Collector<'_>,
     at: Place<'_>,
     mut facts: ParsedEntry,
@@ -145,107 +146,6 @@ fn dated(
         (Err(reason), _) | (_, Err(reason)) => refuse(reason),
     };
     out.take(at.line, at.text, at.currency, &facts, verdict);
-}
-
-pub(super) fn json(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
-    let mut reader = serde_json::Deserializer::from_reader(bytes);
-    reader.deserialize_any(Items { out, place: 0 }).map_err(|error| format!("it is no JSON list: {error}"))?;
-    reader.end().map_err(|error| format!("it is no JSON: {error}"))
-}
-
-/// Takes the items of an array one by one, so that they are never all in memory.
-struct Items<'o, 'a> {
-    out: &'o mut Collector<'a>,
-    place: u64,
-}
-
-impl Items<'_, '_> {
-    fn item(&mut self, item: &Value) {
-        self.place += 1;
-        let shown = item.to_string();
-        let at = Place { line: self.place, text: &shown, currency: None };
-        match item {
-            Value::String(address) => dated(self.out, at, ParsedEntry::facts(), address, [None, None]),
-            Value::Object(fields) => match from_object(fields) {
-                Ok((facts, address, dates)) => dated(self.out, at, facts, &address, dates),
-                Err(reason) => self.out.take(self.place, &shown, None, &ParsedEntry::facts(), refuse(reason)),
-            },
-            _ => {
-                let verdict = refuse("is neither an address nor an object");
-                self.out.take(self.place, &shown, None, &ParsedEntry::facts(), verdict);
-            }
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Items<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of addresses or objects, or an object of such arrays")
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(mut self, mut items: S) -> Result<(), S::Error> {
-        while let Some(item) = items.next_element::<Value>()? {
-            self.item(&item);
-        }
-        Ok(())
-    }
-
-    /// Lists by ticker, as people publish them, or labels by address.
-    fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<(), M::Error> {
-        while let Some(name) = members.next_key::<String>()? {
-            match members.next_value::<Value>()? {
-                Value::Array(items) => items.iter().for_each(|item| self.item(item)),
-                Value::String(label) if name.starts_with("0x") => {
-                    self.place += 1;
-                    let facts = ParsedEntry { label: some(&label), ..ParsedEntry::facts() };
-                    self.out.take(self.place, &name, None, &facts, judge(&name, false));
-                }
-                _ => {}
-            }
-        }
-        if self.place == 0 {
-            return Err(serde::de::Error::custom("an object without an array in it"));
-        }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-type Object = (ParsedEntry, String, [Option<String>; 2]);
-
-fn from_object(fields: &serde_json::Map<String, Value>) -> Result<Object, String> {
-    let text = |names: &[&str]| -> Result<Option<String>, String> {
-        match names.iter().find_map(|name| fields.get(*name)) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(some(text)),
-            Some(_) => Err(format!("has a {} that is no text", names[0])),
-        }
-    };
-    let texts = |names: &[&str]| match names.iter().find_map(|name| fields.get(*name)) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(all)) => Ok(split(Some(all))),
-        Some(Value::Array(all)) => Ok(all.iter().filter_map(Value::as_str).filter_map(some).collect()),
-        Some(_) => Err(format!("has {} that are neither text nor an array", names[0])),
-    };
-    let facts = ParsedEntry {
-        label: text(&["label", "name"])?,
-        entity: text(&["entity"])?,
-        programs: texts(&["programs", "program"])?,
-        aliases: texts(&["aliases"])?,
-        uid: text(&["uid"])?,
-        ..ParsedEntry::facts()
-    };
-    let dates = [text(&["listed_from", "listed_on"])?, text(&["delisted_on"])?];
-    Ok((facts, text(&["address"])?.ok_or("has no address")?, dates))
 }
 
 #[cfg(test)]
@@ -334,18 +234,6 @@ mod tests {
     fn a_quote_that_never_ends_is_no_list() {
         let text = format!("address,label\n{A},\"open\n{}", format!("{B},x\n").repeat(2000));
         assert!(read(&text, None).unwrap_err().contains("line 2 begins a quoted field that does not end"));
-    }
-
-    #[test]
-    fn json_takes_addresses_and_objects() {
-        let list =
-            read(&format!(r#"["{A}", {{"address": "{B}", "label": "b", "programs": ["X"]}}, 5]"#), None).unwrap();
-        assert_eq!((list.entries.len(), list.rejected[0].line), (2, 3));
-        let list = read(&format!(r#"{{"note": "x", "ETH": ["{A}"], "USDT": ["{B}", "{A}"]}}"#), None).unwrap();
-        assert_eq!((list.entries.len(), list.counts.repeated), (2, 1));
-        for bad in ["{}", "[1", "7", "[] []"] {
-            assert!(read(bad, Some(Format::Json)).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -13,6 +13,16 @@ const MOST: u64 = 4 << 30;
 const RATIO: u64 = 200;
 /// Below this a ratio says nothing.
 const SMALL: u64 = 8 << 20;
+/// What is packed in ways that are not read here, and documents that are no lists, by their first bytes.
+const PACKED: [(&[u8], &str); 7] = [
+    (b"\x1f\x8b", "packed (gzip)"),
+    (b"\xfd7zXZ\0", "packed (xz)"),
+    (b"\x28\xb5\x2f\xfd", "packed (zstd)"),
+    (b"BZh", "packed (bzip2)"),
+    (b"7z\xbc\xaf\x27\x1c", "packed (7z)"),
+    (b"PK\x03\x04", "an archive within an archive"),
+    (b"%PDF-", "a PDF document"),
+];
 /// No line or text of a list is that long.
 pub(super) const LONGEST: usize = 16 << 20;
 
@@ -143,6 +153,9 @@ fn whole<T>(mut from: impl Read, then: impl FnOnce(&mut dyn BufRead) -> Result<T
     let mut head = vec![0; HEAD];
     let found = fill(&mut from, &mut head).map_err(|error| format!("cannot be read: {error}"))?;
     head.truncate(found);
+    if let Some((_, what)) = PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(format!("it is {what}: a list is needed as text"));
+    }
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err("it is UTF-16: save it as UTF-8".to_owned());
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::address::Verdict;
 use super::candidate::{Class, Collector, some};
+use super::json::{Once, gather};
 use super::ofac_entities::day;
 use super::record::{Field, Record, is_currency};
 use super::{parse_date, source};
@@ -22,7 +23,7 @@ fn text<'v>(object: &'v Object, name: &str) -> &'v str {
 
 fn read(bytes: &mut dyn BufRead) -> Result<Value, String> {
     let text = source::text(bytes, LARGEST)?;
-    serde_json::from_str(&text).map_err(|error| format!("it is no JSON: {error}"))
+    serde_json::from_str(&text).map(|Once(value)| value).map_err(|error| format!("it is no JSON: {error}"))
 }
 
 fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
@@ -60,7 +61,7 @@ pub(super) fn bundle(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result
                 Value::String(text) if name == "pattern" => record.free(text, line)?,
                 // Ids are hashes, and references hold nothing.
                 _ if name == "id" || name == "hashes" || name.ends_with("_ref") || name.ends_with("_refs") => {}
-                value => gather(value, &mut said),
+                value => gather(value, "hashes", &mut said),
             }
         }
         let facts = record.facts.clone();
@@ -68,21 +69,6 @@ pub(super) fn bundle(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result
         out.mention(line, &said, &facts);
     }
     Ok(())
-}
-
-/// All texts of a value.
-fn gather(value: &Value, into: &mut String) {
-    match value {
-        Value::String(text) => {
-            into.push_str(text);
-            into.push('\n');
-        }
-        Value::Array(all) => all.iter().for_each(|value| gather(value, into)),
-        Value::Object(all) => {
-            all.iter().filter(|(name, _)| *name != "hashes").for_each(|(_, value)| gather(value, into));
-        }
-        _ => {}
-    }
 }
 
 /// A MISP event, or what a search answers.
