@@ -190,7 +190,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         as_of: super::watchlist::date(args.as_of.as_ref())?,
         id: None,
         tx: args.tx.as_deref().map(hash).transpose()?,
-        after_row: None,
+        rows: None,
         after: args.after.as_deref().map(hash).transpose()?,
         limit: (args.limit > 0).then_some(args.limit),
         order: match args.order {

@@ -126,27 +126,23 @@ impl CommitPrinter {
 impl Observer for CommitPrinter {
     fn committed(&mut self, store: &Store, link: &Link, committed: &Committed) -> std::io::Result<()> {
         if let Some(progress) = &mut self.progress {
-            progress.block(committed.new_alerts);
+            progress.block(committed.new_alerts.len());
         }
         self.own += committed.own;
-        tracing::debug!(block = link.number, hash = %link.hash, alerts = committed.new_alerts, "block taken");
-        if committed.new_alerts == 0 || self.quiet {
+        tracing::debug!(block = link.number, hash = %link.hash, alerts = committed.new_alerts.len(), "block taken");
+        if committed.new_alerts.is_empty() || self.quiet {
             return Ok(());
         }
-        tracing::info!(block = link.number, alerts = committed.new_alerts, "new alerts");
+        tracing::info!(block = link.number, alerts = committed.new_alerts.len(), "new alerts");
         if !self.json {
             return Ok(());
         }
         let filter = AlertFilter {
             from_block: Some(link.number),
             to_block: Some(link.number),
-            after_row: Some(committed.alerts_after),
+            rows: Some(committed.new_alerts.clone()),
             any_status: true,
-            triage: TriageClass::ALL
-                .iter()
-                .map(|(class, _)| *class)
-                .filter(|class| *class != TriageClass::Own)
-                .collect(),
+            triage: TriageClass::ALL.iter().map(|(class, _)| *class).collect(),
             order: Order::Ascending,
             ..AlertFilter::default()
         };

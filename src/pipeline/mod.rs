@@ -245,7 +245,7 @@ impl<'a> Engine<'a> {
             }
         };
         for (prepared, committed) in batch.iter().zip(&committed) {
-            self.found += committed.new_alerts as u64;
+            self.found += committed.new_alerts.len() as u64;
             self.observer.committed(&self.store, &prepared.link(), committed).map_err(PipelineError::Output)?;
         }
         Ok(())

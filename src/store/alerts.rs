@@ -9,21 +9,32 @@ use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::Asset;
 use crate::screen::{Alert, Direction, TriageClass};
 
-/// Whether the alert is new. `screened` is the state of the lists that its block was screened against before, where it was.
+/// What became of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It is there now, in that row, and was not before, or touched own wallets alone and was none.
+    New(i64),
+    /// It touches own wallets alone, and was not there before.
+    Own,
+    /// It was there.
+    Held,
+}
+
+/// `screened` is the state of the lists that its block was screened against before, where it was.
 pub(super) fn put_alert(
     conn: &Connection,
     ids: &mut AddressIds,
     record: &BlockRecord,
     (block_id, screened): (i64, Option<i64>),
     alert: &Alert,
-) -> Result<bool> {
+) -> Result<Put> {
     let known: Option<i64> = conn
         .prepare_cached("SELECT id FROM alerts WHERE alert_id = ?1")?
         .query_row([alert.id.as_slice()], |row| row.get(0))
         .optional()?;
     if let Some(id) = known {
-        put_more_entries(conn, id, alert)?;
-        return Ok(false);
+        let rose = put_more_entries(conn, id, alert)?;
+        return Ok(if rose { Put::New(id) } else { Put::Held });
     }
     let activity = &alert.activity;
     let location = activity.location.encode();
@@ -92,8 +103,9 @@ pub(super) fn put_alert(
         counterparty,
         retroactive,
     ])?;
-    put_entries(conn, conn.last_insert_rowid(), &matched(alert))?;
-    Ok(true)
+    let id = conn.last_insert_rowid();
+    put_entries(conn, id, &matched(alert))?;
+    Ok(if alert.triage.class == TriageClass::Own { Put::Own } else { Put::New(id) })
 }
 
 /// Whether all entries of the alert came after that state of the lists. Otherwise it is new for another reason: its block was taken on
@@ -116,7 +128,12 @@ fn matched(alert: &Alert) -> Vec<(i64, u8)> {
 /// Brings an alert up to date that is there already: its entries are those matched now, strictest first, then those it named before.
 /// Severity and class are what they are now, as in a fresh run; the other side may have come onto a list without this one's entries
 /// changing. Where it names entries that no longer match, it keeps what it had for them: it rises and never falls.
-fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
+///
+/// Returns whether it was no alert, touching own wallets alone, and is one now.
+fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<bool> {
+    let was_own = conn
+        .prepare_cached("SELECT 1 FROM alerts WHERE id = ?1 AND triage = ?2")?
+        .exists(params![alert_id, TriageClass::Own.code()])?;
     let before: Vec<(i64, u8)> = conn
         .prepare_cached("SELECT ae.entry_id, ae.designation FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
              WHERE ae.alert_id = ?1 ORDER BY ae.rank")?
@@ -141,7 +158,7 @@ fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<(
         )?
         .execute(params![alert_id, severity, class, reasons(alert), TriageClass::Own.code()])?;
     }
-    Ok(())
+    Ok(was_own && !keeps && alert.triage.class != TriageClass::Own)
 }
 
 /// Why it is of its class, as a JSON array.

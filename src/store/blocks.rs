@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::AddressIds;
-use super::alerts::put_alert;
+use super::alerts::{Put, put_alert};
 use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
 use super::lookback::put_filter;
@@ -16,7 +16,7 @@ use crate::chain::Proof;
 use crate::chain::canonical::Link;
 use crate::chain::proof::BlockProof;
 use crate::decode::Undecoded;
-use crate::screen::{Alert, AlertStatus, TriageClass};
+use crate::screen::{Alert, AlertStatus};
 
 /// What alerts need to know of a transaction.
 #[derive(Debug, Clone)]
@@ -83,16 +83,14 @@ pub enum Progress {
 }
 
 /// What became of a block.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
     /// The block's id in the store.
     pub block_id: i64,
-    /// Alerts that were not there before.
-    pub new_alerts: usize,
+    /// Row ids of the alerts that were not there before, or touched own wallets alone and were none.
+    pub new_alerts: Vec<i64>,
     /// What touches own wallets alone and was not there before: stored, and no alert.
     pub own: usize,
-    /// Row id of alerts before this block: those above it are new.
-    pub alerts_after: i64,
 }
 
 impl Store {
@@ -159,8 +157,6 @@ impl Store {
 
 /// Takes a block in a transaction that others may share, `revision` being the state of the lists now.
 fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &BlockRecord) -> Result<Committed> {
-    let alerts_after =
-        tx.prepare_cached("SELECT coalesce(max(id), 0) FROM alerts")?.query_row([], |row| row.get::<_, i64>(0))?;
     if !check_chain(tx, record.chain_id)? {
         set_meta(tx, "chain_id", &record.chain_id.to_string())?;
     }
@@ -169,10 +165,13 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
     }
     check_neighbours(tx, &record.link)?;
     let (block_id, screened) = put_block(tx, record)?;
-    let (mut new_alerts, mut own) = (0, 0);
+    let (mut new_alerts, mut own) = (Vec::new(), 0);
     for alert in &record.alerts {
-        let new = usize::from(put_alert(tx, ids, record, (block_id, screened), alert)?);
-        *(if alert.triage.class == TriageClass::Own { &mut own } else { &mut new_alerts }) += new;
+        match put_alert(tx, ids, record, (block_id, screened), alert)? {
+            Put::New(row) => new_alerts.push(row),
+            Put::Own => own += 1,
+            Put::Held => {}
+        }
     }
     if let Some(filter) = &record.lookback {
         put_filter(tx, block_id, Taken::of(record), filter)?;
@@ -185,7 +184,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         Progress::Head => set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?,
         Progress::Owed => super::owed::take(tx, record.link.number)?,
     }
-    Ok(Committed { block_id, new_alerts, own, alerts_after })
+    Ok(Committed { block_id, new_alerts, own })
 }
 
 /// Orphans the canonical blocks above that number up to `end`, as far as there is no gap; how many blocks and alerts that are.

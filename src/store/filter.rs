@@ -57,8 +57,8 @@ pub struct AlertFilter {
     /// Of addresses that were listed at that time, unix seconds; what is said of them is what was said then. With [`AlertFilter::lists`]: on
     /// one of these.
     pub as_of: Option<i64>,
-    /// Rows of alerts above this one only: what a commit just added.
-    pub after_row: Option<i64>,
+    /// Alerts in these rows only: what a commit just added.
+    pub rows: Option<Vec<i64>>,
     /// Those after the alert of that id, in the order of the answer.
     pub after: Option<B256>,
     /// At most so many.
@@ -327,9 +327,9 @@ impl AlertFilter {
             let mark = c.bind(id.to_vec());
             c.sql.push(format!("a.alert_id = {mark}"));
         }
-        if let Some(row) = self.after_row {
-            let mark = c.bind(row);
-            c.sql.push(format!("+a.id > {mark}"));
+        if let Some(rows) = &self.rows {
+            let rows: Vec<_> = rows.iter().map(i64::to_string).collect();
+            c.sql.push(format!("+a.id IN ({})", rows.join(",")));
         }
         c
     }

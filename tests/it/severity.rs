@@ -63,8 +63,11 @@ fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_th
 
     // The other side is listed: the rows that waited are alerts, under the same ids, and all is as in a fresh run.
     list(&place, "later", "blocking", &[later]);
-    let out = replay(&place, &node, &["--new-entries"]);
-    assert!(stderr(&out).contains("alerts=1"), "the other side; the row that waited was there: {}", stderr(&out));
+    let out = replay(&place, &node, &["--new-entries", "--json"]);
+    assert!(stderr(&out).contains("alerts=2"), "the other side, and the row that waited: {}", stderr(&out));
+    let told = String::from_utf8(out.stdout).unwrap();
+    let waited = alone[1]["id"].as_str().unwrap();
+    assert_eq!((told.lines().count(), told.matches(waited).count()), (2, 1), "each is a line: {told}");
     let found = place.alerts(&["--severity", "severe"]);
     assert_eq!(found.len(), 4);
     let waited = found.iter().find(|alert| alert["id"] == alone[1]["id"]).expect("the row that waited");
