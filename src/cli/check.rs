@@ -10,7 +10,7 @@ use super::alert_json::{checksum, moment};
 use super::args::Format;
 use super::list_args::CheckArgs;
 use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, no_formula};
-use super::watchlist::date;
+use super::watchlist::{date, now};
 use super::{Context, Failure};
 use crate::lists::{parse_any_form, show_date};
 use crate::store::{Access, EntryRow, StandingAlerts, Store};
@@ -33,7 +33,14 @@ pub(super) fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> 
         // Not where whoever writes the lines may take his time: a watch could not clear its log meanwhile.
         store = store.at_one_moment()?;
     }
-    let mut check = Check { store, as_of, printer: Printer::new(args.format)?, checked: 0, listed: 0 };
+    let mut check = Check {
+        store,
+        as_of,
+        at: as_of.unwrap_or_else(now),
+        printer: Printer::new(args.format)?,
+        checked: 0,
+        listed: 0,
+    };
     let bad = if args.stdin {
         check.lines(&mut std::io::stdin().lock())?
     } else {
@@ -60,6 +67,8 @@ pub(super) fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> 
 struct Check {
     store: Store,
     as_of: Option<i64>,
+    /// That, or now.
+    at: i64,
     printer: Printer,
     checked: u64,
     listed: u64,
@@ -72,18 +81,21 @@ impl Check {
         if !self.store.was_ever_listed(address)? {
             return Ok(false);
         }
-        let (store, printer) = (&self.store, &mut self.printer);
-        let mut alerts = None;
-        store.each_entry::<Failure>(Some(address), None, self.as_of, |entry| {
-            let first = alerts.is_none();
-            let alerts = match alerts {
-                Some(known) => known,
-                None => *alerts.insert(store.standing_alerts(address)?),
-            };
-            printer.found(&Found { text, first, entry, alerts })
+        let mut entries = Vec::new();
+        self.store.each_entry::<Failure>(Some(address), None, self.as_of, |entry| {
+            entries.push(entry);
+            Ok(())
         })?;
-        self.listed += u64::from(alerts.is_some());
-        Ok(alerts.is_some())
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let (alerts, at) = (self.store.standing_alerts(address)?, self.at);
+        let listed = entries.iter().any(|entry| entry.is_in_force(at));
+        for (place, entry) in entries.into_iter().enumerate() {
+            self.printer.found(&Found { text, first: place == 0, listed, at, entry, alerts })?;
+        }
+        self.listed += 1;
+        Ok(true)
     }
 
     /// Says of a single address that it is on no list.
@@ -148,6 +160,10 @@ struct Found<'a> {
     text: &'a str,
     /// It is the first of that address.
     first: bool,
+    /// Some entry of that address is in force.
+    listed: bool,
+    /// When that is asked for, unix seconds.
+    at: i64,
     entry: EntryRow,
     alerts: StandingAlerts,
 }
@@ -169,7 +185,7 @@ impl Printer {
         let mut out = BufWriter::new(std::io::stdout());
         match format {
             Format::Json => out.write_all(b"[")?,
-            Format::Csv => writeln!(out, "{ENTRY_CSV},checked,alerts,last_block,last_block_time")?,
+            Format::Csv => writeln!(out, "{ENTRY_CSV},checked,alerts,last_block,last_block_time,in_force")?,
             Format::Table | Format::Jsonl => {}
         }
         Ok(Self { format, out, count: 0 })
@@ -186,6 +202,7 @@ impl Printer {
                 let entry = Checked {
                     entry: EntryJson::new(&found.entry),
                     checked: found.text,
+                    in_force: found.entry.is_in_force(found.at),
                     alerts: json!({
                         "count": found.alerts.count, "last_block": found.alerts.last.map(|(number, _)| number),
                         "last_block_time": found.alerts.last.map(|(_, time)| moment(time)),
@@ -214,6 +231,7 @@ struct Checked<'a> {
     #[serde(flatten)]
     entry: EntryJson,
     checked: &'a str,
+    in_force: bool,
     alerts: serde_json::Value,
 }
 
@@ -222,7 +240,8 @@ fn for_people(found: &Found<'_>) -> String {
     let version = &entry.brought_by;
     let mut out = String::new();
     if found.first {
-        out += &format!("{} is LISTED", checksum(entry.address));
+        let listed = if found.listed { "is LISTED" } else { "is on a list, and NOT IN FORCE by its dates" };
+        out += &format!("{} {listed}", checksum(entry.address));
         // As it was given, where that says something else.
         if found.text.starts_with('T') {
             out += &format!(", as {}", found.text);
@@ -232,8 +251,12 @@ fn for_people(found: &Found<'_>) -> String {
     let said = |name: &str, value: Option<&String>| value.map(|value| format!("{name}{}", clean(value, 80)));
     let programs = Some(entry.programs.join(" ")).filter(|programs| !programs.is_empty());
     let dates = [
-        entry.listed_from.map(|at| format!("listed from {}", show_date(at))),
-        entry.delisted_on.map(|at| format!("delisted on {}", show_date(at))),
+        entry
+            .listed_from
+            .map(|at| format!("{} {}", if at > found.at { "to be listed from" } else { "listed from" }, show_date(at))),
+        entry
+            .delisted_on
+            .map(|at| format!("{} {}", if at > found.at { "to be delisted on" } else { "delisted on" }, show_date(at))),
     ];
     let facts = [
         said("label ", entry.label.as_ref()),
@@ -263,6 +286,7 @@ fn csv_fields(found: &Found<'_>) -> Vec<String> {
         found.alerts.count.to_string(),
         number.map(|number| number.to_string()).unwrap_or_default(),
         time.map(moment).unwrap_or_default(),
+        found.entry.is_in_force(found.at).to_string(),
     ]);
     fields
 }

@@ -61,6 +61,11 @@ named! {
 }
 
 impl EntryRow {
+    /// Whether its own dates have begun and not ended at a time.
+    pub fn is_in_force(&self, at: i64) -> bool {
+        self.listed_from.is_none_or(|from| from <= at) && self.delisted_on.is_none_or(|until| until > at)
+    }
+
     /// The names of the fields in which another entry of the address says something else.
     pub fn differs_from(&self, other: &Self) -> Vec<&'static str> {
         // Of what left the list it says when; that is no fact of the list's.
@@ -105,12 +110,15 @@ pub(super) fn in_force(at: &str) -> String {
     )
 }
 
-fn entry_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<EntryRow> {
+/// `as_of`: what a later version did is not known yet.
+fn entry_row(row: &rusqlite::Row<'_>, as_of: Option<i64>) -> rusqlite::Result<EntryRow> {
     let texts = |text: String| serde_json::from_str(&text).unwrap_or_default();
     let facts = Facts::read(row, 7)?;
     let state = EntryState::from_code(row.get(3)?).unwrap_or(EntryState::Superseded);
     let ended_by = if row.get(6)? { None } else { Some(version(row, 21)?) };
-    let left = matches!(state, EntryState::Ended | EntryState::Removed);
+    let left = |by: &&VersionRow| {
+        matches!(state, EntryState::Ended | EntryState::Removed) && as_of.is_none_or(|as_of| by.published <= as_of)
+    };
     Ok(EntryRow {
         id: row.get(5)?,
         address: bytes(row, 0)?.into(),
@@ -120,7 +128,7 @@ fn entry_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<EntryRow> {
         entity: facts.entity,
         programs: texts(facts.programs),
         listed_from: facts.listed_from,
-        delisted_on: facts.delisted_on.or(ended_by.as_ref().filter(|_| left).map(|version| version.published)),
+        delisted_on: facts.delisted_on.or(ended_by.as_ref().filter(left).map(|version| version.published)),
         derived_from: facts.derived_from,
         aliases: texts(facts.aliases),
         uid: facts.uid,
@@ -185,8 +193,8 @@ impl Store {
         each: impl FnMut(EntryRow) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         match as_of {
-            Some(as_of) => self.each_row(address, list, &in_force("?3"), as_of, each),
-            None => self.each_row(address, list, "e.state = 0 AND ?3 = 0", 0, each),
+            Some(at) => self.each_row(address, list, &in_force("?3"), at, as_of, each),
+            None => self.each_row(address, list, "e.state = 0 AND ?3 = 0", 0, None, each),
         }
     }
 
@@ -199,7 +207,7 @@ impl Store {
         address: Address,
         each: impl FnMut(EntryRow) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        self.each_row(Some(address), None, "?3 = 0", 0, each)
+        self.each_row(Some(address), None, "?3 = 0", 0, None, each)
     }
 
     /// One entry by its number in the store.
@@ -208,7 +216,7 @@ impl Store {
     /// Of SQLite.
     pub fn entry(&self, id: i64) -> Result<Option<EntryRow>> {
         let mut found = None;
-        self.each_row::<StoreError>(None, None, "e.id = ?3", id, |row| {
+        self.each_row::<StoreError>(None, None, "e.id = ?3", id, None, |row| {
             found = Some(row);
             Ok(())
         })?;
@@ -221,6 +229,7 @@ impl Store {
         list: Option<&str>,
         which: &str,
         at: i64,
+        as_of: Option<i64>,
         mut each: impl FnMut(EntryRow) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let run = |each: &mut dyn FnMut(EntryRow) -> std::result::Result<(), E>| -> Result<std::result::Result<(), E>> {
@@ -235,7 +244,7 @@ impl Store {
             ))?;
             let mut rows = statement.query(params![address.as_ref().map(|a| a.as_slice()), list, at])?;
             while let Some(row) = rows.next()? {
-                if let Err(error) = each(entry_row(row)?) {
+                if let Err(error) = each(entry_row(row, as_of)?) {
                     return Ok(Err(error));
                 }
             }

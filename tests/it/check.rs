@@ -70,6 +70,30 @@ fn an_address_in_any_form_is_found_with_all_that_is_known_of_it() {
 }
 
 #[test]
+fn an_entry_whose_dates_have_not_begun_or_have_ended_is_told_and_is_not_in_force() {
+    let place = Place::new();
+    let csv = format!(
+        "address,listed_from,delisted_on\n{A},2999-01-01,\n{B},2020-01-01,2021-01-01\n{C},2020-01-01,2999-01-01\n"
+    );
+    std::fs::write(place.dir.path().join("l.csv"), csv).unwrap();
+    place.ok(&["watchlist", "import", "l.csv"]);
+    let table = place.ok(&["watchlist", "check", A, B, C]);
+    for said in [
+        &format!("{A} is on a list, and NOT IN FORCE by its dates") as &str,
+        "to be listed from 2999-01-01",
+        &format!("{B} is on a list, and NOT IN FORCE by its dates"),
+        "listed from 2020-01-01; delisted on 2021-01-01",
+        &format!("{C} is LISTED"),
+        "to be delisted on 2999-01-01",
+    ] {
+        assert!(table.contains(said), "{said}: {table}");
+    }
+    let json: Value = serde_json::from_str(&place.ok(&["watchlist", "check", A, B, C, "--format", "json"])).unwrap();
+    assert_eq!([0, 1, 2].map(|at| json[at]["in_force"].clone()), [json!(false), json!(false), json!(true)]);
+    assert!(place.ok(&["watchlist", "check", B, "--as-of", "2020-06-01"]).contains(&format!("{B} is LISTED")));
+}
+
+#[test]
 fn a_bad_line_on_standard_input_is_told_and_the_others_are_checked() {
     let place = listed();
     let long = "f".repeat(10_000);

@@ -64,6 +64,8 @@ fn a_newer_file_adds_changes_and_ends_entries_and_an_older_one_is_filed_where_it
     let mut then = labels(shown(&place, &["--as-of", "2024-07-01"]));
     then.sort();
     assert_eq!(then, ["first", "second"].map(str::to_owned));
+    let ends: Vec<_> = shown(&place, &["--as-of", "2024-07-01"]).iter().map(|e| e["delisted_on"].clone()).collect();
+    assert_eq!(ends, [Value::Null, Value::Null], "what a later version ended was not known to end");
     assert_eq!(shown(&place, &["--as-of", "2023-01-01"]).len(), 0);
 
     // Its history, and what changed between two dates.
