@@ -96,6 +96,11 @@ impl Format {
         }
     }
 
+    /// Whether its publisher writes into each file of when it is.
+    pub(super) fn has_a_date(self) -> bool {
+        matches!(self, Self::OfacEnhanced | Self::OfacAdvanced | Self::OfacSdn | Self::OfacDelta | Self::Uk | Self::Eu)
+    }
+
     /// By what the file begins with (without a byte order mark).
     ///
     /// # Errors

@@ -106,17 +106,17 @@ struct Items<'o, 'a> {
 }
 
 impl Items<'_, '_> {
-    fn item(&mut self, item: &Value) {
+    fn item(&mut self, item: &Value, currency: Option<&str>) {
         match item {
-            Value::String(address) => self.entry(address, ParsedEntry::facts(), address),
+            Value::String(address) => self.entry(address, currency, ParsedEntry::facts(), address),
             Value::Object(fields) => self.object(fields, None),
             _ => self.refuse(item, "is neither an address nor an object"),
         }
     }
 
-    fn entry(&mut self, shown: &str, facts: ParsedEntry, address: &str) {
+    fn entry(&mut self, shown: &str, currency: Option<&str>, facts: ParsedEntry, address: &str) {
         self.place += 1;
-        dated(self.out, Place { line: self.place, text: shown, currency: None }, facts, address, [None, None]);
+        dated(self.out, Place { line: self.place, text: shown, currency }, facts, address, [None, None]);
     }
 
     fn refuse(&mut self, item: &Value, reason: impl Into<String>) {
@@ -143,20 +143,36 @@ impl Items<'_, '_> {
 
     /// Lists by ticker, as people publish them; labels or facts by address; addresses by label.
     fn member(&mut self, name: &str, value: &Value) {
+        if is_address(name) {
+            return match value {
+                Value::Object(fields) => self.object(fields, Some(name)),
+                value => {
+                    let label = value.as_str().and_then(some);
+                    self.entry(name, None, ParsedEntry { label, ..ParsedEntry::facts() }, name);
+                    self.mention(value);
+                }
+            };
+        }
+        // A list by ticker may have addresses of that currency.
+        let ticker =
+            (2..=6).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let currency = ticker.then_some(name);
         match value {
-            Value::Array(items) => items.iter().for_each(|item| self.item(item)),
-            Value::String(label) if is_address(name) => {
-                self.entry(name, ParsedEntry { label: some(label), ..ParsedEntry::facts() }, name);
-            }
+            Value::Array(items) => items.iter().for_each(|item| self.item(item, currency)),
             Value::String(address) if is_address(address) => {
-                self.entry(address, ParsedEntry { label: some(name), ..ParsedEntry::facts() }, address);
+                self.entry(address, None, ParsedEntry { label: some(name), ..ParsedEntry::facts() }, address);
             }
-            Value::Object(fields) if is_address(name) => self.object(fields, Some(name)),
             Value::Object(fields) if fields.contains_key("address") => self.object(fields, None),
             Value::Object(fields) => fields.iter().for_each(|(name, value)| self.member(name, value)),
-            Value::String(text) => self.out.mention(self.place.max(1), text, &ParsedEntry::facts()),
-            _ => {}
+            value => self.mention(value),
         }
+    }
+
+    /// Tells of addresses in what is not read.
+    fn mention(&mut self, value: &Value) {
+        let mut said = String::new();
+        gather(value, "", &mut said);
+        self.out.mention(self.place.max(1), &said, &ParsedEntry::facts());
     }
 }
 
@@ -169,7 +185,7 @@ impl<'de> Visitor<'de> for Items<'_, '_> {
 
     fn visit_seq<S: SeqAccess<'de>>(mut self, mut items: S) -> Result<(), S::Error> {
         while let Some(Once(item)) = items.next_element()? {
-            self.item(&item);
+            self.item(&item, None);
         }
         Ok(())
     }
@@ -274,6 +290,7 @@ mod tests {
             format!(r#"{{"{A}": "thief", "{B}": "mixer"}}"#),
             format!(r#"{{"thief": "{A}", "mixer": "{B}"}}"#),
             format!(r#"{{"{A}": {{"label": "thief"}}, "{B}": {{"label": "mixer", "uid": "7"}}}}"#),
+            format!(r#"{{"x": {{"list": [{{"address": "{A}", "name": "thief"}}]}}, "y": {{"{B}": "mixer"}}}}"#),
             format!(
                 r#"{{"data": {{"ETH": [{{"address": "{A}", "label": "thief"}}], "{}": "mixer"}}}}"#,
                 B.replace("0x", "0X")
@@ -303,6 +320,10 @@ mod tests {
             let list = read(&spoken).unwrap();
             assert_eq!((list.entries.len(), list.rejected[0].class), (1, Class::Mentioned), "{spoken}");
         }
+        // Other chains' addresses under their ticker are no mistakes; an address that is a name is one whatever it is said to be.
+        let monero = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
+        let list = read(&format!(r#"{{"XMR": ["{monero}"], "ETH": ["{A}"], "{B}": null}}"#)).unwrap();
+        assert_eq!((list.entries.len(), list.counts.other_chain, list.rejected.len()), (2, 1, 1));
         let zero = read(&format!(r#"["0x{}"]"#, "0".repeat(40))).unwrap();
         assert!(zero.warnings[0].contains("mint and burn"), "{:?}", zero.warnings);
         let wrong = read(&format!(r#"{{"ETH": ["{A}"], "{}": "mixer"}}"#, &B[..41])).unwrap();

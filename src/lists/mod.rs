@@ -148,6 +148,10 @@ pub fn parse(
             );
         }
     }
+    if out.list.published.is_none() && format.has_a_date() {
+        let warning = "it has no date that can be read: it counts as of now, unless --published says of when it is";
+        out.list.warnings.push(warning.to_owned());
+    }
     if out.list.entries.iter().any(|entry| entry.address.is_zero()) {
         let warning = "the zero address is on it: every mint and burn of a token will be an alert";
         out.list.warnings.push(warning.to_owned());

@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use super::address::{Verdict, judge};
 use super::candidate::{Class, Collector, some};
-use super::source::{csv_line, ends_in_two};
+use super::source::{csv_line, ends_in_two, is_csv_end, open_quote, with_csv_end};
 use super::{ParsedEntry, Source};
 
 /// Where the remarks of `sdn.csv` are cut.
@@ -137,17 +137,21 @@ fn read_comments(bytes: &mut dyn BufRead) -> Result<HashMap<String, String>, Str
 /// Rows with their lines. Names in old files are Latin-1.
 fn records(bytes: &mut dyn BufRead, mut each: impl FnMut(u64, &[String]) -> Result<(), String>) -> Result<(), String> {
     let two = ends_in_two(bytes)?;
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(with_csv_end(bytes));
+    let mut line = 1;
     for record in reader.byte_records() {
         let record = record.map_err(|error| error.to_string())?;
-        let line = csv_line(record.position(), two);
+        if is_csv_end(record.iter()) {
+            return Ok(());
+        }
+        line = csv_line(record.position(), two);
         let row: Vec<String> = record.iter().map(decode).collect();
         if row.iter().any(|field| field.len() > 1 << 20) {
-            return Err(format!("line {line} begins a quoted field that does not end: a quote is missing"));
+            break;
         }
         each(line, &row)?;
     }
-    Ok(())
+    Err(open_quote(line))
 }
 
 fn decode(bytes: &[u8]) -> String {

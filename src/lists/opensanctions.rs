@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::candidate::{Collector, some};
 use super::ofac_entities::day;
 use super::record::{Field, Record};
-use super::source::{csv_line, ends_in_two, lines};
+use super::source::{csv_line, ends_in_two, is_csv_end, lines, open_quote, with_csv_end};
 use super::{ParsedEntry, Source};
 
 #[derive(Deserialize)]
@@ -170,7 +170,7 @@ fn sanction(sanction: &Entity, known: &mut HashMap<String, Known>) {
 pub(super) fn targets(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
     let two = ends_in_two(bytes)?;
     // A row with fewer columns than the header is where the file was cut off.
-    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(with_csv_end(bytes));
     let names = reader.headers().map_err(|error| error.to_string())?.clone();
     let column = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
     // When OpenSanctions first saw an entity is not when it was listed.
@@ -179,11 +179,22 @@ pub(super) fn targets(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Resul
     if id.is_none() || schema.is_none() || name.is_none() {
         return Err("the header has no columns id, schema and name".to_owned());
     }
+    let mut line = 1;
     for record in reader.records() {
         let row = record.map_err(|error| error.to_string())?;
-        let line = csv_line(row.position(), two);
+        if is_csv_end(row.as_byte_record().iter()) {
+            return Ok(());
+        }
+        line = csv_line(row.position(), two);
         if row.iter().any(|field| field.len() > 1 << 20) {
-            return Err(format!("line {line} begins a quoted field that does not end: a quote is missing"));
+            break;
+        }
+        if row.len() != names.len() {
+            return Err(format!(
+                "line {line} has {} columns and the header {}: the file is cut off",
+                row.len(),
+                names.len()
+            ));
         }
         let get = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
         out.list.published = out.list.published.max(day(get(last)));
@@ -205,5 +216,5 @@ pub(super) fn targets(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Resul
             }
         }
     }
-    Ok(())
+    Err(open_quote(line))
 }

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::address::{Verdict, judge};
 use super::candidate::{Class, Collector, some};
-use super::source::{csv_line, ends_in_two, lines};
+use super::source::{csv_line, ends_in_two, is_csv_end, lines, open_quote, with_csv_end};
 use super::{ParsedEntry, parse_date};
 
 /// No field of a list is longer: a quote that never ends would swallow the rest of the file.
@@ -58,8 +58,11 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
         let count = |delimiter: u8| header.iter().filter(|b| **b == delimiter).count();
         [b',', b';', b'\t'].into_iter().max_by_key(|d| (count(*d), *d == b',')).unwrap_or(b',')
     };
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(with_csv_end(bytes));
     let names: Vec<String> =
         reader.headers().map_err(|err| err.to_string())?.iter().map(str::to_ascii_lowercase).collect();
     if let Some(twice) = names.iter().enumerate().find(|(at, name)| !name.is_empty() && names[..*at].contains(name)) {
@@ -79,6 +82,7 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
         column(&["uid"]),
         column(&["currency", "asset", "ticker", "chain"]),
     ];
+    let mut line = 1;
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
@@ -86,14 +90,17 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
                 if matches!(error.kind(), csv::ErrorKind::Io(_)) {
                     return Err(error.to_string());
                 }
-                let line = csv_line(error.position(), two);
+                line = csv_line(error.position(), two);
                 out.take(line, "", None, &ParsedEntry::facts(), refuse(error.to_string()));
                 continue;
             }
         };
-        let line = csv_line(record.position(), two);
+        if is_csv_end(record.as_byte_record().iter()) {
+            return Ok(());
+        }
+        line = csv_line(record.position(), two);
         if record.iter().any(|field| field.len() > LONGEST_FIELD) {
-            return Err(format!("line {line} begins a quoted field that does not end: a quote is missing"));
+            break;
         }
         let [label, entity, programs, from, until, aliases, uid, currency] =
             columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
@@ -113,7 +120,7 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
         dated(out, Place { line, text: &text, currency: currency.as_deref() }, facts, value, [from, until]);
         out.mention(line, &others, &said);
     }
-    Ok(())
+    Err(open_quote(line))
 }
 
 pub(super) fn split(all: Option<&str>) -> Vec<String> {
@@ -189,7 +196,6 @@ mod tests {
             format!("{A},{B}\n"),
             format!("{A}\r{B}\r"),
             format!("{A} {tron}\n"),
-            format!("address,label\n{A},\"unclosed\n{B},y\n"),
             format!("address,entity\n{A},see {B}\n"),
             format!("address,listed_from,delisted_on\n{A},2021-01-01,2020-01-01\n"),
         ];
@@ -232,8 +238,16 @@ mod tests {
 
     #[test]
     fn a_quote_that_never_ends_is_no_list() {
+        let open = "line 2 begins a quoted field that does not end";
         let text = format!("address,label\n{A},\"open\n{}", format!("{B},x\n").repeat(2000));
-        assert!(read(&text, None).unwrap_err().contains("line 2 begins a quoted field that does not end"));
+        assert!(read(&text, None).unwrap_err().contains(open));
+        for cut in [format!("address,label\n{A},\"open"), format!("address,label\n{A},\"open quote\n")] {
+            assert!(read(&cut, None).unwrap_err().contains(open), "{cut}");
+        }
+        for whole in ["\"shut\"", "5\" pipe", "\"a \"\"word\"\"\"", "x\n", "\"two\nlines\"\r\n"] {
+            let list = read(&format!("address,label\n{A},{whole}"), None).unwrap();
+            assert_eq!((list.entries.len(), list.rejected.len()), (1, 0), "{whole}");
+        }
     }
 
     #[test]

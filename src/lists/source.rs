@@ -189,6 +189,24 @@ pub(super) fn text(bytes: &mut dyn BufRead, most: u64) -> Result<String, String>
     if found as u64 == most { Err(format!("it is larger than {} MiB", most >> 20)) } else { Ok(text) }
 }
 
+/// What follows the last line of a CSV file: a quote that does not end would swallow it.
+const CSV_END: &[u8] = b"\n\x1f\n";
+
+/// A CSV file whose end shows; to be read with rows of any length.
+pub(super) fn with_csv_end(bytes: &mut dyn BufRead) -> impl Read {
+    bytes.chain(CSV_END)
+}
+
+/// Whether a row is that end.
+pub(super) fn is_csv_end<'r>(row: impl IntoIterator<Item = &'r [u8]>) -> bool {
+    row.into_iter().eq([&CSV_END[1..2]])
+}
+
+/// The file ended before its end showed.
+pub(super) fn open_quote(line: u64) -> String {
+    format!("line {line} begins a quoted field that does not end: a quote is missing, or the file is cut off")
+}
+
 /// Line of a CSV record. The reader counts a record from the end of the line before, which is one too few where lines end in two
 /// characters.
 pub(super) fn csv_line(position: Option<&csv::Position>, two: bool) -> u64 {

@@ -116,7 +116,10 @@ pub(super) fn walk(
 }
 
 fn push(open: &mut [(usize, String)], text: &str) -> Result<(), String> {
-    let Some((_, held)) = open.last_mut() else { return Ok(()) };
+    let Some((_, held)) = open.last_mut() else {
+        let blank = text.chars().all(|c| c.is_whitespace() || c == '\u{feff}');
+        return if blank { Ok(()) } else { Err("it has text outside its root element".to_owned()) };
+    };
     if held.len() + text.len() > LONGEST {
         return Err(format!("a text is longer than {} MiB", LONGEST >> 20));
     }
@@ -198,6 +201,8 @@ mod tests {
             ("<a><b>1</b>", "cut off"),
             ("<a><b>1</a>", ""),
             ("<a/><a/>", "more than one root"),
+            ("<a/> more", "outside its root"),
+            ("more <a/>", "outside its root"),
             ("", "no element"),
         ] {
             let error = texts(bad).unwrap_err();
