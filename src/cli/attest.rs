@@ -92,7 +92,7 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     };
     let ledger = store.ledger(from, to)?;
     if let Some(blocks) = super::screened::unwatched(&store, &ledger, address)? {
-        return Err(refuse(super::screened::in_words(address, blocks)));
+        return Err(refuse(super::screened::in_words(&store, address, blocks)?));
     }
     let anchor = store.anchor_of(to)?;
     let statement = Statement {

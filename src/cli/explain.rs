@@ -16,6 +16,10 @@ use crate::store::{Adopted, EntryVersions, Explained, Store, VersionRow};
 pub(super) fn adopt_rules(context: &Context, store: &mut Store) -> Result<(), Failure> {
     let rules = context.config.rules().map_err(Failure::input)?;
     let count = rules.as_slice().len();
+    let held = store.lists()?;
+    for name in rules.lists().iter().filter(|name| held.iter().all(|list| list.name != **name)) {
+        tracing::warn!("a severity rule is for the list {name:?}, which is not there (or not yet)");
+    }
     match store.adopt_rules(&rules)? {
         None => {}
         Some(Adopted { alerts: 0, .. }) => tracing::info!(rules = count, "severity rules"),

@@ -38,6 +38,11 @@ struct Ready {
     published: Option<i64>,
 }
 
+/// So many entries that an import ends, if they are more than it leaves, are worth a word.
+const MANY: usize = 10;
+/// Longer than any list is called.
+const LONGEST_NAME: usize = 200;
+
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     let kind = kind(args.kind.as_ref())?;
     let given = date(args.published.as_ref())?;
@@ -52,7 +57,10 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
         ));
     }
     // All files are read before anything is changed.
-    let mut report = args.report.as_deref().map(Report::create).transpose()?;
+    let inputs =
+        || files.iter().flat_map(|file| std::iter::once(&file.path).chain(&file.comments)).chain([&context.db]);
+    let report = args.report.as_deref();
+    let mut report = report.map(|path| Report::create(path, inputs().map(PathBuf::as_path))).transpose()?;
     let mut ready: Vec<Ready> = Vec::new();
     for file in files {
         let name = name_of(&file, args.list.as_deref())?;
@@ -95,9 +103,17 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
             format: file.list.format.name(),
             sha256: file.sha256,
             entries: &file.list.entries,
-            rejected: file.list.rejected.len(),
+            rejected: file.list.counts.rejected,
         })?;
         super::present::print(outcome(&file.name, &file.list, counts).as_bytes())?;
+        if counts.ended >= MANY && counts.ended > counts.unchanged + counts.changed {
+            tracing::warn!(
+                "{}: {} entries are ended and {} are left of those before: was the file whole?",
+                file.name,
+                counts.ended,
+                counts.unchanged + counts.changed
+            );
+        }
         if let (Some(before), Some(now)) = (counts.kind_before, kind) {
             tracing::warn!("{}: the list was {} and is {} now", file.name, before.name(), now.name());
         }
@@ -255,6 +271,11 @@ fn newest(dir: &Path, format: Option<Format>) -> Result<Found, Failure> {
             undated.push(found);
             continue;
         };
+        if let Some((newest, other)) = &best
+            && *newest == published
+        {
+            tracing::warn!("left out: {} is of the same date as {}", other.path.display(), found.path.display());
+        }
         if best.as_ref().is_none_or(|(newest, _)| published >= *newest) {
             best = Some((published, found));
         }
@@ -301,12 +322,24 @@ fn name_of(file: &Found, list: Option<&str>) -> Result<String, Failure> {
     if name.trim().is_empty() {
         return Err(Failure::input("a list needs a name: give one with --list"));
     }
+    if name.len() > LONGEST_NAME || name.contains(char::is_control) {
+        return Err(Failure::input(format!(
+            "{:?} is no name for a list: at most {LONGEST_NAME} bytes without control characters (--list)",
+            super::present::clean(&name, 40)
+        )));
+    }
     Ok(name)
 }
 
 fn open(path: &Path) -> Result<Box<dyn ReadSeek>, Failure> {
     let failed = |what: &str, error: std::io::Error| Failure::input(format!("cannot read {what}: {error}"));
     if path != Path::new("-") {
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Failure::input(format!(
+                "{} is no regular file: give what it holds on standard input (`-`)",
+                path.display()
+            )));
+        }
         return Ok(Box::new(File::open(path).map_err(|error| failed(&path.display().to_string(), error))?));
     }
     // Some formats are read twice, which a pipe cannot be.

@@ -20,10 +20,11 @@ pub(super) fn say(path: &Path, list: &ParsedList, skip_bad: bool) -> Result<(), 
     for bad in broken.iter().take(SHOWN) {
         tracing::warn!("{shown} line {}: {:?} {}", bad.line, bad.text, bad.reason);
     }
-    if broken.len() > SHOWN {
-        tracing::warn!("{shown}: {} more bad lines (--report FILE lists all)", broken.len() - SHOWN);
+    let counts = list.counts;
+    if counts.broken > SHOWN as u64 {
+        tracing::warn!("{shown}: {} more bad lines (--report FILE lists all)", counts.broken - SHOWN as u64);
     }
-    let spoken = list.rejected.iter().filter(|rejected| rejected.class == Class::Mentioned).count();
+    let spoken = counts.mentioned;
     if spoken > 0 {
         tracing::warn!(
             "{shown}: {spoken} addresses that its texts only speak of were left out (--report FILE lists them)"
@@ -35,8 +36,7 @@ pub(super) fn say(path: &Path, list: &ParsedList, skip_bad: bool) -> Result<(), 
     {
         return Err(Failure::input(format!(
             "{shown}: bad lines: {}, the first is line {}; nothing was changed (mend them, or take the good ones with --skip-bad)",
-            broken.len(),
-            first.line
+            counts.broken, first.line
         )));
     }
     if list.entries.is_empty() && list.delta.is_none() {
@@ -53,7 +53,12 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn create(path: &'a Path) -> Result<Self, Failure> {
+    /// `apart` from those files, which it would overwrite.
+    pub(super) fn create<'p>(path: &'a Path, mut apart: impl Iterator<Item = &'p Path>) -> Result<Self, Failure> {
+        let place = path.canonicalize().ok();
+        if place.is_some() && apart.any(|other| other.canonicalize().ok() == place) {
+            return Err(Failure::input(format!("--report {}: it would overwrite what it reports on", path.display())));
+        }
         let file =
             File::create(path).map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))?;
         Ok(Self { path, out: BufWriter::new(file), failed: None })
@@ -71,7 +76,7 @@ impl<'a> Report<'a> {
         let line = serde_json::json!({
             "file": file.display().to_string(), "line": candidate.line, "outcome": word,
             "address": address.map(|address| address.to_checksum(None)), "text": candidate.text, "reason": reason,
-            "other_chain": other_chain, "currency": candidate.currency, "entity": candidate.entity, "uid": candidate.uid,
+            "other_chain": other_chain, "derived": candidate.derived, "currency": candidate.currency, "entity": candidate.entity, "uid": candidate.uid,
         });
         if self.failed.is_none() {
             self.failed = writeln!(self.out, "{line}").err();

@@ -121,7 +121,7 @@ impl Update<'_> {
             format: list.format.name(),
             sha256: fetched.sha256,
             entries: &list.entries,
-            rejected: list.rejected.len(),
+            rejected: list.counts.rejected,
         })?;
         let source = ListSource {
             asked_for: self.asked_for(),

@@ -20,11 +20,16 @@ pub(super) fn unwatched(
 }
 
 /// The same in words, with what to do.
-pub(super) fn in_words(address: Address, (from, to): (u64, u64)) -> String {
-    format!(
-        "blocks {from} to {to} were screened when {address} was on no list: `bolo watchlist add {address}`, then `bolo replay --from-block \
-         {from} --to-block {to}`"
-    )
+pub(super) fn in_words(store: &Store, address: Address, (from, to): (u64, u64)) -> Result<String, Failure> {
+    let mut listed = false;
+    store.each_entry::<Failure>(Some(address), None, None, |_| {
+        listed = true;
+        Ok(())
+    })?;
+    let first = if listed { String::new() } else { format!("`bolo watchlist add {address}`, then ") };
+    Ok(format!(
+        "blocks {from} to {to} were screened when {address} was on no list: {first}`bolo replay --new-entries` looks there again"
+    ))
 }
 
 /// Says on stderr how far the lists of then are those that an answer depends on. `coverage` is of the range that was asked for.
@@ -42,7 +47,7 @@ pub(super) fn say(
     let ledger = if filter.addresses.is_empty() { Vec::new() } else { store.ledger(from, to)? };
     for address in &filter.addresses {
         let Some(blocks) = unwatched(store, &ledger, *address)? else { continue };
-        let reason = in_words(*address, blocks);
+        let reason = in_words(store, *address, blocks)?;
         if required {
             return Err(Failure { code: 3, message: format!("the answer is not complete: {reason}") });
         }

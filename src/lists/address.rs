@@ -81,10 +81,26 @@ pub(super) fn judge(raw: &str, crypto: bool) -> Verdict {
     if is_bech32(text) {
         return foreign("a bech32 address");
     }
+    if let Some(what) = mistyped(text) {
+        return broken(what);
+    }
     if crypto && text.len() >= 25 && (is_base58(text) || is_foreign(text)) {
         return foreign("the address of another chain by its shape");
     }
     broken("is not an address of 40 hex digits")
+}
+
+/// What is meant as an address that bolo watches, and has a mistake in it: whatever the list calls it, somebody should look at it.
+fn mistyped(text: &str) -> Option<&'static str> {
+    let count = text.chars().count();
+    let digits = text.chars().filter(char::is_ascii_hexdigit).count();
+    if text.contains("0x") || text.contains("0X") || (36..=46).contains(&count) && count - digits <= 4 {
+        return Some("looks like an address of 40 hex digits and is none");
+    }
+    let tron =
+        text.starts_with(['T', 't']) && (33..=35).contains(&count) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    // Zcash's begin with a t and a 1 or 3.
+    (tron && !text.starts_with("t1") && !text.starts_with("t3")).then_some("looks like a Tron address and is none")
 }
 
 /// Without the chain that some write before an address: `eip155:1:0x…`, `eth:0x…`, `ronin:…`, `xdc…`. The key is the same on all.
@@ -186,6 +202,9 @@ pub(super) fn spot(word: &str) -> Option<Verdict> {
             || broken("has 40 hex digits, no 0x and no right checksum: it may be any hash"),
             |address| Verdict::Evm(address, None),
         ));
+    }
+    if word.len() == 42 && word.starts_with("41") && word.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Some(judge(word, false));
     }
     let tron_like = word.len() == 34 && word.starts_with('T') && is_base58(word);
     let mixed_up = word.bytes().any(|b| b.is_ascii_digit()) && mixed(word);

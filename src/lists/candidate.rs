@@ -8,6 +8,9 @@ use super::address::{Verdict, judge};
 use super::scan::scan;
 use super::{Delta, Format, ParsedEntry, ParsedList};
 
+/// So many rejected candidates of each class are kept in memory; all are counted, and told.
+const KEPT: u64 = 1000;
+
 /// Why a candidate is no entry, in broad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -47,6 +50,10 @@ pub struct Counts {
     pub rejected: u64,
     /// Of the rejected: addresses of other chains.
     pub other_chain: u64,
+    /// Of the rejected: mistakes.
+    pub broken: u64,
+    /// Of the rejected: addresses that a text only speaks of.
+    pub mentioned: u64,
     /// Of the accepted and derived: those that name an address again.
     pub repeated: u64,
     /// Of the accepted and derived: those that a file of changes takes off the list.
@@ -81,6 +88,8 @@ pub struct Candidate<'a> {
     pub entity: Option<&'a str>,
     /// The list's own id of the record.
     pub uid: Option<&'a str>,
+    /// It is in another form, from which the address follows (Tron's).
+    pub derived: bool,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -139,10 +148,17 @@ impl<'a> Collector<'a> {
             }
             Verdict::Reject(class, reason) => {
                 counts.rejected += 1;
-                counts.other_chain += u64::from(class == Class::OtherChain);
-                let entity = facts.entity.clone();
-                self.list.rejected.push(Rejected { line, text: text.clone(), entity, class, reason: reason.clone() });
-                self.tell(line, &text, currency, facts, Outcome::Rejected(class, reason));
+                let of_class = match class {
+                    Class::Broken => &mut counts.broken,
+                    Class::OtherChain => &mut counts.other_chain,
+                    Class::Mentioned => &mut counts.mentioned,
+                };
+                *of_class += 1;
+                if *of_class <= KEPT {
+                    let (text, entity, reason) = (text.clone(), facts.entity.clone(), reason.clone());
+                    self.list.rejected.push(Rejected { line, text, entity, class, reason });
+                }
+                self.tell(line, &text, currency, facts, false, Outcome::Rejected(class, reason));
                 return;
             }
         };
@@ -161,12 +177,20 @@ impl<'a> Collector<'a> {
             self.list.entries.push(entry);
             if derived { Outcome::Derived(address) } else { Outcome::Accepted(address, note) }
         };
-        self.tell(line, &text, currency, facts, outcome);
+        self.tell(line, &text, currency, facts, derived, outcome);
     }
 
-    fn tell(&mut self, line: u64, text: &str, currency: Option<&str>, facts: &ParsedEntry, outcome: Outcome) {
+    fn tell(
+        &mut self,
+        line: u64,
+        text: &str,
+        currency: Option<&str>,
+        facts: &ParsedEntry,
+        derived: bool,
+        outcome: Outcome,
+    ) {
         let (entity, uid) = (facts.entity.as_deref(), facts.uid.as_deref());
-        (self.each)(&Candidate { line, text, currency, entity, uid, outcome });
+        (self.each)(&Candidate { line, text, currency, entity, uid, derived, outcome });
     }
 
     /// Whatever is an address in free text.
@@ -212,6 +236,8 @@ impl<'a> Collector<'a> {
 fn judge_value(raw: &str) -> Vec<(String, Verdict)> {
     let whole = judge(raw, true);
     let words = raw.trim().contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '/' | '('));
+    // As where a space is missing before it.
+    let words = words || raw.contains("0x") || raw.contains("0X");
     if matches!(whole, Verdict::Reject(..)) && words {
         let mut parts = Vec::new();
         scan(raw, &mut |part, verdict| parts.push((part.to_owned(), verdict)));

@@ -98,7 +98,17 @@ impl Format {
 
     /// Whether its publisher writes into each file of when it is.
     pub(super) fn has_a_date(self) -> bool {
-        matches!(self, Self::OfacEnhanced | Self::OfacAdvanced | Self::OfacSdn | Self::OfacDelta | Self::Uk | Self::Eu)
+        matches!(
+            self,
+            Self::OfacEnhanced
+                | Self::OfacAdvanced
+                | Self::OfacSdn
+                | Self::OfacDelta
+                | Self::Uk
+                | Self::Eu
+                | Self::OpenSanctions
+                | Self::OpenSanctionsCsv
+        )
     }
 
     /// By what the file begins with (without a byte order mark).

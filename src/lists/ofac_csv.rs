@@ -6,6 +6,7 @@ use std::io::BufRead;
 
 use super::address::{Verdict, judge};
 use super::candidate::{Class, Collector, some};
+use super::scan::scan;
 use super::source::{csv_line, ends_in_two, is_csv_end, open_quote, with_csv_end};
 use super::{ParsedEntry, Source};
 
@@ -65,6 +66,15 @@ pub(super) fn parse(
             .push(format!("INCOMPLETE: the remarks of {cut} entries are cut off, and their addresses: {why}"));
     }
     if let Some(left) = rest.filter(|rest| !rest.is_empty()) {
+        let mut numbers: Vec<_> = left.iter().collect();
+        numbers.sort();
+        for (number, text) in numbers {
+            let facts = ParsedEntry { uid: value(number), ..ParsedEntry::facts() };
+            scan(text, &mut |raw, _| {
+                let reason = "belongs to no entry of sdn.csv: are the two files of the same day?".to_owned();
+                out.take(0, raw, None, &facts, Verdict::Reject(Class::Broken, reason));
+            });
+        }
         out.list.warnings.push(format!(
             "{} remarks in sdn_comments.csv belong to no entry of sdn.csv: are the two of the same day?",
             left.len()

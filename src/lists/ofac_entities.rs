@@ -39,6 +39,7 @@ enum Action {
     Add,
     Change,
     Remove,
+    Unknown,
 }
 
 impl Action {
@@ -47,7 +48,8 @@ impl Action {
             None | Some("") => Self::None,
             Some("add" | "added" | "new") => Self::Add,
             Some("remove" | "removed" | "delete" | "deleted") => Self::Remove,
-            Some(_) => Self::Change,
+            Some("change" | "changed" | "modify" | "modified" | "update" | "updated") => Self::Change,
+            Some(_) => Self::Unknown,
         }
     }
 }
@@ -83,6 +85,12 @@ pub(super) fn parse(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<
 impl State {
     fn open(&mut self, path: &str, attributes: &Attributes, line: u64, out: &Collector<'_>) -> Result<(), String> {
         let action = Action::of(attributes);
+        if action == Action::Unknown {
+            return Err(format!(
+                "line {line}: the action {:?} is none that is known: what it does to the list cannot be said",
+                attributes.get("action").unwrap_or_default()
+            ));
+        }
         if action != Action::None && out.list.format != Format::OfacDelta {
             return Err("it has actions in it: it is a file of changes (--format ofac-delta)".to_owned());
         }

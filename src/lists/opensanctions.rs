@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::candidate::{Collector, some};
 use super::ofac_entities::day;
@@ -28,12 +30,43 @@ struct Entity {
     #[serde(default)]
     caption: Option<String>,
     #[serde(default)]
-    properties: HashMap<String, Vec<serde_json::Value>>,
+    properties: Properties,
+}
+
+/// Values by name. A name that stands twice is refused: one of the two would be lost.
+#[derive(Default)]
+struct Properties(HashMap<String, Vec<Value>>);
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Properties;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of arrays")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Properties, M::Error> {
+                let mut all = HashMap::new();
+                while let Some((name, values)) = members.next_entry::<String, Vec<Value>>()? {
+                    if all.contains_key(&name) {
+                        return Err(M::Error::custom(format!("it has {name:?} twice")));
+                    }
+                    all.insert(name, values);
+                }
+                Ok(Properties(all))
+            }
+        }
+
+        reader.deserialize_map(Members)
+    }
 }
 
 impl Entity {
     fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.properties.get(name).into_iter().flatten().filter_map(serde_json::Value::as_str)
+        self.properties.0.get(name).into_iter().flatten().filter_map(Value::as_str)
     }
 
     fn date(&self, names: &[&str]) -> Option<i64> {
@@ -143,10 +176,10 @@ fn wallet(head: &Head<'_>, text: &str, line: u64) -> Result<Option<Wallet>, Stri
         }
         record.facts.label = entity.all("accountId").next().and_then(some);
     }
-    for (name, values) in &entity.properties {
+    for (name, values) in &entity.properties.0 {
         let address = is_wallet && ["publicKey", "name", "alias"].contains(&name.as_str());
         if !address && !name.ends_with("Url") && name != "currency" {
-            values.iter().filter_map(serde_json::Value::as_str).try_for_each(|text| record.free(text, line))?;
+            values.iter().filter_map(Value::as_str).try_for_each(|text| record.free(text, line))?;
         }
     }
     Ok(record.may_matter().then_some(Wallet { record, owners, is_wallet }))

@@ -2,6 +2,7 @@
 //! and addresses of other chains.
 
 use super::address::{Verdict, judge, spot};
+use super::candidate::Class;
 use super::fold::{after_prefix, hex_digit, invisible};
 
 /// A word of fewer hex digits after `0x` is no attempt at an address.
@@ -13,12 +14,28 @@ pub(super) fn scan(text: &str, found: &mut dyn FnMut(&str, Verdict)) {
     let words = words(text);
     let mut at = 0;
     while let Some((start, end)) = words.get(at).copied() {
-        let raw = &text[start..end];
+        let mut start = start;
         at += 1;
+        // A word that runs into it, as where a space is missing.
+        let prefixed = |start: usize| text[start + 1..end].find("0x").or_else(|| text[start + 1..end].find("0X"));
+        if after_prefix(&text[start..end]).is_none()
+            && text.as_bytes()[start].is_ascii()
+            && let Some(prefix) = prefixed(start)
+        {
+            start += 1 + prefix;
+        }
+        let raw = &text[start..end];
         let seen: String = raw.chars().filter(|c| !invisible(*c)).collect();
         let Some(rest) = after_prefix(&seen) else {
             if let Some(verdict) = spot(&seen) {
                 found(raw, verdict);
+            } else if let Some((_, end)) = words.get(at).copied()
+                && seen.starts_with('T')
+                && let whole = &text[start..end]
+                && let verdict @ Verdict::Tron(..) = judge(whole, false)
+            {
+                found(whole, verdict);
+                at += 1;
             }
             continue;
         };
@@ -32,18 +49,47 @@ pub(super) fn scan(text: &str, found: &mut dyn FnMut(&str, Verdict)) {
         let (mut total, mut last, mut joined) = (digits, end, at);
         while total < 40
             && let Some((next, end)) = words.get(joined).copied()
-            && text[last..next].chars().all(char::is_whitespace)
+            && text[last..next].chars().all(parts)
             && let Some(more) = hex_count(&text[next..end])
             && total + more <= 40
         {
             (total, last, joined) = (total + more, end, joined + 1);
         }
         if total == 40 {
-            found(&text[start..last], judge(&text[start..last], false));
+            let raw = &text[start..last];
+            let verdict = match judge(raw, false) {
+                Verdict::Reject(..) if raw.contains(hyphen) => mended(raw),
+                verdict => verdict,
+            };
+            found(raw, verdict);
             at = joined;
         } else if digits >= FEWEST {
             found(raw, judge(raw, false));
         }
+    }
+}
+
+/// What an address may be broken by: white space, and where a line ends also a hyphen.
+fn parts(c: char) -> bool {
+    c.is_whitespace() || hyphen(c)
+}
+
+fn hyphen(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}' | '\u{2011}')
+}
+
+/// One that hyphens break: only its checksum can say that nothing else is wrong with it.
+fn mended(raw: &str) -> Verdict {
+    let whole: String = raw.chars().filter(|c| !parts(*c)).collect();
+    match judge(&whole, false) {
+        Verdict::Evm(address, _) if address.to_checksum(None)[2..] == whole[2..] => {
+            Verdict::Evm(address, Some("hyphens inside were left out; the checksum is right"))
+        }
+        Verdict::Evm(address, _) => Verdict::Reject(
+            Class::Broken,
+            format!("is broken by hyphens, and has no checksum that could tell (it might be {address})"),
+        ),
+        verdict => verdict,
     }
 }
 
@@ -77,7 +123,6 @@ fn words(text: &str) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lists::candidate::Class;
 
     const A: &str = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96";
     const TRON: &str = "TAqg8TXo8tmpaz7TwHS669Tgt8MPSWgoxB";
@@ -110,6 +155,8 @@ mod tests {
             format!("({})", A.to_lowercase()),
             format!("[{}]", A.to_uppercase()),
             format!("ETH:{A};"),
+            format!("ETH{A}"),
+            format!("x{A}."),
         ] {
             assert!(is_a(&text), "{text}");
         }
@@ -126,6 +173,8 @@ mod tests {
             A.replace("Aaf", "Ааf"),
             A.replace("512996", "512996 "),
             A.replace("512996", "512996\r\n\t"),
+            A.replace("512996", "512996-\n"),
+            A.replace("512996", "512996\u{2010}"),
             A.replacen('0', "O", 1),
         ] {
             assert!(is_a(&text), "{text:?} {:?}", found(&text));
@@ -134,6 +183,7 @@ mod tests {
         assert!(is_a(&lower.replace("098b", "09\u{200b}8b")));
         assert!(refused(&lower.replace("8a", "8а"), Class::Broken, "only look like hex digits"));
         assert!(refused(&lower.replace("512996", "512996 "), Class::Broken, "is split"));
+        assert!(refused(&lower.replace("512996", "512996-"), Class::Broken, "broken by hyphens"));
         assert!(refused(&A.replace("8Aaf", "8AAf"), Class::Broken, "wrong checksum"));
         assert!(refused(&A.replace("8Aaf", "8 AAf"), Class::Broken, "wrong checksum"));
     }
@@ -148,6 +198,40 @@ mod tests {
         assert!(refused("149w62rY42aZBox8fGcmqNsXUzSStKeq8C", Class::OtherChain, "another chain"));
         assert!(refused("bc1qe95l438kzjcvnsm3kn8n5augf9gpctdlhsq7f7hpnkyvlr7rc7cqupapf7", Class::OtherChain, "bech32"));
         assert!(is_a(&A[2..]), "its checksum tells");
+        assert!(refused(&format!("41{}", &A[2..].to_lowercase()), Class::Broken, "a Tron address in hex"));
+    }
+
+    #[test]
+    fn what_a_list_calls_an_address_and_is_mistyped_is_no_other_chain_s() {
+        let lower = A.to_lowercase();
+        for text in [
+            A.replace("f96", "fG6"),
+            format!("{A}x"),
+            format!("{A}USDT"),
+            format!("{A}{A}"),
+            A[1..].to_owned(),
+            format!("1{}", &A[1..]),
+            format!("0x{A}"),
+            lower.replace("f96", "fz6"),
+            TRON[..33].to_owned(),
+            TRON.replace('8', "0"),
+            TRON.to_lowercase(),
+        ] {
+            assert!(matches!(judge(&text, true), Verdict::Reject(Class::Broken, _)), "{text} {:?}", judge(&text, true));
+        }
+        for text in [
+            "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A",
+            "9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM",
+            "rEb8TK3gBgk5auZkwc6sHnwrGVJH8DuaLh",
+            "t1Ku2KLyndDPsR32jwnrTMd3yvi9tfFP8ML",
+            "qpm2qsznhks23z7629mms6s5cwef74vcwvy22gdx6a",
+        ] {
+            assert!(
+                matches!(judge(text, true), Verdict::Reject(Class::OtherChain, _)),
+                "{text} {:?}",
+                judge(text, true)
+            );
+        }
     }
 
     #[test]
@@ -157,6 +241,10 @@ mod tests {
             assert!(matches!(judge(&text, true), Verdict::Evm(..)), "{text} {:?}", judge(&text, true));
         }
         let Verdict::Tron(address, form) = one(&format!("USDT {TRON};")) else { panic!("no twin") };
+        assert_eq!((address.to_checksum(None).as_str(), form.as_str()), (A, TRON));
+        let Verdict::Tron(address, form) = one(&format!("USDT {} {}; and more", &TRON[..15], &TRON[15..])) else {
+            panic!("none")
+        };
         assert_eq!((address.to_checksum(None).as_str(), form.as_str()), (A, TRON));
         assert!(matches!(judge(&TRON.replace('T', "Т"), false), Verdict::Tron(..)), "Cyrillic");
     }

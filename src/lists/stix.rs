@@ -58,7 +58,10 @@ pub(super) fn bundle(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result
                 Value::String(text) if is_wallet && address => {
                     record.fields.push(Field { line, text: text.clone(), currency: None, ends: false });
                 }
-                Value::String(text) if name == "pattern" => record.free(text, line)?,
+                // What a pattern rules out is not listed by it.
+                Value::String(text) if name == "pattern" && !text.contains("!=") && !text.contains("NOT ") => {
+                    record.free(text, line)?;
+                }
                 // Ids are hashes, and references hold nothing.
                 _ if name == "id" || name == "hashes" || name.ends_with("_ref") || name.ends_with("_refs") => {}
                 value => gather(value, "hashes", &mut said),

@@ -94,6 +94,9 @@ fn read(text: &str) -> Result<(Fields, Vec<Fields>), String> {
                 }
                 (3, true) => match keys[1].take() {
                     None => keys[1] = Some(value.into_owned()),
+                    Some(key) if tag.all.contains_key(&key) => {
+                        return Err(format!("line {}: a tag has {key:?} twice", span.start.line()));
+                    }
                     Some(key) => drop(tag.all.insert(key, value.into_owned())),
                 },
                 (4.., true) => {

@@ -9,7 +9,7 @@ use super::addresses::find_address;
 use super::entries::in_force;
 use super::{Result, sql_int};
 use crate::decode::ActivityKind;
-use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
+use crate::screen::{AlertStatus, Direction, ListKind, Severity, TriageClass};
 
 /// Which alerts. Within one filter any of its values will do; all filters must fit.
 #[derive(Debug, Clone, Default)]
@@ -322,6 +322,17 @@ impl AlertFilter {
                  LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = a.watched_id AND {on} AND {})",
                 in_force(&mark)
             ));
+            if !self.any_triage && !self.triage.contains(&TriageClass::Own) {
+                // Own wallets alone, as it was then: no side of it was on another list.
+                let own = ListKind::Own.code();
+                c.sql.push(format!(
+                    "EXISTS (SELECT 1 FROM alerts o INDEXED BY alerts_by_activity JOIN watch_entries e INDEXED BY watch_entries_by_address \
+                     ON e.address_id = o.watched_id JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version \
+                     LEFT JOIN list_versions ended ON ended.id = e.end_version \
+                     WHERE o.activity_id = a.activity_id AND l.kind <> {own} AND {})",
+                    in_force(&mark)
+                ));
+            }
         }
         if let Some(id) = self.id {
             let mark = c.bind(id.to_vec());

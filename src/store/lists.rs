@@ -40,7 +40,7 @@ pub struct ListFile<'a> {
     /// The good entries.
     pub entries: &'a [ParsedEntry],
     /// How many were not.
-    pub rejected: usize,
+    pub rejected: u64,
 }
 
 /// What an import changed.
@@ -278,7 +278,7 @@ fn put_version(conn: &Connection, list_id: i64, file: &ListFile<'_>, published: 
         file.format,
         file.sha256,
         file.entries.len() as i64,
-        file.rejected as i64,
+        super::sql_int(file.rejected),
     ])?;
     Ok(conn.last_insert_rowid())
 }

@@ -326,3 +326,24 @@ fn the_real_overflow_of_remarks_gives_the_addresses_that_the_timeline_has() {
     let strange: Vec<_> = strange.iter().filter(|e| !known.contains(&e.address.to_string().to_lowercase())).collect();
     assert!(strange.is_empty(), "{strange:#?}");
 }
+
+#[test]
+fn a_report_overwrites_neither_the_file_that_it_is_of_nor_the_database() {
+    let place = Place::new();
+    let list = place.dir.path().join("l.txt");
+    std::fs::write(&list, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8\n").unwrap();
+    place.ok(&["watchlist", "import", "l.txt"]);
+    let before = place.ok(&["status", "--digest", "--lists"]);
+    for report in ["l.txt", "./l.txt", place.db.to_str().unwrap()] {
+        let out = place.run(&["watchlist", "import", "l.txt", "--report", report]);
+        assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+        assert!(stderr(&out).contains("it would overwrite what it reports on"), "{}", stderr(&out));
+    }
+    assert_eq!(std::fs::read_to_string(&list).unwrap().len(), 43);
+    assert_eq!(place.ok(&["status", "--digest", "--lists"]), before);
+    // Nor is anything read without an end.
+    let out = place.run(&["watchlist", "import", "/dev/zero", "--list", "x"]);
+    assert!(out.status.code() == Some(1) && stderr(&out).contains("no regular file"), "{}", stderr(&out));
+    let out = place.run(&["watchlist", "import", "l.txt", "--list", "a\nb"]);
+    assert!(out.status.code() == Some(1) && stderr(&out).contains("no name for a list"), "{}", stderr(&out));
+}

@@ -80,6 +80,17 @@ fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_th
     let all = ["--triage", "all", "--status", "all"];
     assert_eq!(timeless_all(&place.alerts(&all)), timeless_all(&fresh.alerts(&all)));
     assert_eq!(place.ok(&["status", "--digest"]), fresh.ok(&["status", "--digest"]));
+
+    // At a time when the other side was on no list yet, it was own wallets alone.
+    let dated = |name: &str, kind: &str, date: &str| {
+        place.ok(&["watchlist", "import", &format!("{name}.txt"), "--kind", kind, "--published", date]);
+    };
+    dated("treasury", "own", "2020-01-01");
+    dated("later", "blocking", "2025-01-01");
+    let then =
+        |date: &str, more: &[&str]| place.alerts(&[&["--as-of", date, "--severity", "severe"], more].concat()).len();
+    assert_eq!((then("2024-01-01", &[]), then("2024-01-01", &["--triage", "all"])), (0, 2));
+    assert_eq!(then("2025-06-01", &[]), 2, "both sides of it");
 }
 
 #[test]
