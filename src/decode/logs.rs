@@ -7,7 +7,7 @@ use alloy::sol_types::SolEvent;
 
 use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use super::{DecodeOptions, Decoded, erc1155};
-use crate::chain::VerifiedBlock;
+use crate::chain::VerifiedTransaction;
 
 /// The events by their signatures; topic 0 is computed from them, since public tables of hashes have errors.
 mod signatures {
@@ -68,13 +68,11 @@ impl Undecoded {
     }
 }
 
-pub(super) fn decode(block: &VerifiedBlock, options: &DecodeOptions, out: &mut Decoded) {
-    for tx in block.transactions() {
-        for (log, log_index) in tx.logs.iter().zip(tx.first_log_index..) {
-            let place = Place { tx_index: tx.index as u32, log_index: log_index as u32 };
-            if let Err(reason) = decode_log(log, place, options, &mut out.activities) {
-                *out.undecoded.entry(reason).or_default() += 1;
-            }
+pub(super) fn decode(tx: &VerifiedTransaction, options: &DecodeOptions, out: &mut Decoded) {
+    for (log, log_index) in tx.logs.iter().zip(tx.first_log_index..) {
+        let place = Place { tx_index: tx.index as u32, log_index: log_index as u32 };
+        if let Err(reason) = decode_log(log, place, options, &mut out.activities) {
+            *out.undecoded.entry(reason).or_default() += 1;
         }
     }
 }

@@ -14,7 +14,7 @@ mod withdrawals;
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, Keccak256};
+use alloy::primitives::{Address, Keccak256, U256};
 
 pub use activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, Undecoded, WRAP};
@@ -66,10 +66,17 @@ pub struct Decoded {
 pub fn decode(block: &VerifiedBlock, options: &DecodeOptions) -> Decoded {
     let logs: usize = block.transactions().iter().map(|tx| tx.logs.len()).sum();
     let mut out = Decoded { activities: Vec::with_capacity(logs + block.transactions().len()), ..Decoded::default() };
-    transactions::decode(block, &mut out);
-    logs::decode(block, options, &mut out);
-    traces::decode(block, &mut out);
+    let mut fees = U256::ZERO;
+    for (place, tx) in block.transactions().iter().enumerate() {
+        fees += transactions::decode(block, tx, &mut out);
+        logs::decode(tx, options, &mut out);
+        if let Some(frames) = block.frames().and_then(|frames| frames.get(place)) {
+            traces::decode(tx, frames, &mut out);
+        }
+    }
+    transactions::fees(block, fees, &mut out);
     withdrawals::decode(block, &mut out);
+    // They mostly are in order by now, and then it costs a look at each.
     out.activities.sort_by(|a, b| a.location.cmp(&b.location));
     out
 }
