@@ -115,12 +115,12 @@ class Bench:
         shutil.copy(made, folder / "bolo.db")
         return folder / "bolo.db"
 
-    def bolo_replay(self, url, blocks, flags, count=1, hits=1):
+    def bolo_replay(self, url, blocks, flags, count=1, hits=1, flight=None):
         folder = self.fresh()
         db = self.database(folder, count, hits)
         last = FIRST + blocks - 1
         command = [self.bolo, "--db", db, "replay", "-r", url, "--from-block", FIRST, "--to-block", last, "--traces", "off"]
-        run = Run([*command, "--concurrency", self.args.concurrency, *flags], folder)
+        run = Run([*command, "--concurrency", flight or self.args.concurrency, *flags], folder)
         taken = f"taken={blocks}"
         if taken not in run.stderr.replace("\x1b[3m", "").replace("\x1b[0m", "").replace("\x1b[2m", ""):
             sys.exit(f"bolo took not every block:\n{run.stderr[-3000:]}")

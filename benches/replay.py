@@ -166,22 +166,28 @@ def verdicts(sums, floor):
 
 
 def latency(bench):
-    """The same replay with and without answers held back, in turn: where CPU is the bound, wall time stays what it is."""
+    """The same replay with and without answers held back, in turn: where CPU is the bound, wall time stays what it is.
+
+    At so many blocks in flight as `--concurrency` says, and at four times as many: the cheaper a block, the more hide the wait.
+    """
     args = bench.args
     span = ["--blocks", args.blocks, "--distinct", args.distinct]
+    modes_asked = [*modes(bench), ("--trust-rpc", ["--trust-rpc"])]
+    kinds = [(name, flags, flight) for name, flags in modes_asked for flight in (args.concurrency, 4 * args.concurrency)]
     with Server(bench.load, *span) as near, Server(bench.load, *span, "--latency", args.latency) as far:
         lines = []
-        for name, flags in [*modes(bench), ("--trust-rpc", ["--trust-rpc"])]:
+        for name, flags, flight in kinds:
             for place, server in (("at once", near), (f"after {args.latency} ms", far)):
-                how = lambda f=flags, u=server.url: bench.bolo_replay(u, args.blocks, f)
-                lines.append((f"bolo {name}, {place}", args.blocks, how))
+                how = lambda f=flags, u=server.url, c=flight: bench.bolo_replay(u, args.blocks, f, flight=c)
+                lines.append((f"bolo {name}, {flight} in flight, {place}", args.blocks, how))
         sums = summary(lines, rounds(lines, args.rounds))
     out = []
-    for name, _ in [*modes(bench), ("--trust-rpc", [])]:
-        near, far = sums[f"bolo {name}, at once"], sums[f"bolo {name}, after {args.latency} ms"]
+    for name, _, flight in kinds:
+        near, far = (sums[f"bolo {name}, {flight} in flight, {place}"] for place in ("at once", f"after {args.latency} ms"))
         out.append(
-            f"- {name}, concurrency {args.concurrency}: {far[1]:.2f} ms of wall time per block with {args.latency} ms of latency, {near[1]:.2f} "
-            f"without ({far[1] / near[1]:.2f}×); {far[0] / far[1]:.2f} cores busy with bolo, {near[0] / near[1]:.2f} without."
+            f"- {name}, concurrency {flight}: {far[1]:.2f} ms of wall time per block with {args.latency} ms of latency, {near[1]:.2f} "
+            f"without ({far[1] / near[1]:.2f}×); {far[0] / far[1]:.2f} cores busy with bolo, {near[0] / near[1]:.2f} without; "
+            f"peak {far[2]:.0f} MB."
         )
     return "\n".join(out)
 
