@@ -1,4 +1,4 @@
--- The whole present schema of bolo's database, version 5. A fresh file is made from this text; an older file is brought here by
+-- The whole present schema of bolo's database, version 6. A fresh file is made from this text; an older file is brought here by
 -- the migrations in src/store/migrate.rs, which a test holds equal to it.
 --
 -- Conventions: times are unix seconds UTC unless the name ends in _ms; hashes and addresses are BLOBs of 32 and 20 bytes;
@@ -148,7 +148,7 @@ CREATE TABLE alerts (
     replaces       BLOB CHECK (length(replaces) = 32)  -- the alert of the same movement in a block that a reorg orphaned
 , counterparty_id INTEGER REFERENCES addresses (id), retroactive INTEGER NOT NULL DEFAULT 0) STRICT;
 
--- Serves every query that names no rarer thing: newest or oldest first. Within a block a query sorts what little there is.
+-- Serves a range of blocks, and query --triage all where it names no rarer thing: newest or oldest first. Within a block a query sorts what little there is.
 CREATE INDEX alerts_in_order ON alerts (block_number);
 -- Serves query --address.
 CREATE INDEX alerts_by_watched ON alerts (watched_id, block_number);
@@ -156,9 +156,10 @@ CREATE INDEX alerts_by_watched ON alerts (watched_id, block_number);
 CREATE INDEX alerts_by_counterparty ON alerts (counterparty_id, block_number) WHERE counterparty_id IS NOT NULL;
 -- Serves query --severity.
 CREATE INDEX alerts_by_severity ON alerts (severity, block_number);
--- Serve query --direction self and party, and --triage of noise: what is not so is most of the alerts.
+-- Serves query --direction self and party: what is not so is most of the alerts.
 CREATE INDEX alerts_by_direction ON alerts (direction, block_number) WHERE direction > 1;
-CREATE INDEX alerts_by_triage ON alerts (triage, block_number) WHERE triage > 0;
+-- Serves every query that asks for no noise and not for own wallets alone, of which there may be far more than of alerts; and --triage.
+CREATE INDEX alerts_by_triage ON alerts (triage, block_number);
 -- Serves query --tx, --asset, --kind and --min-amount, by way of the movement.
 CREATE INDEX alerts_by_activity ON alerts (activity_id);
 

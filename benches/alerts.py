@@ -16,6 +16,8 @@ ADDRESSES = 400_000
 WATCHED = 5_000
 SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "schema.sql")
 GENESIS = 1_438_269_973
+# When the lists were published: 2016-01-01 the one with the rare address, 2017-07-14 all others.
+LAST_LIST, OTHER_LISTS = 1_451_606_400, 1_500_000_000
 
 # Stands in for chance: the same for the same row.
 MIX = "((({id} * 2654435761) >> 7) & 0xfffffff)"
@@ -39,7 +41,7 @@ def main() -> None:
     began = time.time()
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(
-        "PRAGMA application_id = 0x626f6c6f; PRAGMA user_version = 4; PRAGMA journal_mode = off; PRAGMA synchronous = off;"
+        "PRAGMA application_id = 0x626f6c6f; PRAGMA user_version = 5; PRAGMA journal_mode = off; PRAGMA synchronous = off;"
         "PRAGMA cache_size = -6000000; PRAGMA temp_store = memory;"
     )
     schema = open(SCHEMA, encoding="utf-8").read()
@@ -70,13 +72,14 @@ def main() -> None:
     ])
     for number in range(12):
         db.execute("INSERT INTO lists VALUES (?, ?, ?)", (number + 1, f"list{number + 1}", number % 5))
-        db.execute("INSERT INTO list_versions VALUES (?, ?, 1, 1, 1, 'file', 'plain', NULL, 1, 0)", (number + 1, number + 1))
+        published = LAST_LIST if number == 11 else OTHER_LISTS
+        db.execute("INSERT INTO list_versions VALUES (?, ?, ?, 1, 1, 'file', 'plain', NULL, 1, 0, NULL)", (number + 1, number + 1, published))
         db.execute("INSERT INTO revisions VALUES (1, ?)", (number + 1,))
     # The last list has the rare address only.
     db.execute(f"INSERT INTO watch_entries SELECT id, iif(id = {WATCHED}, 12, 1 + id % 11), id, "
                f"CASE id WHEN 1 THEN 'Exchange' WHEN {WATCHED} THEN 'Rare wallet' ELSE 'Wallet ' || id END, "
                f"iif(id = {WATCHED}, 'Rare entity', 'Entity ' || (id % 300)), '[\"SDN\"]', NULL, NULL, NULL, NULL, "
-               f"iif(id = {WATCHED}, 12, 1 + id % 11), NULL, 0 FROM addresses WHERE id <= {WATCHED}")
+               f"iif(id = {WATCHED}, 12, 1 + id % 11), NULL, 0, '[]', NULL, NULL, 1 FROM addresses WHERE id <= {WATCHED}")
     db.execute("INSERT INTO tokens SELECT id, 'TOK' || (id - 300000), 6 + 12 * (id % 2), 0 FROM addresses "
                f"WHERE id BETWEEN 300001 AND 302000 OR id = {ADDRESSES - 1}")
     db.execute("UPDATE tokens SET symbol = 'USDC' WHERE address_id = 300001")
@@ -100,6 +103,9 @@ def main() -> None:
               f"ELSE 22 + {mix} % ({WATCHED} - 22) END"
     side = f"CASE WHEN {rare} THEN {ADDRESSES} WHEN {mix} % 17 = 0 THEN 10001 ELSE {other} END"
     out = f"{mix} % 2"
+    # One in a thousand is severe; what touches the own wallets of two lists is no alert.
+    severity = f"CASE WHEN {rare} OR {mix} % 1000 = 7 THEN 3 ELSE {mix} % 3 END"
+    triage = f"CASE WHEN {rare} AND p.i % 2 THEN 4 WHEN ({watched}) % 11 IN (4, 9) THEN 5 ELSE ({mix} % 5 = 0) END"
     log = "(p.i % 3 > 0)"
     # The other side, as the store works it out.
     other_side = f"CASE WHEN {rare} THEN NULL ELSE {side} END"
@@ -112,7 +118,7 @@ def main() -> None:
                    f"CASE WHEN NOT {log} THEN NULL WHEN {rare} THEN {ADDRESSES - 1} WHEN {mix} % 3 THEN 300001 ELSE 300002 + {mix} % 1999 END, "
                    f"CASE WHEN {rare} THEN '9' || printf('%.*c', 30, '0') ELSE ({mix} * 7919) || substr('000000000000', 1, {mix} % 12) END, NULL, b.number {each}")
         db.execute(f"INSERT INTO alerts SELECT {row}, randomblob(32), b.number, b.id, p.location, CASE WHEN {rare} THEN 3 ELSE {out} END, {row}, "
-                   f"{watched}, CASE WHEN {rare} THEN 3 ELSE {mix} % 3 END, CASE WHEN {rare} AND p.i % 2 THEN 4 ELSE ({mix} % 5 = 0) END, '[]', 1000, NULL, {other_side} {each}")
+                   f"{watched}, {severity}, {triage}, '[]', 1000, NULL, {other_side}, 0 {each}")
         db.execute("INSERT INTO alert_entries SELECT a.id, 0, a.watched_id, 1, a.block_number, e.list_id FROM alerts a "
                    f"CROSS JOIN watch_entries e ON e.id = a.watched_id WHERE a.id > {first * PER_BLOCK} AND a.id <= {last * PER_BLOCK}")
         db.execute("COMMIT")

@@ -26,6 +26,7 @@ def main() -> None:
     top = one("SELECT max(number) FROM blocks")
     tx = one("SELECT '0x' || lower(hex(hash)) FROM transactions WHERE id = 123457")
     middle = one("SELECT '0x' || lower(hex(alert_id)) FROM alerts WHERE id = (SELECT max(id) / 2 FROM alerts)")
+    severe = one("SELECT '0x' || lower(hex(alert_id)) FROM alerts WHERE severity = 3 ORDER BY block_number LIMIT 1 OFFSET 200")
     queries = [
         [], ["--order", "asc"], ["--limit", "500"], ["--after", middle], ["--after", middle, "--address", EXCHANGE],
         ["--address", EXCHANGE], ["--address", RARE], ["--address", RARE, "--triage", "all", "--status", "all"],
@@ -49,11 +50,14 @@ def main() -> None:
         ["--list", "list1", "--asset", "USDC", "--direction", "in", "--severity", "high"],
         ["--address", EXCHANGE, "--asset", "TOK7", "--order", "asc"],
         ["--list", "list12", "--since", "2015-07-30", "--min-amount", "1"],
+        ["--triage", "own"], ["--address", EXCHANGE, "--severity", "severe"], ["--after", severe], ["--explain", middle],
+        ["--as-of", "2015-01-01"], ["--as-of", "2016-06-01"], ["--as-of", "2020-01-01"], ["--as-of", "2020-01-01", "--order", "asc"],
+        ["--as-of", "2016-06-01", "--address", EXCHANGE], ["--as-of", "2020-01-01", "--list", "list12"],
     ]
     folder = tempfile.TemporaryDirectory()
     empty = os.path.join(folder.name, "empty.db")
     subprocess.run([bolo, "--db", empty, "-q", "watchlist", "add", EXCHANGE, "--list", "list1"], check=True, stdout=subprocess.DEVNULL)
-    ask = lambda path, query: [bolo, "--db", path, "-q", "query", "--format", "jsonl", *query]
+    ask = lambda path, query: [bolo, "--db", path, "-q", "query", "--format", "json" if "--explain" in query else "jsonl", *query]
     shown = lambda query: " ".join(word if len(word) < 24 else word[:8] + "…" for word in query) or "(none)"
     lines = [("--version", [bolo, "--version"]), ("(none), nothing stored", ask(empty, []))]
     lines += [(f"`{shown(query)}`", ask(path, query)) for query in queries if words in shown(query)]

@@ -130,6 +130,7 @@ impl Conditions {
 
 /// A filter whose addresses, lists, entries, tokens and times were looked up: the rows that they are, by number.
 pub(super) struct Resolved {
+    /// With a time: those that were listed then, where they are not very many.
     pub(super) watched: Option<Vec<i64>>,
     pub(super) others: Option<Vec<i64>>,
     pub(super) lists: Option<Vec<i64>>,
@@ -153,6 +154,9 @@ pub(super) enum AssetSet {
     Tokens(Vec<i64>),
     One(i64, String),
 }
+
+/// So many addresses on lists at a time are not looked for one by one.
+const MANY_LISTED: usize = 20_000;
 
 /// By how many blocks the first block of a time may be missed by the index: forks differ in time by less than a reorg's window.
 const TIME_SLACK: i64 = 400;
@@ -200,10 +204,15 @@ impl AlertFilter {
             })
             .collect();
         let codes = |codes: Vec<i64>| (!codes.is_empty()).then_some(codes);
+        let lists = all("SELECT id FROM lists WHERE name = ?1", &self.lists)?;
+        let watched = addresses(&self.addresses)?;
         Ok(Resolved {
-            watched: addresses(&self.addresses)?,
+            watched: match self.as_of {
+                Some(time) => self.listed_then(conn, time, watched, lists.as_deref())?,
+                None => watched,
+            },
             others: addresses(&self.counterparties)?,
-            lists: all("SELECT id FROM lists WHERE name = ?1", &self.lists)?,
+            lists,
             entries: entries.into_iter().flatten().collect(),
             assets: if self.assets.is_empty() { None } else { Some(assets?) },
             txs: self.tx.map(|hash| ids("SELECT id FROM transactions WHERE hash = ?1", &hash.to_vec())).transpose()?,
@@ -217,6 +226,49 @@ impl AlertFilter {
             digits: self.digits(conn)?,
             range: self.range(conn)?,
         })
+    }
+
+    /// Of these addresses, or of all, those that were on one of the lists at that time; `None` where that may be any of very many.
+    fn listed_then(
+        &self,
+        conn: &Connection,
+        time: i64,
+        of: Option<Vec<i64>>,
+        lists: Option<&[i64]>,
+    ) -> Result<Option<Vec<i64>>> {
+        let on = |lists: &[i64]| lists.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let on = lists.map_or_else(String::new, |lists| format!(" AND e.list_id IN ({})", on(lists)));
+        let entries = "SELECT DISTINCT e.address_id FROM watch_entries e JOIN list_versions v ON v.id = e.first_version \
+             LEFT JOIN list_versions ended ON ended.id = e.end_version";
+        let then = in_force("?1");
+        if !self.wants_own() {
+            // Own wallets alone are no alert, so that there is none where nothing else was listed.
+            let own = ListKind::Own.code();
+            let sql = format!("{entries} JOIN lists l ON l.id = e.list_id WHERE l.kind <> {own} AND {then} LIMIT 1");
+            if !conn.prepare_cached(&sql)?.exists([time])? {
+                return Ok(Some(Vec::new()));
+            }
+        }
+        let Some(of) = of else {
+            let sql = format!("{entries} WHERE {then}{on} LIMIT {MANY_LISTED}");
+            let mut statement = conn.prepare_cached(&sql)?;
+            let found: Vec<_> = statement.query_map([time], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            return Ok((found.len() < MANY_LISTED).then_some(found));
+        };
+        let mut statement =
+            conn.prepare_cached(&format!("{entries} WHERE e.address_id = ?2 AND {then}{on} LIMIT 1"))?;
+        let mut found = Vec::new();
+        for id in of {
+            if statement.exists([time, id])? {
+                found.push(id);
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// What touches own wallets and nothing else is asked for as well.
+    fn wants_own(&self) -> bool {
+        self.any_triage || self.triage.contains(&TriageClass::Own)
     }
 
     /// How many digits the amounts have that may be large enough, as far as there are such amounts: one look at the index for each.
@@ -317,12 +369,14 @@ impl AlertFilter {
                 .as_ref()
                 .map_or_else(|| "TRUE".to_owned(), |lists| format!("+e.list_id IN {}", c.set(lists)));
             let mark = c.bind(time);
-            c.sql.push(format!(
-                "EXISTS (SELECT 1 FROM watch_entries e INDEXED BY watch_entries_by_address JOIN list_versions v ON v.id = e.first_version \
-                 LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = a.watched_id AND {on} AND {})",
-                in_force(&mark)
-            ));
-            if !self.any_triage && !self.triage.contains(&TriageClass::Own) {
+            if resolved.watched.is_none() {
+                c.sql.push(format!(
+                    "EXISTS (SELECT 1 FROM watch_entries e INDEXED BY watch_entries_by_address JOIN list_versions v ON v.id = e.first_version \
+                     LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = a.watched_id AND {on} AND {})",
+                    in_force(&mark)
+                ));
+            }
+            if !self.wants_own() {
                 // Own wallets alone, as it was then: no side of it was on another list.
                 let own = ListKind::Own.code();
                 c.sql.push(format!(

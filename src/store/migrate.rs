@@ -13,11 +13,12 @@ const SCHEMA: &str = include_str!("../../schema.sql");
 const APPLICATION_ID: i64 = 0x626f_6c6f;
 
 /// Each step brings a file from its place's version to the next: version 1 is schema.sql as first released.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("steps/2.sql"),
     include_str!("steps/3.sql"),
     include_str!("steps/4.sql"),
     include_str!("steps/5.sql"),
+    include_str!("steps/6.sql"),
 ];
 
 /// The version of [`SCHEMA`].
@@ -86,11 +87,12 @@ mod tests {
     use crate::store::EntryState;
 
     /// The versions before this one as they were, copies: what the steps start from. They are never changed; schema.sql is, by a step.
-    const OLDER: [&str; 4] = [
+    const OLDER: [&str; 5] = [
         include_str!("../../tests/schema/v1.sql"),
         include_str!("../../tests/schema/v2.sql"),
         include_str!("../../tests/schema/v3.sql"),
         include_str!("../../tests/schema/v4.sql"),
+        include_str!("../../tests/schema/v5.sql"),
     ];
 
     fn older(version: usize) -> Connection {
@@ -171,7 +173,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
         conn.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 6, known: 5, .. })));
+        assert!(matches!(check_kind(&conn, Path::new("x")), Err(StoreError::NewerSchema { found: 7, known: 6, .. })));
         let foreign = Connection::open_in_memory().unwrap();
         foreign.execute_batch("CREATE TABLE t (a)").unwrap();
         assert!(matches!(check_kind(&foreign, Path::new("x")), Err(StoreError::Unusable { .. })));

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Rows, Statement};
 use super::filter::{AlertFilter, AssetSet, Conditions, Order, Resolved};
 use super::{Result, StoreError};
 use crate::decode::ActivityKind;
+use crate::screen::{Severity, TriageClass};
 
 /// Up to so many values of one thing, each has a stream of its own, in order, and SQLite merges them.
 const STREAMS: usize = 100;
@@ -95,11 +96,7 @@ impl Stream {
         // Where the index is in another order, the range must not seem to be of use.
         let plus = if self.sorts() { "+" } else { "" };
         // SQLite takes an index of a part only where the query names that part in the same words.
-        let part = match self.index {
-            "alerts_by_direction" => " AND a.direction > 1",
-            "alerts_by_triage" => " AND a.triage > 0",
-            _ => "",
-        };
+        let part = if self.index == "alerts_by_direction" { " AND a.direction > 1" } else { "" };
         (format!("{table} INDEXED BY {}", self.index), format!("{}{part} AND {plus}{range}", self.condition))
     }
 
@@ -118,18 +115,24 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Chooses what leads.
-    pub(super) fn of(conn: &Connection, filter: &AlertFilter) -> Result<Self> {
+    /// Chooses what leads. With `whole`, also to what the default of triage leaves out.
+    pub(super) fn of(conn: &Connection, filter: &AlertFilter, whole: bool) -> Result<Self> {
         let resolved = filter.resolve(conn)?;
         let mut conditions = filter.base(&resolved);
-        let candidates = candidates(filter, &resolved, &mut conditions);
+        let mut candidates = candidates(filter, &resolved, &mut conditions);
+        let by_default = (!whole && !filter.any_triage).then(|| vec![i64::from(TriageClass::Value.code())]);
+        // Comes last: of what is frequent, anything else that was asked for is likely to be rarer.
+        let everything = match resolved.triage.as_ref().or(by_default.as_ref()) {
+            Some(wanted) => each(&mut conditions, Table::Alerts, "alerts_by_triage", "a.triage", wanted),
+            None => vec![Stream::new(Table::Alerts, "alerts_in_order", "TRUE".to_owned())],
+        };
+        candidates.push(everything.clone());
         let mut range = resolved.range;
         if let Some(id) = filter.after {
             range = after(conn, id, filter.order, range, &mut conditions)?;
         }
-        let all = Stream::new(Table::Alerts, "alerts_in_order", "TRUE".to_owned());
         let values = conditions.values();
-        let mut best = (i64::MAX, vec![all.clone()]);
+        let mut best = (i64::MAX, everything.clone());
         for streams in candidates {
             let sorted = streams.iter().any(|stream| stream.sorts() || stream.condition.contains(" IN "));
             let cap = if sorted { SORTABLE } else { FREQUENT }.min(best.0);
@@ -140,9 +143,10 @@ impl Plan {
         }
         // A short span of blocks may hold less than the rarest thing does.
         if range != (0, i64::MAX) && best.0 > 0 {
-            let span = count(conn, std::slice::from_ref(&all), range, best.0.min(FREQUENT), &values)?;
+            let all = vec![Stream::new(Table::Alerts, "alerts_in_order", "TRUE".to_owned())];
+            let span = count(conn, &all, range, best.0.min(FREQUENT), &values)?;
             if span < best.0.min(FREQUENT) {
-                best = (span, vec![all]);
+                best = (span, all);
             }
         }
         drop(values);
@@ -226,14 +230,12 @@ fn candidates(filter: &AlertFilter, resolved: &Resolved, c: &mut Conditions) -> 
     if let Some(wanted) = &resolved.kinds {
         all.push(each(c, Activities, "activities_by_kind", "m.kind", wanted));
     }
-    if let Some(wanted) = &resolved.severities {
+    // All but severe is almost everything.
+    if let Some(wanted) = resolved.severities.as_ref().filter(|wanted| wanted.len() < Severity::ALL.len() - 1) {
         all.push(each(c, Alerts, "alerts_by_severity", "a.severity", wanted));
     }
     if let Some(wanted) = resolved.directions.as_ref().filter(|wanted| wanted.iter().all(|code| *code > 1)) {
         all.push(each(c, Alerts, "alerts_by_direction", "a.direction", wanted));
-    }
-    if let Some(wanted) = resolved.triage.as_ref().filter(|wanted| wanted.iter().all(|code| *code > 0)) {
-        all.push(each(c, Alerts, "alerts_by_triage", "a.triage", wanted));
     }
     if let Some(assets) = &resolved.assets {
         let mut streams = Vec::new();

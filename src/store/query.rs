@@ -178,7 +178,7 @@ impl Store {
         if filter.limit.is_some_and(|limit| *count >= limit) {
             return Ok(Ok(()));
         }
-        let plan = Plan::of(&self.conn, filter)?;
+        let plan = Plan::of(&self.conn, filter, false)?;
         let extra: Vec<_> = filter.status_condition().into_iter().chain(filter.triage_condition()).collect();
         let mut statement = self.conn.prepare(&plan.ids(&extra))?;
         let mut rows = bound(&mut statement, &plan.conditions.values())?;
@@ -231,7 +231,7 @@ impl Store {
         if !by_default_status && !by_default_triage {
             return Ok(LeftOut { orphaned: 0, noise: 0, own: 0, all: true });
         }
-        let plan = Plan::of(&self.conn, filter)?;
+        let plan = Plan::of(&self.conn, filter, true)?;
         let orphaned = if by_default_status { "status = 3" } else { "FALSE" };
         let wanted = filter.status_condition().map_or_else(|| "TRUE".to_owned(), |sql| sql.replace("+b.", ""));
         let (value, own) = (TriageClass::Value.code(), TriageClass::Own.code());

@@ -253,27 +253,55 @@ fn no_documented_query_scans_or_sorts_a_table() {
     let tables =
         ["a", "m", "b", "k", "t", "ae", "alerts", "activities", "blocks", "transactions", "alert_entries", "e"];
     let runs = |(name, filter)| store.runs(&filter).unwrap().into_iter().map(move |run| (name, run));
-    for (name, filter) in documented().into_iter().flat_map(runs) {
-        let plan = Plan::of(&store.conn, &filter).unwrap();
+    let asked = documented().into_iter().flat_map(runs);
+    for ((name, filter), whole) in asked.flat_map(|run| [(run.clone(), false), (run, true)]) {
+        let plan = Plan::of(&store.conn, &filter, whole).unwrap();
         let sorts = ["many addresses", "transaction", "id"].contains(&name);
-        for (what, sql) in [("page", plan.ids(&[])), ("left out", plan.sample(10, false))] {
-            let mut statement = store.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let mut rows = bound(&mut statement, &plan.conditions.values()).unwrap();
-            let mut steps = 0;
-            while let Some(row) = rows.next().unwrap() {
-                let step: String = row.get(3).unwrap();
-                let scan = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
-                assert!(
-                    scan.is_none_or(|table| !tables.contains(&table) || what == "left out"),
-                    "{name}: {step}\n{sql}"
-                );
-                // Within a block there is little to sort; a transaction has little; of the others no more is sorted than is counted before.
-                let whole = step.contains("TEMP B-TREE FOR ORDER BY");
-                assert!(!whole || sorts, "{name}: {step}\n{sql}");
-                steps += 1;
-            }
-            assert!(steps > 2, "{name}: {sql}");
+        // The page, or what the defaults leave out.
+        let sql = if whole { plan.sample(10, false) } else { plan.ids(&[]) };
+        let mut statement = store.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = bound(&mut statement, &plan.conditions.values()).unwrap();
+        let mut steps = 0;
+        while let Some(row) = rows.next().unwrap() {
+            let step: String = row.get(3).unwrap();
+            let scan = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+            assert!(scan.is_none_or(|table| !tables.contains(&table) || whole), "{name}: {step}\n{sql}");
+            // Within a block there is little to sort; a transaction has little; of the others no more is sorted than is counted before.
+            let sorted = step.contains("TEMP B-TREE FOR ORDER BY");
+            assert!(!sorted || sorts, "{name}: {step}\n{sql}");
+            steps += 1;
         }
+        assert!(steps > 2, "{name}: {sql}");
+    }
+}
+
+#[test]
+fn what_is_frequent_and_not_asked_for_is_not_read() {
+    use crate::store::plan::Plan;
+    let (_place, mut store) = open();
+    let records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
+    store.append_all(&records).unwrap();
+    let leads = |filter: &AlertFilter| {
+        let runs = store.runs(filter).unwrap();
+        let last = Plan::of(&store.conn, runs.last().unwrap(), false).unwrap().ids(&[]);
+        last.split("INDEXED BY ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let by_default = AlertFilter { severe_first: true, ..AlertFilter::default() };
+    assert_eq!(leads(&by_default), "alerts_by_triage", "of one's own and of noise there may be any amount");
+    assert_eq!(leads(&AlertFilter { any_triage: true, ..by_default.clone() }), "alerts_in_order");
+    store.conn.execute("UPDATE alerts SET triage = 5 WHERE id > 1", []).unwrap();
+    let address = AlertFilter { addresses: vec![WATCHED], ..by_default.clone() };
+    assert_eq!(leads(&address), "alerts_by_triage", "rarer than the address");
+    store.conn.execute("UPDATE alerts SET triage = 0", []).unwrap();
+    // As of a time when hardly anything was listed.
+    let then = |time, addresses| AlertFilter { as_of: Some(time), addresses, ..by_default.clone() };
+    let ids = |filter: &AlertFilter| store.each_alert::<StoreError>(filter, |_| Ok(())).unwrap();
+    assert_eq!((leads(&then(i64::MAX, vec![])).as_str(), ids(&then(i64::MAX, vec![]))), ("alerts_by_watched", 40));
+    for addresses in [vec![], vec![WATCHED]] {
+        let before = then(-1, addresses);
+        let plan = Plan::of(&store.conn, &before, false).unwrap().ids(&[]);
+        assert!(plan.contains("a.watched_id = -1"), "{plan}");
+        assert_eq!(ids(&before), 0);
     }
 }
 
