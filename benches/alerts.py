@@ -38,10 +38,11 @@ def location(place: int) -> bytes:
 def main() -> None:
     path, alerts = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10_000_000
     blocks = alerts // PER_BLOCK
+    head = blocks - blocks // 20
     began = time.time()
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(
-        "PRAGMA application_id = 0x626f6c6f; PRAGMA user_version = 5; PRAGMA journal_mode = off; PRAGMA synchronous = off;"
+        "PRAGMA application_id = 0x626f6c6f; PRAGMA user_version = 6; PRAGMA journal_mode = off; PRAGMA synchronous = off;"
         "PRAGMA cache_size = -6000000; PRAGMA temp_store = memory;"
     )
     schema = open(SCHEMA, encoding="utf-8").read()
@@ -59,8 +60,8 @@ def main() -> None:
             db.execute(statement)
     db.execute("BEGIN")
     db.executemany("INSERT INTO meta VALUES (?, ?)", [
-        ("chain_id", "1"), ("finality_rule", "tags safe/finalized"), ("watch_next", str(blocks)), ("finalized", str(blocks - 64)),
-        ("head", str(blocks - 1)), ("watch_revision", "1"), ("watch_added", "1"),
+        ("chain_id", "1"), ("finality_rule", "tags safe/finalized"), ("watch_next", str(head + 1)), ("finalized", str(head - 64)),
+        ("head", str(head)), ("watch_revision", "1"), ("watch_added", "1"),
     ])
     db.execute("INSERT INTO endpoints (id, host) VALUES (1, 'node.example')")
     db.execute(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ADDRESSES}) "
@@ -87,8 +88,8 @@ def main() -> None:
     # An orphaned block shares its number with the one before it.
     mix = MIX.format(id="i")
     db.execute(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {blocks}) "
-               "INSERT INTO blocks SELECT i, i - (i % 20 = 0), randomblob(32), randomblob(32), "
-               f"{GENESIS} + 12 * (i - (i % 20 = 0)), CASE WHEN i % 20 = 0 THEN 3 WHEN i > {blocks} - 32 THEN 0 "
+               "INSERT INTO blocks SELECT i, i - i / 20, randomblob(32), randomblob(32), "
+               f"{GENESIS} + 12 * (i - i / 20), CASE WHEN i % 20 = 0 THEN 3 WHEN i > {blocks} - 32 THEN 0 "
                f"WHEN i > {blocks} - 64 THEN 1 ELSE 2 END, 1, 43, 1, 1, 1, 1000 FROM n")
     db.execute("INSERT INTO coverage SELECT min(number), max(number), 1, 43, 1, 1 FROM (SELECT number, number - row_number() "
                "OVER (ORDER BY number) AS run FROM blocks WHERE status <> 3) GROUP BY run")

@@ -71,7 +71,9 @@ def main() -> None:
             _, status, used = os.wait4(process.pid, 0)
             took = (time.perf_counter() - began) * 1000
             process.returncode = os.waitstatus_to_exitcode(status)
-            found[name] = answer.count(b"\n") if process.returncode in (0, 3) else said.decode().strip()
+            if process.returncode not in (0, 3):
+                sys.exit(f"{name}: {said.decode().strip()}")
+            found[name] = answer.count(b"\n")
             if turn:
                 wall[name].append(took)
                 cpu[name].append((used.ru_utime + used.ru_stime) * 1000)

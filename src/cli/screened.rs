@@ -1,5 +1,7 @@
 //! Whether blocks were screened against a list that had what is asked for: without, that nothing alerted says nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use alloy::primitives::Address;
 
 use super::Failure;
@@ -11,7 +13,18 @@ pub(super) fn unwatched(
     ledger: &[LedgerRange],
     address: Address,
 ) -> Result<Option<(u64, u64)>, Failure> {
+    // An address that is watched at a block is watched at those before it, as far as the same lists go.
+    let mut highest = BTreeMap::new();
     for LedgerRange { range, watch_revision, .. } in ledger {
+        highest.insert(*watch_revision, range.to);
+    }
+    let mut always = BTreeSet::new();
+    for (revision, block) in highest {
+        if store.was_watched(address, revision, block)? {
+            always.insert(revision);
+        }
+    }
+    for LedgerRange { range, watch_revision, .. } in ledger.iter().filter(|of| !always.contains(&of.watch_revision)) {
         if !store.was_watched(address, *watch_revision, range.to)? {
             return Ok(Some((range.from, range.to)));
         }

@@ -63,25 +63,21 @@ impl Stream {
         }
     }
 
-    /// The rest of the joins, in an order that SQLite may not change.
-    fn joins(&self) -> &'static str {
-        match self.table {
-            Table::Alerts => {
-                " CROSS JOIN blocks b ON b.id = a.block_id CROSS JOIN activities m ON m.id = a.activity_id"
-            }
+    /// The rest of the joins, in an order that SQLite may not change. The movement only where the conditions ask of it.
+    fn joins(&self, conditions: &str) -> String {
+        let joins = match self.table {
+            Table::Alerts => " CROSS JOIN blocks b ON b.id = a.block_id",
             Table::Activities => {
                 " CROSS JOIN alerts a INDEXED BY alerts_by_activity ON a.activity_id = m.id \
                   CROSS JOIN blocks b ON b.id = a.block_id"
             }
-            Table::Entries => {
-                " CROSS JOIN alerts a ON a.id = k.alert_id CROSS JOIN blocks b ON b.id = a.block_id \
-                  CROSS JOIN activities m ON m.id = a.activity_id"
-            }
+            Table::Entries => " CROSS JOIN alerts a ON a.id = k.alert_id CROSS JOIN blocks b ON b.id = a.block_id",
             Table::Blocks => {
-                " CROSS JOIN alerts a INDEXED BY alerts_in_order ON a.block_number = b.number AND +a.block_id = b.id \
-                  CROSS JOIN activities m ON m.id = a.activity_id"
+                " CROSS JOIN alerts a INDEXED BY alerts_in_order ON a.block_number = b.number AND +a.block_id = b.id"
             }
-        }
+        };
+        let movement = !matches!(self.table, Table::Activities) && conditions.contains("m.");
+        format!("{joins}{}", if movement { " CROSS JOIN activities m ON m.id = a.activity_id" } else { "" })
     }
 
     /// What leads, between the blocks of the range.
@@ -166,7 +162,7 @@ impl Plan {
                 format!(
                     "SELECT a.id AS id, {number} AS number, a.block_id AS block_id, a.location AS location, a.direction AS side \
                      FROM {table}{} WHERE {condition}{and}",
-                    stream.joins()
+                    stream.joins(&and)
                 )
             })
             .collect();
@@ -196,7 +192,7 @@ impl Plan {
                 format!(
                     "SELECT a.id AS id, b.status AS status, a.triage AS triage FROM \
                      (SELECT {letter}.* FROM {table} WHERE {condition}{order} LIMIT {most}) {letter}{}{and}",
-                    stream.joins()
+                    stream.joins(&and)
                 )
             })
             .collect();
