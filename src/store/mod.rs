@@ -15,6 +15,7 @@ mod filing;
 mod filter;
 mod filtered;
 mod finality;
+mod functions;
 mod health;
 mod held;
 mod lists;
@@ -246,7 +247,7 @@ impl Store {
         self.conn.set_prepared_statement_cache_capacity(128);
         // A statement is planned once: else SQLite plans some anew for each value bound, which took a quarter of a commit's time.
         self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        filter::add_functions(&self.conn)?;
+        functions::add_functions(&self.conn)?;
         match access {
             Access::Read => migrate::check(&self.conn, &self.path),
             Access::Write { durable } => {

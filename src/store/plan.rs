@@ -128,7 +128,7 @@ impl Plan {
             range = after(conn, id, filter.order, range, &mut conditions)?;
         }
         let values = conditions.values();
-        let mut best = (i64::MAX, everything.clone());
+        let mut best = (i64::MAX, everything);
         for streams in candidates {
             let sorted = streams.iter().any(|stream| stream.sorts() || stream.condition.contains(" IN "));
             let cap = if sorted { SORTABLE } else { FREQUENT }.min(best.0);
