@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::process::Stdio;
+use std::time::Duration;
 
 use alloy::primitives::{Address, hex};
 use serde_json::{Value, json};
@@ -390,6 +392,80 @@ fn without_trace_filter_ether_is_said_not_to_be_seen() {
     let out = place.run(&[&filtered(&proxy.url)[..], &["--traces", "require"]].concat());
     assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
     assert!(stderr(&out).contains("no endpoint has trace_filter"), "{}", stderr(&out));
+}
+
+#[test]
+fn one_endpoint_with_trace_filter_is_enough() {
+    let chain = quiet();
+    let expected = chain.seen_by_a_filter(&chain.full());
+    let without =
+        Proxy::new(&chain.node, Plan { filter: Some(Limits { frames: false, ..Limits::NONE }), ..Plan::honest() });
+    for urls in [[&without.url, &chain.node.url], [&chain.node.url, &without.url]] {
+        let place = chain.place();
+        let out = place.run(&[
+            "replay",
+            "--filtered",
+            "-r",
+            urls[0],
+            "-r",
+            urls[1],
+            "--from-block",
+            "0",
+            "--to-block",
+            "latest",
+        ]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        assert!(!stderr(&out).contains("ETHER IS NOT SEEN"), "{}", stderr(&out));
+        assert_eq!(timeless_all(&place.alerts(&[])), expected, "{urls:?}");
+        assert_eq!(place.status()["filtered"][0]["asked"]["traces"], "unproven", "{urls:?}");
+    }
+    assert!(!asked(&without, "eth_getLogs").is_empty(), "its logs are asked for as well");
+}
+
+#[test]
+fn killed_in_between_it_ends_as_if_never_killed() {
+    let chain = quiet();
+    chain.node.mine(2600);
+    let undisturbed = chain.place();
+    undisturbed.ok(&filtered(&chain.node.url));
+    // Noted by ranges of 2,000 blocks at first, which take twenty questions each, each with a wait.
+    let slow = Plan {
+        filter: Some(Limits { blocks: 100, ..Limits::NONE }),
+        delay: Duration::from_millis(10),
+        ..Plan::honest()
+    };
+    let proxy = Proxy::new(&chain.node, slow);
+    let place = chain.place();
+    let (mut between, mut ended) = (0, false);
+    for kill in 0..40 {
+        let mut child = place.command(&filtered(&proxy.url)).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(400 + 20 * kill));
+        ended = child.try_wait().unwrap().is_some();
+        let _ = child.kill();
+        child.wait().unwrap();
+        if ended {
+            break;
+        }
+        let spans = place.status()["filtered"].clone();
+        between += u64::from(spans.as_array().is_some_and(|spans| !spans.is_empty()));
+        place.ok(&["verify"]);
+        if between == 2 {
+            break;
+        }
+    }
+    if !ended {
+        place.ok(&filtered(&proxy.url));
+    }
+    assert!(between > 0, "killed where part of it was done: {between}");
+    assert_eq!(timeless_all(&place.alerts(&[])), timeless_all(&undisturbed.alerts(&[])));
+    assert_eq!(place.ok(&["status", "--digest"]), undisturbed.ok(&["status", "--digest"]));
+    let spans = |place: &Place| {
+        let spans = place.status()["filtered"].clone();
+        let of =
+            |span: &Value| (span["from"].clone(), span["to"].clone(), span["asked"].clone(), span["blocks"].clone());
+        spans.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(spans(&place), spans(&undisturbed));
 }
 
 #[test]
