@@ -50,7 +50,7 @@ def median(values):
 def measure_floors(bench):
     """What a proven block cannot cost less than, in CPU ms: both roots, one pass over the bytes, receiving them; all senders. On all
     cores at once, as a replay runs: they share caches and the memory."""
-    command = [bench.load, "stages", "--floors", "--blocks", "60"]
+    command = [bench.load, "floors"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(os.cpu_count())]
     found = [json.loads(process.communicate()[0]) for process in running]
     return {name: statistics.fmean(one[name] for one in found) for name in found[0]}

@@ -1,7 +1,6 @@
 //! The load that bolo is measured under: a generator of modern blocks, a server for them, and benches of the single stages.
 //!
 //! `cargo bench` measures the stages; `cargo bench -- serve` is the endpoint that benches/replay.py puts before bolo and its peers.
-//! The harness is plain: a CPU clock and medians, since a framework would cost every build more than it tells.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -13,11 +12,13 @@
 mod chain;
 mod commits;
 mod draw;
+mod floors;
 mod http;
 mod logs;
 mod rpc;
 mod socket;
 mod stages;
+mod subject;
 mod template;
 mod text;
 
@@ -57,16 +58,22 @@ enum Args {
         #[arg(long, default_value_t = 0)]
         every: u64,
     },
-    /// Prints what each stage costs, and the floors of their sum.
+    /// Prints what each stage costs, and how that has changed since the last time.
     Stages {
+        /// Of those stages alone whose name this is a part of (a regular expression).
+        filter: Option<String>,
         /// Blocks that are gone through: more than caches hold.
         #[arg(long, default_value_t = 100)]
         blocks: u64,
         #[arg(long, default_value_t = 4)]
         seed: u64,
-        /// The floors alone, as JSON.
-        #[arg(long)]
-        floors: bool,
+    },
+    /// Prints what a proven block cannot cost less than, in CPU milliseconds, as JSON.
+    Floors {
+        #[arg(long, default_value_t = 60)]
+        blocks: u64,
+        #[arg(long, default_value_t = 4)]
+        seed: u64,
     },
     /// Appends blocks to a database of benches/alerts.py, one in a commit and synced, as watching does: prints what each costs.
     Commits {
@@ -124,8 +131,8 @@ fn main() {
             println!("serving {FIRST} to {last} at http://{}", listener.local_addr().unwrap());
             http::serve(&listener, &node, Duration::from_millis(latency));
         }
-        Args::Stages { blocks, seed, floors: true } => println!("{}", stages::Floors::measure(blocks, seed).to_json()),
-        Args::Stages { blocks, seed, floors: false } => stages::run(blocks, seed),
+        Args::Stages { filter, blocks, seed } => stages::run(blocks, seed, filter),
+        Args::Floors { blocks, seed } => println!("{}", floors::to_json(Chain::new(blocks, blocks, seed))),
         Args::Commits { database, commits, every } => {
             commits::run(&database, commits + commits::UNCOUNTED, Duration::from_millis(every));
         }
