@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use alloy::primitives::{Address, B256, U256};
 use bolo::chain::Proof;
 use bolo::chain::canonical::Link;
-use bolo::chain::proof::{BlockProof, Wanted};
+use bolo::chain::proof::Wanted;
 use bolo::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use bolo::screen::{Alert, Designation, Direction, Severity, Triage, TriageClass, alert_id};
-use bolo::store::{Access, AlertFilter, BlockRecord, Order, Progress, Store, StoreError, TransactionFacts};
+use bolo::store::{
+    Access, AlertFilter, BlockRecord, Order, PackedProof, Progress, Store, StoreError, TransactionFacts,
+};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::chain::{Chain, FIRST};
@@ -139,9 +141,12 @@ fn record(known: &Known, rng: &mut Rng, parent: Link, timestamp: u64, alerts: us
 }
 
 /// Paths of as many transactions of a generated block: the bytes that a proof of as many alerts has.
-fn evidence(chain: &Chain, number: u64, alerts: usize) -> Option<BlockProof> {
+fn evidence(chain: &Chain, number: u64, alerts: usize) -> Option<PackedProof> {
     let transactions = (0..u64::try_from(alerts).unwrap()).map(|place| place * 14).collect();
-    if alerts == 0 { None } else { chain.verified(number).prove(&Wanted { transactions, ..Wanted::default() }) }
+    if alerts == 0 {
+        return None;
+    }
+    chain.verified(number).prove(&Wanted { transactions, ..Wanted::default() }).as_ref().map(PackedProof::new)
 }
 
 /// Milliseconds, and how to sum them up.

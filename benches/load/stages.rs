@@ -6,14 +6,14 @@ use std::time::Duration;
 use alloy::primitives::{Bloom, BloomInput};
 use bolo::chain::canonical::Link;
 use bolo::chain::lean::Reader;
-use bolo::chain::proof::{BlockProof, Wanted};
+use bolo::chain::proof::Wanted;
 use bolo::chain::trie::ordered_root;
 use bolo::chain::verify::{trust, verify, verify_but_senders};
 use bolo::chain::{BlockBundle, VerifiedBlock};
 use bolo::decode::{DecodeOptions, Decoded, decode};
 use bolo::lists::ParsedEntry;
 use bolo::screen::{Alert, ListKind, WatchEntry, Watchlist, screen};
-use bolo::store::{Access, BlockRecord, ListFile, Progress, Store, TransactionFacts};
+use bolo::store::{Access, BlockRecord, ListFile, PackedProof, Progress, Store, TransactionFacts};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Bencher, BenchmarkGroup, Criterion, Throughput};
 use tempfile::TempDir;
@@ -237,12 +237,12 @@ fn store(criterion: &mut Criterion<CpuTime>, decoded: &[(&VerifiedBlock, Decoded
     group.finish();
 }
 
-fn evidence(block: &VerifiedBlock, record: &BlockRecord) -> Option<BlockProof> {
+fn evidence(block: &VerifiedBlock, record: &BlockRecord) -> Option<PackedProof> {
     if record.alerts.is_empty() {
         return None;
     }
     let transactions = record.transactions.keys().map(|index| u64::from(*index)).collect();
-    block.prove(&Wanted { transactions, ..Wanted::default() })
+    block.prove(&Wanted { transactions, ..Wanted::default() }).as_ref().map(PackedProof::new)
 }
 
 fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watchlist) -> BlockRecord {

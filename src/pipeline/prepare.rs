@@ -10,12 +10,12 @@ use super::paths::Paths;
 use super::stages::Stages;
 use crate::chain::canonical::Link;
 use crate::chain::lean::{Path, Reader, TakeError};
-use crate::chain::proof::{BlockProof, Wanted};
+use crate::chain::proof::Wanted;
 use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
 use crate::screen::{Alert, Watchlist, lookback, screen};
 use crate::source::{ProofError, RawBundle};
-use crate::store::{BlockRecord, Progress, TransactionFacts};
+use crate::store::{BlockRecord, PackedProof, Progress, TransactionFacts};
 
 /// Whose senders are recovered from their signatures, which costs more than all the rest of the proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +76,7 @@ pub struct Prepared {
     /// What came of screening it, against which state of the watchlist.
     alerts: Vec<Alert>,
     /// What proves those for ever.
-    evidence: Option<BlockProof>,
+    evidence: Option<PackedProof>,
     watch_revision: i64,
     /// Which addresses it can touch, where that is to be kept.
     lookback: Option<Vec<u8>>,
@@ -140,11 +140,11 @@ impl Prepared {
     }
 
     /// What proves those alerts for ever; none where there are none, or the block was taken on trust.
-    pub(super) fn evidence_of(&self, alerts: &[Alert]) -> Option<BlockProof> {
+    fn evidence_of(&self, alerts: &[Alert]) -> Option<PackedProof> {
         if alerts.is_empty() {
             return None;
         }
-        self.block.prove(&wanted_by(alerts.iter().map(|alert| &alert.activity)))
+        self.block.prove(&wanted_by(alerts.iter().map(|alert| &alert.activity))).as_ref().map(PackedProof::new)
     }
 
     /// What the store keeps of the transactions that those alerts belong to.

@@ -28,47 +28,48 @@ pub(super) fn put_alert(
     (block_id, screened): (i64, Option<i64>),
     alert: &Alert,
 ) -> Result<Put> {
-    let known: Option<i64> = conn
-        .prepare_cached("SELECT id FROM alerts WHERE alert_id = ?1")?
-        .query_row([alert.id.as_slice()], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        let rose = put_more_entries(conn, id, alert)?;
+    // Of a block that was not there before, nothing is.
+    let held: Option<i64> = match screened {
+        None => None,
+        Some(_) => conn
+            .prepare_cached("SELECT id FROM alerts WHERE alert_id = ?1")?
+            .query_row([alert.id.as_slice()], |row| row.get(0))
+            .optional()?,
+    };
+    if let Some(id) = held {
+        let rose = put_more_entries(conn, id, record, alert)?;
         return Ok(if rose { Put::New(id) } else { Put::Held });
     }
     let activity = &alert.activity;
     let location = activity.location.encode();
     let facts = activity.location.tx_index.and_then(|index| Some((index, record.transactions.get(&index)?)));
     let tx_id = facts.map(|(index, facts)| put_transaction(conn, ids, block_id, index, facts)).transpose()?;
-    let activity_id: Option<i64> = conn
-        .prepare_cached("SELECT id FROM activities WHERE block_id = ?1 AND location = ?2")?
-        .query_row(params![block_id, location], |row| row.get(0))
-        .optional()?;
-    let activity_id = match activity_id {
-        Some(id) => id,
-        None => {
-            let mut optional = |address: Option<Address>| address.map(|a| ids.of(conn, a)).transpose();
-            let (from, to) = (optional(activity.from)?, optional(activity.to)?);
-            let token = optional(activity.asset.contract())?;
-            conn.prepare_cached(
-                "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id, \
-                 block_number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute(params![
-                block_id,
-                location,
-                tx_id,
-                activity.kind.code(),
-                from,
-                to,
-                asset_code(activity.asset),
-                token,
-                activity.amount.to_string(),
-                activity.token_id.map(|id| id.to_string()),
-                sql_int(record.link.number),
-            ])?;
-            conn.last_insert_rowid()
-        }
+    let mut optional = |address: Option<Address>| address.map(|a| ids.of(conn, a)).transpose();
+    let (from, to) = (optional(activity.from)?, optional(activity.to)?);
+    let token = optional(activity.asset.contract())?;
+    let added = conn
+        .prepare_cached(
+            "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id, \
+             block_number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (block_id, location) DO NOTHING",
+        )?
+        .execute(params![
+            block_id,
+            location,
+            tx_id,
+            activity.kind.code(),
+            from,
+            to,
+            asset_code(activity.asset),
+            token,
+            activity.amount.to_string(),
+            activity.token_id.map(|id| id.to_string()),
+            sql_int(record.link.number),
+        ])?;
+    let activity_id: i64 = match added {
+        0 => conn
+            .prepare_cached("SELECT id FROM activities WHERE block_id = ?1 AND location = ?2")?
+            .query_row(params![block_id, location], |row| row.get(0))?,
+        _ => conn.last_insert_rowid(),
     };
     let watched = ids.of(conn, alert.watched)?;
     let counterparty = match alert.direction {
@@ -104,7 +105,7 @@ pub(super) fn put_alert(
         retroactive,
     ])?;
     let id = conn.last_insert_rowid();
-    put_entries(conn, id, &matched(alert))?;
+    put_entries(conn, id, record.link.number, &matched(alert))?;
     Ok(if alert.triage.class == TriageClass::Own { Put::Own } else { Put::New(id) })
 }
 
@@ -130,7 +131,7 @@ fn matched(alert: &Alert) -> Vec<(i64, u8)> {
 /// changing. Where it names entries that no longer match, it keeps what it had for them: it rises and never falls.
 ///
 /// Returns whether it was no alert, touching own wallets alone, and is one now.
-fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<bool> {
+fn put_more_entries(conn: &Connection, alert_id: i64, record: &BlockRecord, alert: &Alert) -> Result<bool> {
     let was_own = conn
         .prepare_cached("SELECT 1 FROM alerts WHERE id = ?1 AND triage = ?2")?
         .exists(params![alert_id, TriageClass::Own.code()])?;
@@ -144,7 +145,7 @@ fn put_more_entries(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<b
     let keeps = entries.len() > alert.matched.len();
     if entries != before {
         conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
-        put_entries(conn, alert_id, &entries)?;
+        put_entries(conn, alert_id, record.link.number, &entries)?;
     }
     let (severity, class) = (alert.severity.code(), alert.triage.class.code());
     if keeps {
@@ -167,14 +168,13 @@ fn reasons(alert: &Alert) -> String {
 }
 
 /// Writes the entries of an alert that has none, strictest first.
-fn put_entries(conn: &Connection, alert_id: i64, entries: &[(i64, u8)]) -> Result<()> {
+fn put_entries(conn: &Connection, alert_id: i64, block: u64, entries: &[(i64, u8)]) -> Result<()> {
     for (rank, (entry, designation)) in (0i64..).zip(entries) {
         conn.prepare_cached(
             "INSERT INTO alert_entries (alert_id, rank, entry_id, designation, block_number, list_id) \
-             VALUES (?1, ?2, ?3, ?4, (SELECT block_number FROM alerts WHERE id = ?1), \
-                     coalesce((SELECT list_id FROM watch_entries WHERE id = ?3), 0))",
+             VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT list_id FROM watch_entries WHERE id = ?3), 0))",
         )?
-        .execute(params![alert_id, rank, entry, designation])?;
+        .execute(params![alert_id, rank, entry, designation, sql_int(block)])?;
     }
     Ok(())
 }
@@ -196,29 +196,28 @@ fn put_transaction(
     index: u32,
     facts: &TransactionFacts,
 ) -> Result<i64> {
-    let known: Option<i64> = conn
-        .prepare_cached("SELECT id FROM transactions WHERE block_id = ?1 AND tx_index = ?2")?
-        .query_row(params![block_id, index], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
     let signer = ids.of(conn, facts.signer)?;
     let to = facts.to.map(|to| ids.of(conn, to)).transpose()?;
-    conn.prepare_cached(
-        "INSERT INTO transactions (block_id, tx_index, hash, signer_id, to_id, success, first_log_index) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        block_id,
-        index,
-        facts.hash.as_slice(),
-        signer,
-        to,
-        facts.success,
-        sql_int(facts.first_log_index)
-    ])?;
-    Ok(conn.last_insert_rowid())
+    let added = conn
+        .prepare_cached(
+            "INSERT INTO transactions (block_id, tx_index, hash, signer_id, to_id, success, first_log_index) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (block_id, tx_index) DO NOTHING",
+        )?
+        .execute(params![
+            block_id,
+            index,
+            facts.hash.as_slice(),
+            signer,
+            to,
+            facts.success,
+            sql_int(facts.first_log_index)
+        ])?;
+    Ok(match added {
+        0 => conn
+            .prepare_cached("SELECT id FROM transactions WHERE block_id = ?1 AND tx_index = ?2")?
+            .query_row(params![block_id, index], |row| row.get(0))?,
+        _ => conn.last_insert_rowid(),
+    })
 }
 
 /// The alert of the same transaction, place in it and watched address in the block that was orphaned last.

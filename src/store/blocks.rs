@@ -10,11 +10,10 @@ use super::alerts::{Put, put_alert};
 use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
 use super::lookback::put_filter;
-use super::proofs::put_proof;
+use super::proofs::{PackedProof, put_proof};
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::Proof;
 use crate::chain::canonical::Link;
-use crate::chain::proof::BlockProof;
 use crate::decode::Undecoded;
 use crate::screen::{Alert, AlertStatus};
 
@@ -64,7 +63,7 @@ pub struct BlockRecord {
     /// Undecodable logs by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
     /// What proves its alerts; none where there is nothing to prove, or it was taken on trust.
-    pub evidence: Option<BlockProof>,
+    pub evidence: Option<PackedProof>,
     /// Which addresses it can touch ([`crate::screen::lookback`]); none where that is not kept.
     pub lookback: Option<Vec<u8>>,
     /// Whose progress this is.

@@ -51,7 +51,7 @@ pub use finality::Settled;
 pub use health::{LieRow, ProblemRow, Running};
 pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
 pub use lookback::BlockBehind;
-pub use proofs::ProvenRow;
+pub use proofs::{PackedProof, ProvenRow};
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
 pub use severity::{Adopted, Explained};
 pub use sources::{ListAge, ListSource};

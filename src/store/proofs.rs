@@ -33,22 +33,39 @@ pub struct ProvenRow {
     pub proof: Option<std::result::Result<BlockProof, String>>,
 }
 
+/// A block's proof as it is stored. Made where the block is judged, on whichever core, so that a commit need not.
+#[derive(Debug, Clone)]
+pub struct PackedProof(std::result::Result<Vec<u8>, String>);
+
+impl PackedProof {
+    /// Should it fail, storing it does.
+    #[must_use]
+    pub fn new(proof: &BlockProof) -> Self {
+        Self(zstd::bulk::compress(&proof.encode(), LEVEL).map_err(|error| error.to_string()))
+    }
+
+    fn bytes(&self) -> Result<&[u8]> {
+        self.0.as_deref().map_err(|error| StoreError::Proof(error.clone()))
+    }
+}
+
 /// Keeps a proof, joined with the one that is there.
-pub(super) fn put_proof(conn: &Connection, block_id: i64, proof: &BlockProof) -> Result<()> {
+pub(super) fn put_proof(conn: &Connection, block_id: i64, proof: &PackedProof) -> Result<()> {
     let held: Option<Vec<u8>> = conn
         .prepare_cached("SELECT proof FROM proofs WHERE block_id = ?1")?
         .query_row([block_id], |row| row.get(0))
         .optional()?;
-    let joined = match held.map(|held| unpack(&held)) {
-        // A damaged proof gives way to a good one.
-        None | Some(Err(_)) => proof.clone(),
-        Some(Ok(held)) => held.join(proof).unwrap_or_else(|_| proof.clone()),
+    // A damaged proof gives way to a good one.
+    let held = held.and_then(|held| unpack(&held).ok());
+    let joined = match held {
+        None => None,
+        Some(held) => held.join(&unpack(proof.bytes()?).map_err(StoreError::Proof)?).ok(),
     };
-    let packed = zstd::bulk::compress(&joined.encode(), LEVEL).map_err(|error| StoreError::Proof(error.to_string()))?;
+    let joined = joined.as_ref().map(PackedProof::new);
     conn.prepare_cached(
         "INSERT INTO proofs (block_id, proof) VALUES (?1, ?2) ON CONFLICT (block_id) DO UPDATE SET proof = excluded.proof",
     )?
-    .execute(params![block_id, packed])?;
+    .execute(params![block_id, joined.as_ref().unwrap_or(proof).bytes()?])?;
     Ok(())
 }
 
