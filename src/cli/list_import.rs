@@ -44,7 +44,7 @@ const MANY: usize = 10;
 const LONGEST_NAME: usize = 200;
 
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
-    let kind = kind(args.kind.as_ref())?;
+    let given_kind = kind(args.kind.as_ref())?;
     let given = date(args.published.as_ref())?;
     let format = args.format.as_deref().map(format_of).transpose()?;
     if given.is_some_and(|given| given > now() + 86_400) {
@@ -94,6 +94,8 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
         if let Some(delta) = file.list.delta.take() {
             apply(&store, file, &delta)?;
         }
+        let configured = context.lists.iter().find(|list| list.name == file.name);
+        let kind = given_kind.or_else(|| configured?.kind);
         let counts = store.import_list(&ListFile {
             list: &file.name,
             kind,

@@ -81,10 +81,12 @@ impl SourceSettings {
     }
 
     /// Connects to the endpoints; `rounds` is how often all of them are asked for one thing before giving up.
-    /// They must be of the store's chain, where one is given; what they lie about is kept there.
+    /// They must be of the store's chain, where one is given, and its blocks those of the checkpoints; what they lie about is kept there.
     pub(super) async fn connect(&self, rounds: u32, store: Option<&mut Store>) -> Result<Pool, Failure> {
         let Some(store) = store else { return Ok(Pool::connect(self.pool_options(rounds, None)?).await?) };
         let mut options = self.pool_options(rounds, store.chain_id()?)?;
+        // A mistaken one is nobody's lie.
+        store.vouch(&options.checkpoints)?;
         // Those that are kept hold on; one that is given anew stands for the one of its number.
         let given: Vec<_> = options.checkpoints.iter().map(|given| given.number).collect();
         options.checkpoints.extend(store.checkpoints()?.into_iter().filter(|kept| !given.contains(&kept.number)));

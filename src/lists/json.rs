@@ -1,6 +1,7 @@
 //! A JSON list of one's own: an array of addresses or objects, such arrays by ticker, or labels by address. What an object says beside
 //! that is read as well: an address there is taken or told, never passed over.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -91,12 +92,16 @@ impl<'de> Visitor<'de> for OnceVisitor {
         let mut all = Map::new();
         while let Some((name, Once(value))) = members.next_entry::<String, _>()? {
             if all.contains_key(&name) {
-                return Err(M::Error::custom(format!("an object has {name:?} twice")));
+                return Err(twice_named(&name));
             }
             all.insert(name, value);
         }
         Ok(Value::Object(all))
     }
+}
+
+fn twice_named<E: Error>(name: &str) -> E {
+    E::custom(format!("an object has {name:?} twice"))
 }
 
 /// Takes the items of an array one by one, so that they are never all in memory.
@@ -191,11 +196,15 @@ impl<'de> Visitor<'de> for Items<'_, '_> {
     }
 
     fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<(), M::Error> {
+        let mut names = BTreeSet::new();
         while let Some((name, Once(value))) = members.next_entry::<String, _>()? {
             if name == "address" {
                 return Err(M::Error::custom("one object is no list: put it into an array"));
             }
             self.member(&name, &value);
+            if let Some(twice) = names.replace(name) {
+                return Err(twice_named(&twice));
+            }
         }
         if self.place == 0 {
             return Err(M::Error::custom("an object without a list in it"));
@@ -309,8 +318,15 @@ mod tests {
 
     #[test]
     fn what_would_be_passed_over_is_told_or_refused() {
-        let twice = read(&format!(r#"[{{"address": "{A}", "address": "{B}"}}]"#)).unwrap_err();
-        assert!(twice.contains("an object has \"address\" twice"), "{twice}");
+        for (name, twice) in [
+            ("address", format!(r#"[{{"address": "{A}", "address": "{B}"}}]"#)),
+            ("ETH", format!(r#"{{"ETH": ["{A}"], "ETH": ["{B}"]}}"#)),
+            (A, format!(r#"{{"{A}": "thief", "{A}": "mixer"}}"#)),
+            ("thief", format!(r#"{{"x": {{"thief": "{A}", "thief": "{B}"}}}}"#)),
+        ] {
+            let refused = read(&twice).unwrap_err();
+            assert!(refused.contains(&format!("an object has {name:?} twice")), "{refused}");
+        }
         let single = read(&format!(r#"{{"address": "{A}", "label": "x"}}"#)).unwrap_err();
         assert!(single.contains("put it into an array"), "{single}");
         for spoken in [

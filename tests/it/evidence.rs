@@ -327,6 +327,11 @@ fn a_checkpoint_holds_for_archives_and_a_mistaken_one_does_not_stay() {
     place.ok(&[&replay[..], &["--checkpoint", &right]].concat());
     assert_eq!(checkpoints(), json!([{"number": 5, "hash": node.hash_at(5)}]));
     refused(&place, &["--checkpoint", &wrong], "the block that is held is");
+    // From an endpoint as well, which is not blamed for it.
+    let out = place.run(&[&["replay", "-r", &node.url, "--checkpoint", &wrong][..], &range].concat());
+    assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
+    assert!(stderr(&out).contains("the block that is held is"), "{}", stderr(&out));
+    assert!(!stderr(&out).contains("does not fit"), "{}", stderr(&out));
     assert_eq!(checkpoints(), json!([{"number": 5, "hash": node.hash_at(5)}]));
     place.ok(&["verify"]);
 }

@@ -203,6 +203,21 @@ fn an_entry_has_all_fields_of_the_contract() {
 }
 
 #[test]
+fn a_list_is_of_the_kind_that_the_configuration_says_unless_told_otherwise() {
+    let place = Place::new();
+    write(&place, "bolo.toml", "[[list]]\nname = \"sdn\"\nkind = \"blocking\"\n");
+    write(&place, "sdn.txt", A);
+    write(&place, "mine.txt", A);
+    let kinds = || -> Vec<Value> { shown(&place, &[]).iter().map(|entry| entry["kind"].clone()).collect() };
+    place.ok(&["watchlist", "import", "sdn.txt"]);
+    assert_eq!(kinds(), ["blocking"]);
+    place.ok(&["watchlist", "import", "sdn.txt", "--kind", "advisory"]);
+    assert_eq!(kinds(), ["advisory"]);
+    place.ok(&["watchlist", "import", "mine.txt"]);
+    assert_eq!(kinds(), ["internal", "advisory"]);
+}
+
+#[test]
 fn entries_can_be_added_and_removed_one_by_one_and_from_standard_input() {
     let place = Place::new();
     place.ok(&[

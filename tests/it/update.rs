@@ -316,6 +316,13 @@ fn an_overdue_list_shows_in_status_and_health() {
     assert_eq!(out.status.code(), Some(3));
     assert!(table.contains("UNHEALTHY     list_overdue ofac: its newest version is of 2020-01-02"), "{table}");
     assert!(table.contains("3 entries, published ") && table.contains(", OVERDUE"), "{table}");
+    // An entry of one's own is no newer version of the list.
+    place.ok(&["watchlist", "add", A, "--list", "ofac"]);
+    let list = place.status()["lists"][1].clone();
+    assert_eq!(
+        (&list["name"], &list["published"], &list["overdue"]),
+        (&json!("ofac"), &json!("2020-01-02"), &json!(true))
+    );
     // Who wants an old list says so.
     let config = |text: &str| std::fs::write(place.dir.path().join("bolo.toml"), text).unwrap();
     config("[[list]]\nname = \"ofac\"\nmax_age = \"never\"\n");
