@@ -200,7 +200,7 @@ pub struct ReplayArgs {
     /// For lists of at most 500 addresses, over ranges too long to be read. The blocks it names are proven; that no other touches the list
     /// is its word: these stay missing in the ledger, marked as filtered (unproven), so that --require-complete and attest refuse, and a
     /// replay without it reads them all. Not seen by a filter: withdrawals, fees, tokens that index no address, and without trace_filter
-    /// all ether. Blocks that are not final yet are read whole. Not with --archive, --holes or --senders
+    /// all ether. Blocks that are not final yet are read whole. Not with --archive, --holes, --new-entries or --senders
     #[arg(long)]
     pub(super) filtered: bool,
     /// Read recorded blocks (.jsonl, .jsonl.zst), era files (.era1, .ere, .erae) or a folder of them instead of asking an endpoint; the

@@ -49,8 +49,9 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     };
     let touched = store.each_alert::<Failure>(&filter, |_| Ok(()))?;
     if touched > 0 {
+        let alerts = if touched == 1 { "1 alert touches".to_owned() } else { format!("{touched} alerts touch") };
         return Err(Failure::input(format!(
-            "not attested: {touched} alerts touch {address} in blocks {from} to {to} (bolo query --address {address} --triage all)"
+            "not attested: {alerts} {address} in blocks {from} to {to} (bolo query --address {address} --triage all)"
         )));
     }
     let refuse = |reason: String| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };

@@ -157,7 +157,7 @@ fn for_people(sum: &Reproven) -> String {
     }
     if sum.without_proof > 0 {
         out += &format!(
-            "{} alerts have no proof kept, by an older bolo: `bolo replay` of their blocks keeps it\n",
+            "{} alerts have no proof kept (an older bolo took them, or it was lost): `bolo replay` of their blocks keeps it\n",
             sum.without_proof
         );
     }

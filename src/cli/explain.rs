@@ -42,7 +42,7 @@ pub(super) fn explain(context: &Context, store: &Store, id: &str, format: Format
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     if context.config.rules().map_err(Failure::input)? != rules {
         tracing::warn!(
-            "bolo.toml has other severity rules than those that this database was rated by: the next watch or replay takes them"
+            "the configuration has other severity rules than those that this database was rated by: the next watch or replay takes them"
         );
     }
     let text = match format {
