@@ -75,7 +75,7 @@ fn overdue(age: &ListAge, named: Option<&ListSettings>, rhythm: Rhythm, now: i64
     let Some(looked) = age.imported_at.max(age.checked_at) else {
         // A list of single entries by hand has no file and no rhythm.
         let never = named.is_some_and(|list| list.rhythm.every == Some(None));
-        let wanted = named.is_some_and(|list| list.url.is_some()) || rhythm.every.is_some();
+        let wanted = named.is_some_and(|list| list.url.is_some()) || rhythm.every.is_some() || rhythm.max_age.is_some();
         let since = age.failed.as_ref().map_or(now, |(at, _)| *at);
         return if wanted && !never {
             problem(since, "bolo.toml names it, and it was never imported".to_owned())
@@ -87,7 +87,9 @@ fn overdue(age: &ListAge, named: Option<&ListSettings>, rhythm: Rhythm, now: i64
     if let Some(every) = rhythm.every
         && let Some(since) = late(looked, every.saturating_add(every / 4))
     {
-        return problem(since, format!("last looked for on {}, expected every {}", show_date(looked), in_words(every)));
+        let every = in_words(every);
+        let every = every.strip_prefix("1 ").unwrap_or(&every);
+        return problem(since, format!("last looked for on {}, expected every {every}", show_date(looked)));
     }
     if let (Some(published), Some(most)) = (age.published, rhythm.max_age)
         && let Some(since) = late(published, most)
@@ -108,7 +110,7 @@ fn in_words(seconds: i64) -> String {
         s if s % 60 == 0 => (s / 60, "minute"),
         s => (s, "second"),
     };
-    if count == 1 { unit.to_owned() } else { format!("{count} {unit}s") }
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
 #[cfg(test)]
@@ -157,11 +159,15 @@ mod tests {
             format: None,
             rhythm: RhythmSettings { every, max_age: None },
             max_bytes: 1,
+            skip_bad: false,
         };
         let judge = |list: ListSettings| overdue(&age, Some(&list), Rhythm::of(list.rhythm, None), NOW).is_some();
         assert!(judge(named(Some("https://a.example"), None)));
         assert!(judge(named(None, Some(Some(DAY)))));
         assert!(!judge(named(None, None)));
+        let aged =
+            ListSettings { rhythm: RhythmSettings { every: None, max_age: Some(Some(DAY)) }, ..named(None, None) };
+        assert!(judge(aged));
         assert!(!judge(named(Some("https://a.example"), Some(None))), "never");
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
         report.finish()?;
     }
     for file in &ready {
-        say(&file.path, &file.list, args.skip_bad)?;
+        say(&file.path, &file.list, args.skip_bad, "mend them, or take the good ones with --skip-bad")?;
         if file.published.is_some_and(|published| published > now() + 86_400) {
             let shown = file.path.display();
             return Err(Failure::input(format!(

@@ -11,7 +11,7 @@ use crate::lists::{Candidate, Class, Outcome, ParsedList, Rejected};
 const SHOWN: usize = 10;
 
 /// Says what was found in a file, and refuses one that is not to be taken.
-pub(super) fn say(path: &Path, list: &ParsedList, skip_bad: bool) -> Result<(), Failure> {
+pub(super) fn say(path: &Path, list: &ParsedList, skip_bad: bool, remedy: &str) -> Result<(), Failure> {
     let shown = path.display();
     for warning in &list.warnings {
         tracing::warn!("{shown}: {warning}");
@@ -35,7 +35,7 @@ pub(super) fn say(path: &Path, list: &ParsedList, skip_bad: bool) -> Result<(), 
         && let Some(first) = broken.first()
     {
         return Err(Failure::input(format!(
-            "{shown}: bad lines: {}, the first is line {}; nothing was changed (mend them, or take the good ones with --skip-bad)",
+            "{shown}: bad lines: {}, the first is line {}; nothing was changed ({remedy})",
             counts.broken, first.line
         )));
     }
@@ -67,8 +67,8 @@ impl<'a> Report<'a> {
     pub(super) fn tell(&mut self, file: &Path, candidate: &Candidate<'_>) {
         let (word, address, reason) = match &candidate.outcome {
             Outcome::Accepted(address, note) => ("accepted", Some(address), *note),
+            Outcome::Repeated(address, note) => ("repeated", Some(address), *note),
             Outcome::Derived(address) => ("derived", Some(address), None),
-            Outcome::Repeated(address) => ("repeated", Some(address), None),
             Outcome::Ended(address) => ("ended", Some(address), None),
             Outcome::Rejected(_, reason) => ("rejected", None, Some(reason.as_str())),
         };

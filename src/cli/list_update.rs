@@ -158,7 +158,12 @@ impl Update<'_> {
                 list.format.name()
             )));
         }
-        say(Path::new(&format!("the file from {host}")), &list, false)?;
+        say(
+            Path::new(&format!("the file from {host}")),
+            &list,
+            self.list.skip_bad,
+            "skip_bad = true in its [[list]] takes the good ones",
+        )?;
         if list.published.is_some_and(|published| published > now() + 86_400) {
             return Err(failed("it says that it is of the future".to_owned()));
         }

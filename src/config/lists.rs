@@ -28,6 +28,9 @@ pub struct ListConfig {
     pub max_age: Option<String>,
     /// Megabytes that the file may have.
     pub max_mb: Option<u64>,
+    /// Whether bad lines are left out, and told, instead of refusing the file.
+    #[serde(default)]
+    pub skip_bad: bool,
 }
 
 /// The same, checked.
@@ -45,6 +48,8 @@ pub struct ListSettings {
     pub rhythm: RhythmSettings,
     /// Bytes that the file may have.
     pub max_bytes: u64,
+    /// Whether bad lines are left out.
+    pub skip_bad: bool,
 }
 
 /// What bolo.toml says of a list's rhythm.
@@ -138,6 +143,7 @@ pub fn list_settings(lists: &[ListConfig]) -> Result<Vec<ListSettings>, String> 
                 max_age: span("max_age", list.max_age.as_ref())?,
             },
             max_bytes: max_mb * 1_000_000,
+            skip_bad: list.skip_bad,
         });
     }
     Ok(all)

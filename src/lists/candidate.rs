@@ -68,7 +68,7 @@ pub enum Outcome {
     /// Taken as the EVM address of the same key.
     Derived(Address),
     /// Names an address that the file named before.
-    Repeated(Address),
+    Repeated(Address, Option<&'static str>),
     /// A file of changes takes it off the list.
     Ended(Address),
     /// Not taken, and why.
@@ -171,7 +171,7 @@ impl<'a> Collector<'a> {
         } else if let Some(held) = self.at.get(&address).and_then(|at| self.list.entries.get_mut(*at)) {
             counts.repeated += 1;
             merge(held, entry);
-            Outcome::Repeated(address)
+            Outcome::Repeated(address, note)
         } else {
             self.at.insert(address, self.list.entries.len());
             self.list.entries.push(entry);

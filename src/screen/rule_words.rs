@@ -177,7 +177,14 @@ impl Word for RuleAsset {
             )
         };
         let contract = |chain, contract: &str, token_id| {
-            let contract = contract.parse().map_err(|_| bad())?;
+            let address: Address = contract.parse().map_err(|_| bad())?;
+            let hex = contract.trim_start_matches("0x");
+            let mixed =
+                hex.contains(|c: char| c.is_ascii_uppercase()) && hex.contains(|c: char| c.is_ascii_lowercase());
+            if mixed && !address.to_checksum(None).ends_with(hex) {
+                return Err(format!("{text:?}: the address has a wrong checksum"));
+            }
+            let contract = address;
             Ok(Self::Contract { chain, contract, token_id, text: text.to_owned() })
         };
         if text == "native" {
@@ -308,6 +315,10 @@ mod tests {
             (serde_json::json!({"set": "low", "list": " "}), "empty name"),
             (serde_json::json!({"set": "low", "colour": "red"}), "colour"),
             (serde_json::json!({"set": "low", "asset": "USDC"}), "symbol"),
+            (
+                serde_json::json!({"set": "low", "asset": "0xDac17F958D2ee523a2206206994597C13D831ec7"}),
+                "wrong checksum",
+            ),
             (serde_json::json!({"set": "low", "asset": "eip155:1/slip44:60/7"}), "CAIP-19"),
             (serde_json::json!({"set": "low", "min_amount": "5"}), "needs asset"),
             (serde_json::json!({"set": "low", "asset": token, "min_amount": "1.5"}), "base units"),

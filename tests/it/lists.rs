@@ -39,6 +39,16 @@ fn bad_lines_stop_an_import_unless_they_are_to_be_skipped() {
         wanted.map(|(line, outcome)| (json!(line), outcome)).iter().map(|(l, o)| (l, *o)).collect::<Vec<_>>()
     );
     assert!(report[2]["reason"].as_str().unwrap().contains("wrong checksum"), "{report:?}");
+    // What was folded has a note, also where it names an address again.
+    write(&place, "twice.txt", &format!("{A}\n{}\n", A.replace("8Aaf", "8\u{200b}Aaf")));
+    place.ok(&["watchlist", "import", "twice.txt", "--list", "mixed", "--report", "twice.jsonl"]);
+    let report = std::fs::read_to_string(place.dir.path().join("twice.jsonl")).unwrap();
+    let again: Value = serde_json::from_str(report.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(
+        (&again["outcome"], &again["reason"]),
+        (&json!("repeated"), &json!("invisible characters were left out"))
+    );
+    place.ok(&["watchlist", "import", "mixed.txt", "--skip-bad"]);
     assert_eq!(shown(&place, &[]).len(), 2);
 }
 

@@ -278,6 +278,20 @@ fn an_update_that_is_killed_leaves_the_old_list() {
 }
 
 #[test]
+fn bad_lines_of_a_fetched_list_refuse_it_unless_they_are_to_be_skipped() {
+    let (place, server) = (Place::new(), Server::start());
+    server.will(Serve::Good("one", format!("{A}\nnot an address\n{A}\n{B}\n")));
+    server.config(&place, "");
+    let out = place.run(&["watchlist", "update"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stderr(&out).contains("bad lines: 1") && stderr(&out).contains("skip_bad = true"), "{}", stderr(&out));
+    server.config(&place, "skip_bad = true");
+    let out = place.run(&["watchlist", "update"]);
+    assert!(out.status.success() && stderr(&out).contains("line 2"), "{}", stderr(&out));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("2 added"), "{out:?}");
+}
+
+#[test]
 fn one_list_that_fails_keeps_no_other_from_being_fetched() {
     let (place, good, bad) = (Place::new(), Server::start(), Server::start());
     good.will(Serve::Good("one", sdn("01/02/2026", &many(3))));
