@@ -86,7 +86,8 @@ impl Progress {
             None => {
                 self.said = Instant::now();
                 let (blocks, of, alerts, holes) = (self.blocks, self.of, self.alerts, self.holes);
-                tracing::info!(blocks, of, blocks_per_s, mb_per_s, alerts, holes, ?left, "under way");
+                let left = left.map(|left| HumanDuration(left).to_string());
+                tracing::info!(blocks, of, blocks_per_s, mb_per_s, alerts, holes, left, "under way");
             }
         }
     }

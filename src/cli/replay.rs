@@ -8,9 +8,10 @@ use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce, in_order, is_there};
 use super::watch::CommitPrinter;
 use super::{Context, Failure};
+use crate::chain::Proof;
 use crate::ops::Shutdown;
 use crate::pipeline::{
-    Engine, FilteredOutcome, LookbackOutcome, ReplayOptions, ReplayOutcome, filterable, look_back,
+    Engine, FilteredOutcome, Judge, LookbackOutcome, ReplayOptions, ReplayOutcome, filterable, look_back,
     look_back_in_archive, replay_archive, replay_endpoints, replay_filtered,
 };
 use crate::source::archive::Archive;
@@ -31,11 +32,19 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     let indexes = args.lookback_index || context.config.lookback_index == Some(true);
     if let Some(path) = &args.archive {
         let archive = Archive::open(path)?;
+        if let [first, ..] = archive.left_out() {
+            let first = first.display().to_string();
+            tracing::warn!(
+                files = archive.left_out().len(),
+                first,
+                "left out of the folder: no archives by their names"
+            );
+        }
         let chain_id = match settings.chain_id {
             Some(chain_id) => Some(chain_id),
             None => Archive::open(path)?.chain_id()?,
         };
-        let range = (archive_end(from)?, archive_end(to)?);
+        let range = (archive_end(from, "earliest")?, archive_end(to, "latest")?);
         in_order(range.0.unwrap_or(0), range.1.unwrap_or(u64::MAX))?;
         let (lock, store, shutdown) = open(context)?;
         let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
@@ -50,9 +59,10 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         engine.store.vouch(&settings.checkpoints)?;
         announce(engine.watched(), &settings, chain_id);
         let judge = settings.judge(chain_id).proving(senders.into()).indexing(indexes);
+        let whole = (range.0.unwrap_or(0), range.1.unwrap_or(i64::MAX as u64));
+        say_kept(&engine.store, &judge, whole)?;
         if args.new_entries {
-            let (from, to) = (range.0.unwrap_or(0), range.1.unwrap_or(i64::MAX as u64));
-            let outcome = look_back_in_archive(&mut engine, archive, &judge, (from, to), options, &shutdown).await?;
+            let outcome = look_back_in_archive(&mut engine, archive, &judge, whole, options, &shutdown).await?;
             engine.store.put_checkpoints(&settings.checkpoints)?;
             finish_looking_back(&mut printer, outcome);
             drop(lock);
@@ -121,6 +131,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
     let judge = settings.judge(chain_id).proving(senders.into()).indexing(indexes);
+    say_kept(&engine.store, &judge, range)?;
     if context.config.quorum.is_some_and(|quorum| quorum > 1) {
         tracing::info!(
             "quorum is for the head that `watch` follows: a replay asks one endpoint, and proves what it says"
@@ -179,13 +190,35 @@ fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown)
     Ok((lock, store, Shutdown::on_signals()?))
 }
 
-/// An end of the range of an archive: a number, or none, earliest and latest, which mean all of it.
-fn archive_end(block: Option<BlockArg>) -> Result<Option<u64>, Failure> {
+/// An end of the range of an archive: a number, or none and its own `end`, which mean all of it.
+fn archive_end(block: Option<BlockArg>, end: &str) -> Result<Option<u64>, Failure> {
     match block {
-        None | Some(BlockArg::Tag("earliest" | "latest")) => Ok(None),
+        None => Ok(None),
+        Some(BlockArg::Tag(tag)) if tag == end => Ok(None),
         Some(BlockArg::Number(number)) => Ok(Some(number)),
-        Some(BlockArg::Tag(tag)) => Err(Failure::input(format!("an archive has no {tag} block: write a number"))),
+        Some(BlockArg::Tag(tag)) => {
+            Err(Failure::input(format!("an archive has no {tag} block there: write a number, or {end}")))
+        }
     }
+}
+
+/// What is proven does not give way to what is taken on trust: then it stays screened as it was, which is said.
+fn say_kept(store: &Store, judge: &Judge, (from, to): (u64, u64)) -> Result<(), Failure> {
+    if judge.proof() == Proof::Proven {
+        return Ok(());
+    }
+    let now = (store.watch_revision()?, judge.decoder());
+    let ledger = store.ledger(from, to)?;
+    let kept = ledger.iter().filter(|held| held.range.proven && (held.watch_revision, held.decoder) != now);
+    let blocks: u64 = kept.map(|held| held.range.to - held.range.from + 1).sum();
+    if blocks > 0 {
+        tracing::warn!(
+            blocks,
+            "held proven, by other lists or another decoder: they stay as they are, and are not screened again on trust (a replay without \
+             --trust-rpc does)"
+        );
+    }
+    Ok(())
 }
 
 fn finish_looking_back(printer: &mut CommitPrinter, outcome: LookbackOutcome) {

@@ -134,7 +134,7 @@ impl Background {
             return Ok(self.read(&engine.store)?);
         }
         let revision = engine.read_lists()?;
-        let scan = Scan::begin(&engine.store, (0, i64::MAX as u64), self.judge.decoder())?;
+        let scan = Scan::begin(&engine.store, (0, i64::MAX as u64), &self.judge)?;
         if !scan.lacks_entries() {
             if self.done.replace(revision) != Some(revision) {
                 tracing::debug!(revision, "nothing to look back at");

@@ -9,6 +9,7 @@ use super::archived::replay_archived;
 use super::replay::replay_spans;
 use super::vitals::keep_lies;
 use super::{Engine, Judge, PipelineError, ReplayOptions, ReplayOutcome};
+use crate::chain::Proof;
 use crate::ops::Shutdown;
 use crate::screen::Sought;
 use crate::source::Pool;
@@ -61,10 +62,12 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Of the blocks of a range, both ends included, as they are held now.
-    pub(super) fn begin(store: &Store, (from, to): (u64, u64), decoder: i64) -> Result<Self, StoreError> {
-        let revision = store.watch_revision()?;
-        let ranges = store.screened_otherwise(from, to)?.into();
-        Ok(Self { ranges, revision, decoder, gained: store.last_gain()?, sought: None })
+    pub(super) fn begin(store: &Store, (from, to): (u64, u64), judge: &Judge) -> Result<Self, StoreError> {
+        let (revision, decoder) = (store.watch_revision()?, judge.decoder());
+        let mut ranges = store.screened_otherwise(from, to)?;
+        // What is proven does not give way to what is taken on trust.
+        ranges.retain(|ledger| judge.proof() == Proof::Proven || !ledger.range.proven);
+        Ok(Self { ranges: ranges.into(), revision, decoder, gained: store.last_gain()?, sought: None })
     }
 
     /// Blocks that are not looked through yet.
@@ -133,7 +136,7 @@ fn look_through(
     shutdown: &Shutdown,
 ) -> Result<Option<Vec<(u64, u64)>>, PipelineError> {
     engine.read_lists()?;
-    let mut scan = Scan::begin(&engine.store, range, judge.decoder())?;
+    let mut scan = Scan::begin(&engine.store, range, judge)?;
     outcome.behind = outcome.behind.max(scan.left());
     let mut spans: Vec<(u64, u64)> = Vec::new();
     loop {
@@ -231,7 +234,7 @@ async fn run(
         }
     }
     outcome.alerts = engine.found - found_before;
-    outcome.left = Scan::begin(&engine.store, range, judge.decoder())?.left();
+    outcome.left = Scan::begin(&engine.store, range, judge)?.left();
     Ok(outcome)
 }
 

@@ -163,20 +163,23 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         return Err(StoreError::StaleWatchlist);
     }
     check_neighbours(tx, &record.link)?;
-    let (block_id, screened) = put_block(tx, record)?;
+    let (block_id, before) = put_block(tx, record)?;
     let (mut new_alerts, mut own) = (Vec::new(), 0);
-    for alert in &record.alerts {
-        match put_alert(tx, ids, record, (block_id, screened), alert)? {
-            Put::New(row) => new_alerts.push(row),
-            Put::Own => own += 1,
-            Put::Held => {}
+    // What is proven takes nothing on trust.
+    if before.is_none_or(|held| held.proof <= Taken::of(record).proof) {
+        for alert in &record.alerts {
+            match put_alert(tx, ids, record, (block_id, before.map(|held| held.watch_revision)), alert)? {
+                Put::New(row) => new_alerts.push(row),
+                Put::Own => own += 1,
+                Put::Held => {}
+            }
         }
-    }
-    if let Some(filter) = &record.lookback {
-        put_filter(tx, block_id, Taken::of(record), filter)?;
-    }
-    if let Some(evidence) = &record.evidence {
-        put_proof(tx, block_id, evidence)?;
+        if let Some(filter) = &record.lookback {
+            put_filter(tx, block_id, Taken::of(record), filter)?;
+        }
+        if let Some(evidence) = &record.evidence {
+            put_proof(tx, block_id, evidence)?;
+        }
     }
     match record.progress {
         Progress::Replay => {}
@@ -253,8 +256,8 @@ pub(super) fn parent_at(conn: &Connection, number: u64) -> Result<Option<B256>> 
         .optional()?)
 }
 
-/// The block's id, and which state of the lists it was screened against before, where it was.
-fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<i64>)> {
+/// The block's id, and how it was taken before, where it was.
+fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Taken>)> {
     let link = &record.link;
     let now = Taken::of(record);
     let endpoint = endpoint_id(conn, &record.endpoint)?;
@@ -262,8 +265,13 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<i64
         .prepare_cached("SELECT id, proof, planes, watch_revision, decoder FROM blocks WHERE hash = ?1")?
         .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, Taken::read(row, 1)?)))
         .optional()?;
-    let screened = known.map(|(_, held)| held.watch_revision);
     let (id, taken) = match known {
+        Some((id, held)) if held.proof > now.proof => {
+            // Canonical again after a reorg and back; else it stays as it is.
+            conn.prepare_cached("UPDATE blocks SET status = 0 WHERE id = ?1 AND status = 3")?.execute([id])?;
+            cover(conn, link.number, held)?;
+            return Ok((id, Some(held)));
+        }
         Some((id, held)) => {
             if held.proof < now.proof {
                 forget_contents(conn, id)?;
@@ -315,7 +323,7 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<i64
         conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?
             .execute(params![id, reason.name(), sql_int(*count)])?;
     }
-    Ok((id, screened))
+    Ok((id, known.map(|(_, held)| held)))
 }
 
 /// What was taken on trust gives way to what is proven: a lie in it must not live on beside the proof.

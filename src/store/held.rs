@@ -148,7 +148,8 @@ impl Store {
 
     /// Whether a block is canonical here, at least so well proven, taken by that decoder, screened against the present lists, and
     /// with traces, with every sender recovered, and with its index for looking back, if that is wanted: then a replay has nothing to
-    /// add. On trust no sender is, and no index kept.
+    /// add. On trust no sender is, and no index kept; and to a block that is proven trust has nothing to add, whatever it was screened
+    /// against.
     ///
     /// # Errors
     /// Of SQLite.
@@ -161,6 +162,14 @@ impl Store {
         senders: bool,
         lookback: bool,
     ) -> Result<bool> {
+        if proof == Proof::Unproven
+            && self
+                .conn
+                .prepare_cached("SELECT 1 FROM blocks WHERE hash = ?1 AND status <> 3 AND proof = 1")?
+                .exists([block.hash.as_slice()])?
+        {
+            return Ok(true);
+        }
         let revision = self.watch_revision()?;
         let found: Option<(i64, i64, i64, i64)> = self
             .conn

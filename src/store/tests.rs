@@ -173,10 +173,16 @@ fn what_a_block_was_looked_at_with_before_says_nothing_of_a_longer_list() {
     let trusted = BlockRecord { proof: Proof::Unproven, ..record(&store, 0, false) };
     store.append(&trusted).unwrap();
     assert_eq!(taken(&store), (true, false, false), "the same lists were looked for in a proven block");
+    let screened = store.ledger(0, 0).unwrap()[0].watch_revision;
     watch(&mut store, Address::repeat_byte(0xcc));
+    let held = store.digest().unwrap();
     let trusted = BlockRecord { proof: Proof::Unproven, ..record(&store, 0, false) };
-    store.append(&trusted).unwrap();
-    assert_eq!(taken(&store), (false, false, false), "an alert found on trust must not pass for proven");
+    let more = Alert { watched: Address::repeat_byte(0xcc), id: hash(77), ..trusted.alerts[0].clone() };
+    let trusted = BlockRecord { alerts: vec![more], ..trusted };
+    assert!(store.append(&trusted).unwrap().new_alerts.is_empty(), "an alert found on trust must not pass for proven");
+    assert_eq!(taken(&store), (true, false, false), "nor are those that are proven to be taken for trusted");
+    assert_eq!(store.ledger(0, 0).unwrap()[0].watch_revision, screened, "it was not screened for the new entry");
+    assert_eq!(store.digest().unwrap(), held);
     store.append(&record(&store, 0, true)).unwrap();
     assert_eq!(taken(&store), (true, false, true));
     assert_eq!(store.ledger_differences().unwrap(), vec![]);

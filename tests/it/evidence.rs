@@ -218,6 +218,47 @@ fn what_was_taken_on_trust_has_no_evidence_until_it_is_proven() {
 }
 
 #[test]
+fn what_is_proven_does_not_give_way_to_what_is_taken_on_trust() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let c = node.accounts[3];
+    for (from, to) in [(a, b), (b, c), (c, a)] {
+        node.send(from, Some(to), 7, "0x");
+    }
+    let range = ["--from-block", "0", "--to-block", "latest"];
+    let place = Place::watching(&[(a, "a")]);
+    place.ok(&[&["replay", "-r", &node.url][..], &range].concat());
+    place.ok(&["record", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--out", "all.jsonl"]);
+    let archive = place.dir.path().join("all.jsonl");
+    let before = place.alerts(&[]);
+    place.ok(&["watchlist", "add", &b.to_string()]);
+    let onto = [
+        &["replay", "-r", &node.url][..],
+        &["replay", "-r", &node.url, "--new-entries"],
+        &["replay", "-r", &node.url, "--filtered"],
+        &["replay", "--archive", archive.to_str().unwrap(), "--chain", "31337"],
+    ];
+    for how in onto {
+        let out = place.run(&[how, &range[..], &["--trust-rpc"]].concat().into_iter().collect::<Vec<_>>());
+        assert!(out.status.success(), "{how:?}: {}", stderr(&out));
+        assert!(
+            stderr(&out).contains("they stay as they are") && stderr(&out).contains("blocks=4"),
+            "{}",
+            stderr(&out)
+        );
+        assert_eq!(place.alerts(&[]), before, "{how:?}");
+        assert_eq!(place.status()["coverage"][0]["senders"], "all", "{how:?}");
+        place.ok(&["verify"]);
+    }
+    place.ok(&[&["replay", "-r", &node.url][..], &range].concat());
+    let fresh = Place::watching(&[(a, "a")]);
+    fresh.ok(&["watchlist", "add", &b.to_string()]);
+    fresh.ok(&[&["replay", "-r", &node.url][..], &range].concat());
+    assert_eq!(place.ok(&["status", "--digest"]), fresh.ok(&["status", "--digest"]));
+    assert_eq!(place.alerts(&[]).len(), 4);
+}
+
+#[test]
 fn a_longer_list_adds_to_the_proof_of_a_block_and_takes_nothing_away() {
     let node = Node::start(&["--no-mining"]);
     let [a, b, c] = [node.accounts[1], node.accounts[2], node.accounts[3]];
@@ -359,8 +400,22 @@ fn what_an_archive_lacks_of_the_range_is_said() {
     let out = replay(&["--from-block", "1", "--to-block", "9"]);
     assert!(out.status.success(), "{}", stderr(&out));
     assert!(stderr(&out).contains("taken=4 held_already=0 outside_the_range=0 holes=5"), "{}", stderr(&out));
-    let out = replay(&[]);
+    let out = replay(&["--from-block", "earliest", "--to-block", "latest"]);
     assert!(stderr(&out).contains("holes=0"), "{}", stderr(&out));
+    for wrong in [["--from-block", "latest"], ["--to-block", "earliest"], ["--to-block", "finalized"]] {
+        let out = replay(&wrong);
+        assert_eq!(out.status.code(), Some(1), "{wrong:?}: {}", stderr(&out));
+        assert!(stderr(&out).contains("write a number, or"), "{}", stderr(&out));
+    }
+    // Of a folder, what is not read is told.
+    let folder = place.dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["a.jsonl", "b.JSONL", ".hidden"] {
+        std::fs::copy(place.dir.path().join("some.jsonl"), folder.join(name)).unwrap();
+    }
+    let out = place.run(&["replay", "--archive", "folder", "--chain", "31337"]);
+    assert!(out.status.success() && stderr(&out).contains("held_already=4"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("left out of the folder") && stderr(&out).contains("files=1"), "{}", stderr(&out));
 }
 
 #[test]

@@ -27,6 +27,7 @@ const ENDINGS: [&str; 5] = [".jsonl", ".jsonl.zst", ".era1", ".ere", ".erae"];
 
 /// The blocks of one or more archive files, in the order of the files and of the blocks in them.
 pub struct Archive {
+    left_out: Vec<PathBuf>,
     files: std::vec::IntoIter<PathBuf>,
     current: Option<Reader>,
     /// First and last block that are wanted, and how many others were passed over.
@@ -47,6 +48,10 @@ impl std::fmt::Debug for Archive {
     }
 }
 
+fn hidden(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
 impl Archive {
     /// A file, or all `.jsonl`, `.jsonl.zst`, `.era1`, `.ere` and `.erae` files of a folder in the order of their names, which
     /// for era files is that of their blocks.
@@ -55,6 +60,7 @@ impl Archive {
     /// [`SourceError::Archive`] where there is none.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let failed = |error: std::io::Error| SourceError::Archive(format!("{}: {error}", path.display()));
+        let mut left_out = Vec::new();
         let files = if path.is_dir() {
             let mut files = Vec::new();
             for entry in std::fs::read_dir(path).map_err(failed)? {
@@ -62,6 +68,8 @@ impl Archive {
                 let name = file.to_string_lossy();
                 if ENDINGS.iter().any(|ending| name.ends_with(ending)) {
                     files.push(file);
+                } else if !hidden(&file) {
+                    left_out.push(file);
                 }
             }
             if files.is_empty() {
@@ -69,12 +77,18 @@ impl Archive {
                 return Err(SourceError::Archive(format!("{}: no archive ({endings}) in it", path.display())));
             }
             files.sort();
+            left_out.sort();
             files
         } else {
             File::open(path).map_err(failed)?;
             vec![path.to_owned()]
         };
-        Ok(Self::of(files, None))
+        Ok(Self { left_out, ..Self::of(files, None) })
+    }
+
+    /// Files of the folder whose names do not say that they are archives; hidden ones aside.
+    pub fn left_out(&self) -> &[PathBuf] {
+        &self.left_out
     }
 
     /// An archive in memory, compressed.
@@ -89,7 +103,14 @@ impl Archive {
     }
 
     fn of(files: Vec<PathBuf>, current: Option<Reader>) -> Self {
-        Self { files: files.into_iter(), current, wanted: (0, u64::MAX), passed_over: 0, read: Arc::default() }
+        Self {
+            files: files.into_iter(),
+            left_out: Vec::new(),
+            current,
+            wanted: (0, u64::MAX),
+            passed_over: 0,
+            read: Arc::default(),
+        }
     }
 
     /// Blocks outside of `from` to `to` need not be given out. Whole era files of such blocks, by what their index says, are not
