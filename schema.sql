@@ -1,5 +1,5 @@
--- The whole present schema of bolo's database, version 6. A fresh file is made from this text; an older file is brought here by
--- the migrations in src/store/migrate.rs, which a test holds equal to it.
+-- The whole schema of bolo's database, version 1. A fresh file is made from this text. Once released, an older file is brought here
+-- by the steps in src/store/migrate.rs, which a test holds equal to it.
 --
 -- Conventions: times are unix seconds UTC unless the name ends in _ms; hashes and addresses are BLOBs of 32 and 20 bytes;
 -- amounts and token ids are decimal TEXT in base units, since SQLite has no 256-bit integers (compare them by length, then text).
@@ -115,7 +115,8 @@ CREATE TABLE activities (
     asset    INTEGER NOT NULL,
     token_address_id INTEGER REFERENCES addresses (id),
     amount   TEXT    NOT NULL,
-    token_id TEXT, block_number INTEGER NOT NULL DEFAULT 0,
+    token_id TEXT,
+    block_number INTEGER NOT NULL,
     UNIQUE (block_id, location)
 ) STRICT;
 
@@ -145,8 +146,10 @@ CREATE TABLE alerts (
     triage         INTEGER NOT NULL,
     triage_reasons TEXT    NOT NULL,   -- a JSON array
     seen_at_ms     INTEGER NOT NULL,
-    replaces       BLOB CHECK (length(replaces) = 32)  -- the alert of the same movement in a block that a reorg orphaned
-, counterparty_id INTEGER REFERENCES addresses (id), retroactive INTEGER NOT NULL DEFAULT 0) STRICT;
+    replaces       BLOB CHECK (length(replaces) = 32), -- the alert of the same movement in a block that a reorg orphaned
+    counterparty_id INTEGER REFERENCES addresses (id),
+    retroactive    INTEGER NOT NULL DEFAULT 0
+) STRICT;
 
 -- Serves a range of blocks, and query --triage all where it names no rarer thing: newest or oldest first. Within a block a query sorts what little there is.
 CREATE INDEX alerts_in_order ON alerts (block_number);
@@ -169,7 +172,9 @@ CREATE TABLE alert_entries (
     alert_id    INTEGER NOT NULL REFERENCES alerts (id),
     rank        INTEGER NOT NULL,
     entry_id    INTEGER NOT NULL REFERENCES watch_entries (id),
-    designation INTEGER NOT NULL, block_number INTEGER NOT NULL DEFAULT 0, list_id INTEGER NOT NULL DEFAULT 0,
+    designation INTEGER NOT NULL,
+    block_number INTEGER NOT NULL,
+    list_id     INTEGER NOT NULL,
     PRIMARY KEY (alert_id, rank)
 ) STRICT, WITHOUT ROWID;
 
@@ -216,8 +221,9 @@ CREATE TABLE list_versions (
     format          TEXT    NOT NULL,
     sha256          BLOB CHECK (length(sha256) = 32),
     accepted        INTEGER NOT NULL,
-    rejected        INTEGER NOT NULL
-, address_id INTEGER REFERENCES addresses (id)) STRICT;
+    rejected        INTEGER NOT NULL,
+    address_id      INTEGER REFERENCES addresses (id)
+) STRICT;
 
 -- Serves the newest version of a list, and recognising a file that was imported before.
 CREATE INDEX list_versions_by_list ON list_versions (list_id, published);
@@ -253,8 +259,12 @@ CREATE TABLE watch_entries (
     known_from    INTEGER,             -- publication of the version that first had it, where that date was given
     first_version INTEGER NOT NULL REFERENCES list_versions (id),
     end_version   INTEGER REFERENCES list_versions (id),
-    state         INTEGER NOT NULL DEFAULT 0
-, aliases TEXT NOT NULL DEFAULT '[]', uid TEXT, source_line INTEGER, since_revision INTEGER NOT NULL DEFAULT 0) STRICT;
+    state         INTEGER NOT NULL DEFAULT 0,
+    aliases       TEXT    NOT NULL DEFAULT '[]',
+    uid           TEXT,
+    source_line   INTEGER,
+    since_revision INTEGER NOT NULL
+) STRICT;
 
 -- Serves watchlist check, and reading alerts back.
 CREATE INDEX watch_entries_by_address ON watch_entries (address_id);

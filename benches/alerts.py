@@ -42,7 +42,7 @@ def main() -> None:
     began = time.time()
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(
-        "PRAGMA application_id = 0x626f6c6f; PRAGMA user_version = 6; PRAGMA journal_mode = off; PRAGMA synchronous = off;"
+        "PRAGMA application_id = 0x626f6c6f; PRAGMA user_version = 1; PRAGMA journal_mode = off; PRAGMA synchronous = off;"
         "PRAGMA cache_size = -6000000; PRAGMA temp_store = memory;"
     )
     schema = open(SCHEMA, encoding="utf-8").read()
