@@ -13,7 +13,14 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse_from(cli::join_negative_values(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let Some(failure) = cli::refused(&error) else { error.exit() };
+            cli::complain(&failure, false);
+            return ExitCode::from(failure.code);
+        }
+    };
     start_log(&cli);
     let as_json = cli.global.log_format == cli::LogFormat::Json;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

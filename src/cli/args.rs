@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::list_args::WatchlistArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::list_args::WatchlistArgs;
+use super::words::{Words, count, seconds};
+use crate::decode::ActivityKind;
+use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
 
 /// Be on the lookout: an Ethereum watchlist indexer that proves every alert and says what it has not seen.
 #[derive(Debug, Parser)]
@@ -45,7 +49,7 @@ pub struct Global {
         long,
         global = true,
         help_heading = "Global options",
-        value_enum,
+        value_parser = Words::<LogFormat>::of_enum(),
         default_value = "pretty",
         value_name = "FORM"
     )]
@@ -110,7 +114,7 @@ pub(super) struct SourceArgs {
     #[arg(long, value_name = "CHAIN")]
     pub chain: Option<String>,
     /// Call traces, without which internal transfers are not seen: auto uses them where an endpoint has them [default: auto]
-    #[arg(long, value_enum, value_name = "MODE")]
+    #[arg(long, value_parser = Words::<TraceArg>::of_enum(), value_name = "MODE")]
     pub traces: Option<TraceArg>,
     /// Take the endpoint's word, for chains whose blocks cannot be proven; what comes of it is marked unproven
     #[arg(long)]
@@ -119,10 +123,10 @@ pub(super) struct SourceArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub wrapped_native: Vec<String>,
     /// Seconds that a single call may take [default: 15]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub timeout: Option<f64>,
     /// Blocks that are asked for at once [default: 8]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = count::<usize>, value_name = "N")]
     pub concurrency: Option<usize>,
     /// A block that is known for sure, from a source of its own; repeatable. An endpoint that has another one there is not believed
     #[arg(long, value_name = "NUMBER:HASH")]
@@ -149,13 +153,13 @@ pub struct WatchArgs {
     #[arg(long, value_name = "BLOCK")]
     pub(super) from_block: Option<String>,
     /// Take a block only where so many endpoints have the same one [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = count::<usize>, value_name = "N")]
     pub(super) quorum: Option<usize>,
     /// Seconds between two looks at the head [default: 1, or less on chains with faster blocks]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub(super) poll_interval: Option<f64>,
     /// Seconds from one block to the next: after three of them silence is a problem [default: of the chain, 12 where it is not known]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub(super) slot: Option<f64>,
     /// Keep an index of the addresses that each proven block can touch, some 21 bits each, so that looking back need not read most
     /// blocks again [default: as in bolo.toml]
@@ -183,7 +187,7 @@ pub struct ReplayArgs {
     /// Whose senders are recovered from their signatures, the dearest part of the proof: of all transactions, or of those that an
     /// alert belongs to. With `matched`, that a watched address sent nothing else is as true as what the endpoint says of who
     /// sent what, and the ledger says so: --require-complete and attest do not take it for complete [default: all]
-    #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "trust_rpc")]
+    #[arg(long, value_parser = Words::<SendersArg>::of_enum(), value_name = "WHICH", conflicts_with = "trust_rpc")]
     pub(super) senders: Option<SendersArg>,
     /// Screen again what is held and was screened before the lists gained entries: all, or the given range. With an index
     /// (--lookback-index) only blocks that may touch a new entry are read again; without, all of them
@@ -289,18 +293,17 @@ pub struct QueryArgs {
     /// As the lists were at that time: alerts of addresses that were listed then, with what was said of them then
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,
-    /// Kind of movement: native_transfer, transaction, contract_creation, internal_transfer, self_destruct, erc20_transfer,
-    /// erc721_transfer, erc1155_transfer, wrap, unwrap, withdrawal, fee_recipient
-    #[arg(long, value_name = "KIND")]
-    pub(super) kind: Vec<String>,
+    /// Kind of activity
+    #[arg(long, value_parser = Words::of(ActivityKind::ALL), value_delimiter = ',', value_name = "KIND")]
+    pub(super) kind: Vec<ActivityKind>,
     /// What moved: native, a symbol (which any token may claim), a contract's address, or a CAIP-19 id
     #[arg(long, value_name = "ASSET")]
     pub(super) asset: Vec<String>,
-    /// Side of the watched address: in, out, self or party
-    #[arg(long, value_name = "SIDE")]
-    pub(super) direction: Vec<String>,
-    /// At least so much: in base units as `amount` in JSON; with a decimal point (1.5, 1000.0) in units of each token, where its
-    /// decimals are known
+    /// Side of the watched address
+    #[arg(long, value_parser = Words::of(Direction::ALL), value_delimiter = ',', value_name = "SIDE")]
+    pub(super) direction: Vec<Direction>,
+    /// At least that amount. 100eth, 1.5eth, 20gwei or 1000usdc: of that asset. 1.5 or 1,000.0, with a decimal point: in units of
+    /// each asset whose decimals are known. 1000, 1_000, 1,000 or 1e18: in base units, as `amount` in JSON
     #[arg(long, value_name = "AMOUNT")]
     pub(super) min_amount: Option<String>,
     /// First block, inclusive
@@ -315,20 +318,20 @@ pub struct QueryArgs {
     /// Blocks not after that time; a date is its first second, as everywhere
     #[arg(long, value_name = "TIME")]
     pub(super) until: Option<String>,
-    /// pending, safe, finalized, orphaned, or all [default: all but orphaned]
-    #[arg(long, value_name = "STATUS")]
-    pub(super) status: Vec<String>,
-    /// severe, high, medium or low
-    #[arg(long, value_name = "SEVERITY")]
-    pub(super) severity: Vec<String>,
-    /// value, zero_value, dust, spoofed, unverified_token, own (touches own wallets and nothing else), or all [default: value]
-    #[arg(long, value_name = "CLASS")]
-    pub(super) triage: Vec<String>,
+    /// How far the block is settled [default: all but orphaned]
+    #[arg(long, value_parser = Words::of(AlertStatus::ALL).or_all(), value_delimiter = ',', value_name = "STATUS")]
+    pub(super) status: Vec<Option<AlertStatus>>,
+    /// How serious it is
+    #[arg(long, value_parser = Words::of(Severity::ALL), value_delimiter = ',', value_name = "SEVERITY")]
+    pub(super) severity: Vec<Severity>,
+    /// Class of value or noise; own is what touches own wallets and nothing else [default: value]
+    #[arg(long, value_parser = Words::of(TriageClass::ALL).or_all(), value_delimiter = ',', value_name = "CLASS")]
+    pub(super) triage: Vec<Option<TriageClass>>,
     /// Hash of a transaction
     #[arg(long, value_name = "HASH")]
     pub(super) tx: Option<String>,
     /// At most so many alerts; 0 for all
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, value_parser = count::<u64>, default_value_t = 50, value_name = "N")]
     pub(super) limit: u64,
     /// The alerts after the one of that id, in the same order: the next page
     #[arg(long, value_name = "ID")]
@@ -339,10 +342,10 @@ pub struct QueryArgs {
         "require_complete"])]
     pub(super) explain: Option<String>,
     /// By block, newest (desc) or oldest (asc) first; severe alerts come before all others
-    #[arg(long, value_enum, default_value = "desc", value_name = "ORDER")]
+    #[arg(long, value_parser = Words::<OrderArg>::of_enum(), default_value = "desc", value_name = "ORDER")]
     pub(super) order: OrderArg,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
     /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered
     #[arg(long)]
@@ -362,7 +365,7 @@ pub struct StatusArgs {
     #[arg(long, requires = "digest")]
     pub(super) lists: bool,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<StatusFormat>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: StatusFormat,
 }
 
@@ -389,7 +392,7 @@ pub struct EndpointsArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<StatusFormat>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: StatusFormat,
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::alert_json::checksum;
 use super::present::print;
 use super::sources::{BlockArg, address, in_order};
+use super::words::Words;
 use super::{Context, Failure};
 use crate::decode::DecodeOptions;
 use crate::store::{Access, AlertFilter, LedgerRange, RangeCoverage, Store};
@@ -24,7 +25,7 @@ pub struct AttestArgs {
     #[arg(long, value_name = "BLOCK")]
     to_block: String,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<super::args::StatusFormat>::of_enum(), default_value = "table", value_name = "FORM")]
     format: super::args::StatusFormat,
 }
 

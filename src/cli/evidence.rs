@@ -8,6 +8,7 @@ use serde_json::json;
 use super::alert_json::{AlertJson, ChainWords};
 use super::present::{clean, print};
 use super::sources::hash;
+use super::words::Words;
 use super::{Context, Failure};
 use crate::evidence::{Claim, Contents, write};
 use crate::pipeline::{MOST_FAULTS, Reproven, Shown, check_bundle, proof_of, reprove};
@@ -32,7 +33,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "DIR")]
     bundle: Vec<PathBuf>,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<super::args::StatusFormat>::of_enum(), default_value = "table", value_name = "FORM")]
     format: super::args::StatusFormat,
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::args::Format;
+use super::words::{Words, seconds};
+use crate::screen::ListKind;
 
 /// `bolo watchlist`.
 #[derive(Debug, Args)]
@@ -44,9 +46,9 @@ pub(super) struct ImportArgs {
     /// Name of the list [default: the file's name without its ending]
     #[arg(long, value_name = "NAME")]
     pub(super) list: Option<String>,
-    /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
-    #[arg(long, value_name = "KIND")]
-    pub(super) kind: Option<String>,
+    /// What the list is [default: as before, internal for a new list]
+    #[arg(long, value_parser = Words::of(ListKind::ALL), value_name = "KIND")]
+    pub(super) kind: Option<ListKind>,
     /// Form of the files, by its name in the README [default: by what they begin with]
     #[arg(long, value_name = "FORM")]
     pub(super) format: Option<String>,
@@ -71,7 +73,7 @@ pub(super) struct UpdateArgs {
     #[arg(long)]
     pub(super) force: bool,
     /// Seconds that a server may be silent; a whole file may take 60 times as long [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub(super) timeout: Option<f64>,
 }
 
@@ -84,9 +86,9 @@ pub(super) struct AddArgs {
     /// Name of the list
     #[arg(long, default_value = "manual", value_name = "NAME")]
     pub(super) list: String,
-    /// What the list is: blocking, issuer-freeze, advisory, internal or own [default: as before, internal for a new list]
-    #[arg(long, value_name = "KIND")]
-    pub(super) kind: Option<String>,
+    /// What the list is [default: as before, internal for a new list]
+    #[arg(long, value_parser = Words::of(ListKind::ALL), value_name = "KIND")]
+    pub(super) kind: Option<ListKind>,
     /// What to call it
     #[arg(long, value_name = "TEXT")]
     pub(super) label: Option<String>,
@@ -122,7 +124,7 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
 }
 
@@ -133,7 +135,7 @@ pub(super) struct HistoryArgs {
     #[arg(value_name = "ADDRESS")]
     pub(super) address: String,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
 }
 
@@ -150,7 +152,7 @@ pub(super) struct DiffArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) list: Option<String>,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
 }
 
@@ -168,6 +170,6 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
 }

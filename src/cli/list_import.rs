@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::list_args::ImportArgs;
 use super::list_report::{Report, say};
-use super::watchlist::{date, kind, now, writable};
+use super::watchlist::{date, now, writable};
 use super::{Context, Failure};
 use crate::lists::{
     Candidate, Counts, Delta, Format, ParsedEntry, ParsedList, ReadSeek, Source, parse, parse_date, show_date,
@@ -44,7 +44,7 @@ const MANY: usize = 10;
 const LONGEST_NAME: usize = 200;
 
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
-    let given_kind = kind(args.kind.as_ref())?;
+    let given_kind = args.kind;
     let given = date(args.published.as_ref())?;
     let format = args.format.as_deref().map(format_of).transpose()?;
     if given.is_some_and(|given| given > now() + 86_400) {

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how answers are printed. Never SQL, never RPC calls.
 
 mod alert_json;
+mod amount;
 mod args;
 mod attest;
 mod check;
@@ -28,9 +29,11 @@ mod sources;
 mod status;
 mod watch;
 mod watchlist;
+mod words;
 
 pub use args::{Cli, Command, Global, LogFormat};
 pub use failure::Failure;
+pub use words::join_negative_values;
 
 use crate::config::{ConfigFile, ListSettings, list_settings};
 
@@ -69,6 +72,12 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man_pages(&args),
     }
+}
+
+/// A command line with a value that its option does not take: the user's input is wrong, in one line. None where something else is
+/// wrong with it, which is for clap to say.
+pub fn refused(error: &clap::Error) -> Option<Failure> {
+    words::refused_value(error).map(Failure::input)
 }
 
 /// Says on stderr, in one line, why it failed; in the log's own form where that is JSON.

@@ -4,14 +4,13 @@ use alloy::primitives::{B256, U256};
 use jiff::{Span, Timestamp};
 
 use super::alert_json::ChainWords;
+use super::amount::MinAmount;
 use super::args::{OrderArg, QueryArgs};
 use super::explain::explain;
 use super::present::AlertPrinter;
 use super::sources::{BlockArg, address, hash, in_order};
 use super::{Context, Failure};
-use crate::decode::ActivityKind;
 use crate::lists::{parse_address, parse_date};
-use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
 use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, Order, RangeCoverage, Store};
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
@@ -166,25 +165,26 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
     if let Some(name) = args.list.iter().find(|name| !lists.iter().any(|list| list.name == **name)) {
         return Err(Failure::input(format!("there is no list {name:?} (bolo status names them)")));
     }
-    let (statuses, any_status) = named_or_all(&args.status, "--status", AlertStatus::ALL)?;
-    let (triage, any_triage) = named_or_all(&args.triage, "--triage", TriageClass::ALL)?;
+    let (min_amount, assets_of) = amount_and_assets(args, chain)?;
+    let (statuses, any_status) = or_all(&args.status);
+    let (triage, any_triage) = or_all(&args.triage);
     Ok(AlertFilter {
         addresses: args.address.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
         counterparties: args.counterparty.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
         labels: args.label.clone(),
         entities: args.entity.clone(),
         lists: args.list.clone(),
-        kinds: named(&args.kind, "--kind", ActivityKind::ALL)?,
-        assets: args.asset.iter().flat_map(|text| assets(text, chain)).collect::<Result<_, _>>()?,
-        directions: named(&args.direction, "--direction", Direction::ALL)?,
-        min_amount: args.min_amount.as_deref().map(amount).transpose()?,
+        kinds: args.kind.clone(),
+        assets: assets_of.iter().flat_map(|text| assets(text, chain)).collect::<Result<_, _>>()?,
+        directions: args.direction.clone(),
+        min_amount,
         from_block,
         to_block,
         since,
         until,
         statuses,
         any_status,
-        severities: named(&args.severity, "--severity", Severity::ALL)?,
+        severities: args.severity.clone(),
         triage,
         any_triage,
         as_of: super::watchlist::date(args.as_of.as_ref())?,
@@ -201,25 +201,32 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
     })
 }
 
-/// Words (also several, separated by commas) of a fixed set.
-fn named<T: Copy>(texts: &[String], flag: &str, all: &[(T, &'static str)]) -> Result<Vec<T>, Failure> {
-    texts
-        .iter()
-        .flat_map(|text| text.split(','))
-        .map(|word| {
-            all.iter().find(|(_, name)| *name == word.trim()).map(|(value, _)| *value).ok_or_else(|| {
-                let known: Vec<_> = all.iter().map(|(_, name)| *name).collect();
-                Failure::input(format!("{flag} {word:?}: write one of {}", known.join(", ")))
-            })
-        })
-        .collect()
+/// The smallest amount and the assets. An amount that names its asset (100eth) is of that asset.
+fn amount_and_assets(args: &QueryArgs, chain: &ChainWords) -> Result<(Option<AmountFilter>, Vec<String>), Failure> {
+    let Some(text) = args.min_amount.as_deref() else { return Ok((None, args.asset.clone())) };
+    let MinAmount { filter, asset } = MinAmount::parse(text, &chain.native_symbol)?;
+    let Some(asset) = asset else {
+        if filter.is_tiny_as_native() && (args.asset.is_empty() || args.asset.iter().any(|asset| asset == "native")) {
+            tracing::warn!(
+                "--min-amount {text} is in base units: of the native currency that is next to nothing; write 100eth or 100.0"
+            );
+        }
+        return Ok((Some(filter), args.asset.clone()));
+    };
+    if !args.asset.is_empty() {
+        return Err(Failure::input(format!(
+            "--min-amount {text:?} names an asset and --asset does too: give the amount without it (1.5), or leave --asset out"
+        )));
+    }
+    Ok((Some(filter), vec![asset]))
 }
 
-fn named_or_all<T: Copy>(texts: &[String], flag: &str, all: &[(T, &'static str)]) -> Result<(Vec<T>, bool), Failure> {
-    if texts.iter().flat_map(|text| text.split(',')).any(|word| word.trim() == "all") {
-        return Ok((Vec::new(), true));
+/// The values that were given, and whether `all` was among them, which lifts the restriction.
+fn or_all<T: Copy>(given: &[Option<T>]) -> (Vec<T>, bool) {
+    match given.iter().copied().collect::<Option<Vec<T>>>() {
+        Some(values) => (values, false),
+        None => (Vec::new(), true),
     }
-    Ok((named(texts, flag, all)?, false))
 }
 
 /// A symbol, a contract, or a CAIP-19 id. A symbol that is the native currency's means that as well.
@@ -256,20 +263,6 @@ fn caip19(text: &str, chain: &ChainWords) -> Result<AssetFilter, Failure> {
             .map(|contract| AssetFilter::Contract(contract, token_id))
             .map_err(|reason| bad(&reason)),
         _ => Err(bad("write slip44:60, erc20:0x…, erc721:0x… or erc1155:0x…")),
-    }
-}
-
-fn amount(text: &str) -> Result<AmountFilter, Failure> {
-    let bad =
-        || Failure::input(format!("--min-amount {text:?}: write base units (1500000) or units of the token (1.5)"));
-    let plain = text.trim().replace('_', "");
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    match plain.split_once('.') {
-        Some((whole, fraction)) if digits(whole) && digits(fraction) && plain.len() <= 200 => {
-            Ok(AmountFilter::Units(plain))
-        }
-        None if digits(&plain) => U256::from_str_radix(&plain, 10).map(AmountFilter::Base).map_err(|_| bad()),
-        _ => Err(bad()),
     }
 }
 
@@ -319,15 +312,6 @@ mod tests {
             "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/x",
         ] {
             assert_eq!(one(bad).unwrap_err().code, 1, "{bad}");
-        }
-    }
-
-    #[test]
-    fn amounts_are_base_units_unless_they_have_a_point() {
-        assert_eq!(amount("1_000"), Ok(AmountFilter::Base(U256::from(1000))));
-        assert_eq!(amount("1.5"), Ok(AmountFilter::Units("1.5".into())));
-        for bad in ["", "-1", "1.", ".5", "1e18", "0x10"] {
-            assert_eq!(amount(bad).unwrap_err().code, 1, "{bad}");
         }
     }
 

@@ -12,6 +12,7 @@ use super::list_age::Ages;
 use super::present::{clean, print};
 use super::{Context, Failure};
 use crate::lists::show_date;
+use crate::screen::{AlertStatus, Severity};
 use crate::store::{Access, CoverageRange, Status, Store};
 
 /// Ranges that are printed for people; JSON has all.
@@ -71,7 +72,8 @@ fn as_json(status: &Status) -> serde_json::Value {
         "finalized": status.finalized,
         "blocks": status.blocks,
         "orphaned_blocks": status.orphaned_blocks,
-        "alerts": status.alerts.iter().map(|(s, n)| (s.name().to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
+        "alerts": as_object(by_status(status)),
+        "alerts_by_severity": as_object(by_severity(status)),
         "coverage": status.coverage.iter().map(|range| json!({
             "from": range.from, "to": range.to, "proof": proof(range), "traces": range.traces,
             "senders": senders(range),
@@ -94,6 +96,34 @@ fn as_json(status: &Status) -> serde_json::Value {
         "auto_lookback": status.auto_lookback,
         "undelivered_notices": 0,
     })
+}
+
+/// Alerts of each status.
+fn by_status(status: &Status) -> Vec<(&'static str, u64)> {
+    sums(AlertStatus::ALL.iter().copied(), |wanted| {
+        status.alerts.iter().filter(move |count| count.status == wanted).map(|count| count.alerts).sum()
+    })
+}
+
+/// Alerts of each severity, the gravest first, without those of orphaned blocks.
+fn by_severity(status: &Status) -> Vec<(&'static str, u64)> {
+    let standing = || status.alerts.iter().filter(|count| count.status != AlertStatus::Orphaned);
+    sums(Severity::ALL.iter().rev().copied(), |wanted| {
+        standing().filter(|count| count.severity == wanted).map(|count| count.alerts).sum()
+    })
+}
+
+/// What there is of each word; words of which there is nothing are left out.
+fn sums<T>(words: impl Iterator<Item = (T, &'static str)>, sum: impl Fn(T) -> u64) -> Vec<(&'static str, u64)> {
+    words.map(|(value, word)| (word, sum(value))).filter(|(_, sum)| *sum > 0).collect()
+}
+
+fn as_object(counts: Vec<(&'static str, u64)>) -> serde_json::Map<String, serde_json::Value> {
+    counts.into_iter().map(|(word, count)| (word.to_owned(), json!(count))).collect()
+}
+
+fn in_words(counts: &[(&'static str, u64)]) -> String {
+    counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 fn proof(range: &CoverageRange) -> &'static str {
@@ -136,8 +166,12 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
         },
     );
     line("blocks", format!("{} canonical, {} orphaned", status.blocks, status.orphaned_blocks));
-    let alerts: Vec<_> = status.alerts.iter().map(|(s, n)| format!("{n} {}", s.name())).collect();
-    line("alerts", if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") });
+    let alerts = in_words(&by_status(status));
+    line("alerts", if alerts.is_empty() { "none".to_owned() } else { alerts });
+    let severities = in_words(&by_severity(status));
+    if !severities.is_empty() {
+        line("severity", severities);
+    }
     for (place, range) in status.coverage.iter().take(SHOWN).enumerate() {
         let traces = if range.traces { "traces seen" } else { "no traces: internal transfers not seen" };
         let name = if place == 0 { "coverage" } else { "" };

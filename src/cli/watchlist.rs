@@ -11,7 +11,6 @@ use super::present::EntryPrinter;
 use super::sources::address;
 use super::{Context, Failure};
 use crate::lists::{ParsedEntry, parse_date};
-use crate::screen::ListKind;
 use crate::store::{Access, EntryChange, ManualEntry, Store};
 
 pub(super) async fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure> {
@@ -25,14 +24,6 @@ pub(super) async fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Fa
         WatchlistCommand::History(args) => history(context, &args),
         WatchlistCommand::Diff(args) => diff(context, &args),
     }
-}
-
-pub(super) fn kind(text: Option<&String>) -> Result<Option<ListKind>, Failure> {
-    let known = || ListKind::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
-    text.map(|text| {
-        ListKind::from_name(text).ok_or_else(|| Failure::input(format!("--kind {text:?}: write one of {}", known())))
-    })
-    .transpose()
 }
 
 pub(super) fn date(text: Option<&String>) -> Result<Option<i64>, Failure> {
@@ -55,9 +46,8 @@ fn add(context: &Context, args: &AddArgs) -> Result<u8, Failure> {
         listed_from: date(args.listed_from.as_ref())?,
         ..ParsedEntry::bare(address(&args.address)?)
     };
-    let kind = kind(args.kind.as_ref())?;
     let mut store = writable(context)?;
-    let change = store.add_entry(&ManualEntry { list: &args.list, kind, entry: &entry, now: now() })?;
+    let change = store.add_entry(&ManualEntry { list: &args.list, kind: args.kind, entry: &entry, now: now() })?;
     let word = match change {
         EntryChange::Added => "added to",
         EntryChange::Changed => "changed on",

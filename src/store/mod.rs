@@ -55,7 +55,7 @@ pub use proofs::{PackedProof, ProvenRow};
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
 pub use severity::{Adopted, Explained};
 pub use sources::{ListAge, ListSource};
-pub use status::{EndpointRow, Status};
+pub use status::{AlertCount, EndpointRow, Status};
 pub use tokens::TokenFacts;
 pub use versions::{EntryVersions, Screening, VersionRow};
 

@@ -5,7 +5,7 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::{CoverageRange, FilteredSpan, ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
-use crate::screen::AlertStatus;
+use crate::screen::{AlertStatus, Severity};
 
 /// An endpoint as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub struct EndpointRow {
     pub error_at: Option<i64>,
     pub seen_at: Option<i64>,
     pub blocks: u64,
+}
+
+/// How many alerts there are of a status and a severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct AlertCount {
+    pub status: AlertStatus,
+    pub severity: Severity,
+    pub alerts: u64,
 }
 
 /// The state of the database.
@@ -33,7 +42,7 @@ pub struct Status {
     pub finalized: Option<u64>,
     pub blocks: u64,
     pub orphaned_blocks: u64,
-    pub alerts: Vec<(AlertStatus, u64)>,
+    pub alerts: Vec<AlertCount>,
     pub coverage: Vec<CoverageRange>,
     /// Spans that were filtered, with how many of their blocks are not held.
     pub filtered: Vec<(FilteredSpan, u64)>,
@@ -76,7 +85,7 @@ impl Store {
             finalized: self.finalized()?,
             blocks: count("SELECT count(*) FROM blocks WHERE status <> 3")?,
             orphaned_blocks: count("SELECT count(*) FROM blocks WHERE status = 3")?,
-            alerts: self.alerts_by_status()?,
+            alerts: self.alert_counts()?,
             coverage,
             filtered: self.filtered(0, i64::MAX as u64)?,
             undecoded: self.undecoded()?,
@@ -151,14 +160,18 @@ impl Store {
         Ok(meta(&self.conn, "watch_added")?.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    fn alerts_by_status(&self) -> Result<Vec<(AlertStatus, u64)>> {
+    /// Alerts by status and severity, own wallets left out.
+    fn alert_counts(&self) -> Result<Vec<AlertCount>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT b.status, count(*) FROM alerts a JOIN blocks b ON b.id = a.block_id WHERE a.triage <> 5 \
-             GROUP BY b.status ORDER BY b.status",
+            "SELECT b.status, a.severity, count(*) FROM alerts a JOIN blocks b ON b.id = a.block_id WHERE a.triage <> 5 \
+             GROUP BY b.status, a.severity ORDER BY b.status, a.severity DESC",
         )?;
         let rows = statement.query_map([], |row| {
-            let status = AlertStatus::from_code(row.get(0)?).unwrap_or(AlertStatus::Pending);
-            Ok((status, chain_int(row.get(1)?)))
+            Ok(AlertCount {
+                status: AlertStatus::from_code(row.get(0)?).unwrap_or(AlertStatus::Pending),
+                severity: Severity::from_code(row.get(1)?).unwrap_or(Severity::Low),
+                alerts: chain_int(row.get(2)?),
+            })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

@@ -143,13 +143,17 @@ fn an_unreadable_list_changes_nothing() {
 #[test]
 fn wrong_input_is_one_line_and_exit_1() {
     let place = Place::watching(&[(alloy::primitives::Address::repeat_byte(1), "x")]);
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 16] = [
         &["query", "--address", "0x12"],
         &["query", "--address", "0x098b716B8Aaf21512996dC57EB0615e2383E2f96"],
         &["query", "--from-block", "x1"],
         &["query", "--from-block=9", "--to-block=3"],
         &["query", "--since", "yesterday"],
-        &["query", "--min-amount", "1e18"],
+        &["query", "--min-amount", "1.5e0"],
+        &["query", "--format", "tsv"],
+        &["query", "--limit", "-1"],
+        &["query", "--since", "-7d"],
+        &["watch", "--timeout", "soon"],
         &["query", "--kind", "gift"],
         &["query", "--status", "lost"],
         &["query", "--require-complete"],

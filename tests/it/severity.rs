@@ -1,7 +1,7 @@
 //! How much an alert matters: own wallets, and the rules of bolo.toml.
 
 use alloy::primitives::Address;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::{Node, Place, stderr, timeless_all};
 
@@ -60,6 +60,9 @@ fn own_wallets_with_blocked_ones_are_severe_and_first_and_alone_they_wait_for_th
     assert_eq!(severities(&alone), ["low", "low"]);
     let counted: u64 = place.status()["alerts"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
     assert_eq!(counted, 3, "own alone is not counted as an alert");
+    assert_eq!(place.status()["alerts_by_severity"], json!({"severe": 2, "high": 1}));
+    let text = String::from_utf8(place.run(&["status"]).stdout).unwrap();
+    assert!(text.contains("severity      2 severe, 1 high"), "{text}");
 
     // The other side is listed: the rows that waited are alerts, under the same ids, and all is as in a fresh run.
     list(&place, "later", "blocking", &[later]);
