@@ -82,6 +82,8 @@ impl ConfigFile {
             Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(format!("cannot read the config file {}: {error}", path.display())),
         };
+        // Before anything is said of it.
+        crate::redact::register_urls_in(&text);
         let wrong = |at: usize, why: &str| {
             let line = 1 + text[..at].matches('\n').count();
             format!("the config file {} line {line}: {}", path.display(), why.replace('\n', " "))

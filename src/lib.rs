@@ -41,6 +41,7 @@
 //! | [`evidence`] | bundles that a third party can check offline; never decodes | store, the pure rooms |
 //! | [`pipeline`] | the order of the stages | all but cli |
 //! | [`ops`] | stopping | nothing |
+//! | [`redact`] | secrets of URLs, taken out of every text that leaves the program | nothing |
 //! | [`config`], [`cli`] | flags, files, printing; never SQL, never RPC calls | all |
 //!
 //! A test (tests/it/rooms.rs) reads the sources and fails where a room knows what it may not.
@@ -54,6 +55,7 @@ pub mod lists;
 mod named;
 pub mod ops;
 pub mod pipeline;
+pub mod redact;
 pub mod screen;
 pub mod source;
 pub mod store;

@@ -1,9 +1,10 @@
 //! The `bolo` program: parse, log to stderr, run, exit code.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use bolo::cli::{self, Cli};
+use bolo::redact;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -13,10 +14,11 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    register_secrets();
     let cli = match Cli::try_parse_from(cli::join_negative_values(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
-            let Some(failure) = cli::refused(&error) else { error.exit() };
+            let Some(failure) = cli::refused(&error) else { exit_on_usage(&error) };
             cli::complain(&failure, false);
             return ExitCode::from(failure.code);
         }
@@ -41,6 +43,39 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line and the environment name endpoints, whose keys nothing may show.
+fn register_secrets() {
+    for word in std::env::args_os().skip(1).chain(std::env::var_os("ETH_RPC_URL")) {
+        redact::register_urls_in(&word.to_string_lossy());
+    }
+}
+
+/// As clap does it: help on stdout, what is wrong on stderr, without the secrets of what was typed.
+fn exit_on_usage(error: &clap::Error) -> ! {
+    let text = error.render();
+    let shown = redact::redacted(&text.to_string()).into_owned();
+    if error.use_stderr() && shown != text.to_string() {
+        let _ = std::io::stderr().write_all(shown.as_bytes());
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
+/// Writes the log to stderr without secrets. Each event comes in one piece.
+struct RedactedLog;
+
+impl Write for RedactedLog {
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        std::io::stderr().write_all(redact::redacted(&text).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
 fn start_log(cli: &Cli) {
     let global = &cli.global;
     let level = match (global.quiet, global.verbose) {
@@ -54,7 +89,7 @@ fn start_log(cli: &Cli) {
         filter = filter.add_directive(never);
     }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| RedactedLog).with_ansi(color);
     // A reader of the log that went away must not stop the watch.
     let log = log.log_internal_errors(false);
     match global.log_format {

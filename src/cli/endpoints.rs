@@ -7,6 +7,7 @@ use super::present::{clean, plain_table, print};
 use super::sources::SourceSettings;
 use super::{Context, Failure};
 use crate::lists::show_date;
+use crate::redact::redact_json;
 use crate::source::{EndpointState, Pool};
 
 pub(super) async fn run(context: &Context, args: &EndpointsArgs) -> Result<u8, Failure> {
@@ -15,7 +16,11 @@ pub(super) async fn run(context: &Context, args: &EndpointsArgs) -> Result<u8, F
     let states = pool.states();
     let text = match args.format {
         StatusFormat::Table => for_people(&states),
-        StatusFormat::Json => format!("{:#}\n", Value::from_iter(states.iter().map(as_json))),
+        StatusFormat::Json => {
+            let mut all = Value::from_iter(states.iter().map(as_json));
+            redact_json(&mut all);
+            format!("{all:#}\n")
+        }
     };
     print(text.as_bytes())?;
     let usable = states.iter().any(|state| matches!(state.state, "ok" | "stalled" | "throttled"));

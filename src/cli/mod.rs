@@ -86,5 +86,6 @@ pub fn complain(failure: &Failure, as_json: bool) {
         tracing::error!(exit_code = failure.code, "{}", failure.message);
         return;
     }
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("error: {}\n", failure.message).as_bytes());
+    let line = format!("error: {}\n", crate::redact::redacted(&failure.message));
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }

@@ -11,6 +11,7 @@ use super::alert_json::{AlertJson, ChainWords, checksum, counterparty, csv_line,
 use super::args::Format;
 use crate::evidence::version_json;
 use crate::lists::show_date;
+use crate::redact::redacted;
 use crate::store::{AlertRow, EntryRow};
 
 /// Writes to stdout; a closed pipe ends it well.
@@ -140,6 +141,8 @@ fn shorten_hex(text: &str) -> String {
 
 /// Text of strangers for a terminal: no control characters, cut.
 pub(super) fn clean(text: &str, longest: usize) -> String {
+    // Before it is cut: what is left of a secret is harder to find.
+    let text = redacted(text);
     let kept: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     match kept.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &kept[..end]),

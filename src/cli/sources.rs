@@ -45,6 +45,7 @@ impl SourceSettings {
             let mut seen = std::collections::HashSet::new();
             urls.retain(|url| seen.insert(url.clone()));
         }
+        urls.iter().for_each(|url| crate::redact::register_url(url));
         Pool::check_urls(&urls)?;
         let chain = args.chain.as_ref().or(config.chain.as_ref());
         let traces = match (args.traces, &config.traces) {

@@ -12,6 +12,7 @@ use super::list_age::Ages;
 use super::present::{clean, print};
 use super::{Context, Failure};
 use crate::lists::show_date;
+use crate::redact::{redact_json, redacted};
 use crate::screen::{AlertStatus, Severity};
 use crate::store::{Access, CoverageRange, Status, Store};
 
@@ -34,7 +35,8 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
     let health = Health::of(&store, &status, &ages)?;
     let text = match args.format {
         StatusFormat::Table => {
-            health.for_people() + &for_people(&status, &health, &ages, &context.db.display().to_string())
+            let text = health.for_people() + &for_people(&status, &health, &ages, &context.db.display().to_string());
+            redacted(&text).into_owned()
         }
         StatusFormat::Json => {
             let mut json = as_json(&status);
@@ -42,6 +44,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
             json["lies"] = health.lies_json();
             json["lists"].as_array_mut().into_iter().flatten().for_each(|list| ages.describe(list));
             json["endpoints"].as_array_mut().into_iter().flatten().for_each(|endpoint| health.describe(endpoint));
+            redact_json(&mut json);
             format!("{json}\n")
         }
     };

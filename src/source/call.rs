@@ -158,23 +158,9 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Takes out of a text whatever of the URL could be a secret.
+/// A text about that URL, which is registered, without its secrets. Before it is cut: a part of a secret is harder to find.
 pub(super) fn redact(text: &str, url: &str) -> String {
-    let mut text = text.replace(url, &host_of(url));
-    if let Ok(url) = Url::parse(url) {
-        let secrets = url
-            .path_segments()
-            .into_iter()
-            .flatten()
-            .chain(url.query())
-            .chain(url.password())
-            .chain((!url.username().is_empty()).then(|| url.username()))
-            .filter(|part| part.len() > 3);
-        for secret in secrets {
-            text = text.replace(secret, "…");
-        }
-    }
-    text
+    crate::redact::redacted(&text.replace(url, &host_of(url))).into_owned()
 }
 
 /// The part of an endpoint's address that may be shown: host and port, or the file name of an IPC path.
@@ -187,8 +173,11 @@ pub(super) fn host_of(url: &str) -> String {
         _ if std::path::Path::new(url).exists() => {
             std::path::Path::new(url).file_name().map_or_else(|| "ipc".to_owned(), |n| n.to_string_lossy().into_owned())
         }
-        // A forgotten scheme: what follows the first slash may be a key.
-        _ => url.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned(),
+        // A forgotten scheme: what follows the first slash or question mark may be a key, and what precedes an @ a password.
+        _ => {
+            let host = url.trim().trim_start_matches('/').split(['/', '?', '#', '\\']).next().unwrap_or_default();
+            host.rsplit('@').next().unwrap_or_default().to_owned()
+        }
     }
 }
 
@@ -200,12 +189,18 @@ mod tests {
     fn keys_in_urls_are_never_shown() {
         let url = "https://user:hunter22@rpc.example.com:8545/v3/abcdef123456?token=zzzz";
         assert_eq!(host_of(url), "rpc.example.com:8545");
+        crate::redact::register_url(url);
         let shown = redact(&format!("error for url ({url}) and /v3/abcdef123456 token=zzzz hunter22"), url);
         for secret in ["abcdef123456", "zzzz", "hunter22"] {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert_eq!(host_of("eth.example.com:443/v2/SECRETKEY1234"), "eth.example.com:443");
         assert_eq!(host_of("eth.example.com/v2/SECRETKEY1234"), "eth.example.com");
+        for user in ["bob:hunter22@", "hunter22@", "bob:hunt@er22@", "//bob:hunter22@"] {
+            for rest in ["", "/v2/SECRETKEY1234", "?key=SECRETKEY1234", "#SECRETKEY1234"] {
+                assert_eq!(host_of(&format!("{user}eth.example.com{rest}")), "eth.example.com", "{user}{rest}");
+            }
+        }
     }
 
     #[test]

@@ -135,6 +135,7 @@ pub fn check_list_url(url: &str) -> Result<(), DownloadError> {
 }
 
 fn list_url(url: &str) -> Result<Url, DownloadError> {
+    crate::redact::register_url(url);
     let bad = || DownloadError::BadUrl(shown_host(url));
     let parsed = Url::parse(url).map_err(|_| bad())?;
     if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() { Ok(parsed) } else { Err(bad()) }
@@ -173,6 +174,8 @@ async fn fetch(wanted: &Wanted<'_>, url: Url, host: &str, out: &mut impl Write) 
     let client = reqwest::Client::builder()
         .user_agent(concat!("bolo/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::custom(follow))
+        // The URL, with its key, is nothing to tell another server.
+        .referer(false)
         .connect_timeout(CONNECT.min(wanted.idle))
         .read_timeout(wanted.idle)
         .build()
@@ -200,8 +203,8 @@ async fn fetch(wanted: &Wanted<'_>, url: Url, host: &str, out: &mut impl Write) 
     let mut file = FetchedFile {
         bytes: 0,
         sha256: [0; 32],
-        etag: text_of(headers, &header::ETAG),
-        last_modified: text_of(headers, &header::LAST_MODIFIED),
+        etag: kept(headers, &header::ETAG),
+        last_modified: kept(headers, &header::LAST_MODIFIED),
         ends_told: framed || response.content_length().is_some(),
     };
     let too_large = || DownloadError::TooLarge { host: host.to_owned(), most: wanted.most };
@@ -234,6 +237,11 @@ async fn fetch(wanted: &Wanted<'_>, url: Url, host: &str, out: &mut impl Write) 
 
 fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// A value that is kept for the next request. One that echoes a secret is not: the file is then fetched whole again.
+fn kept(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    text_of(headers, name).filter(|text| crate::redact::redacted(text) == *text)
 }
 
 fn failure(error: reqwest::Error, wanted: &Wanted<'_>, host: &str) -> DownloadError {

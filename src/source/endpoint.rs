@@ -9,7 +9,6 @@ use alloy::providers::{DynProvider, Provider, RootProvider};
 use alloy::pubsub::{ConnectionHandle, PubSubConnect};
 use alloy::rpc::client::{RpcClient, WsConnect};
 use alloy::rpc::json_rpc::RpcSend;
-use alloy::transports::http::reqwest;
 use alloy::transports::ipc::IpcConnect;
 use alloy::transports::ws::WebSocketConfig;
 use alloy::transports::{TransportErrorKind, TransportResult};
@@ -22,7 +21,7 @@ use super::bell::Bell;
 use super::call::{CallError, host_of};
 use super::capability::Capability;
 use super::health::{Admission, Health, Outcome, Ticket};
-use super::http::BoundedHttp;
+use super::http::{BoundedHttp, client};
 use super::lies::{Asked, Lies, Miss, read_link};
 use super::pulse::Pulse;
 use super::{EndpointOptions, SourceError, bytes_of, chance, lock};
@@ -168,8 +167,7 @@ impl Endpoint {
     async fn connect(&self) -> Result<DynProvider, CallError> {
         let client = match &self.address {
             Reach::Http(url) => {
-                // Each exchange is bounded in time as a whole; a second clock here would only hide why it ended.
-                let http = reqwest::Client::builder().build().map_err(|e| CallError::Transport(e.to_string()))?;
+                let http = client().map_err(|e| CallError::Transport(e.to_string()))?;
                 let http = BoundedHttp::new(http, url.clone(), self.shared.max_answer);
                 RpcClient::new(self.http.get_or_init(|| http).clone(), false)
             }
@@ -399,11 +397,16 @@ impl Endpoint {
 }
 
 fn reach(url: &str) -> Result<Reach, SourceError> {
+    crate::redact::register_url(url);
     let host = host_of(url);
     match Url::parse(url) {
         Ok(parsed) => match parsed.scheme() {
             "http" | "https" => Ok(Reach::Http(parsed)),
             "ws" | "wss" => Ok(Reach::WebSocket(parsed)),
+            // `user:password@host`: what looks like a scheme is a name.
+            _ if !parsed.has_host() => Err(SourceError::BadUrl(format!(
+                "the endpoint {host:?} has no scheme: write http://, https://, ws:// or wss:// before it"
+            ))),
             other => Err(SourceError::BadUrl(format!(
                 "an endpoint at {host} has the scheme {other:?}: use http, https, ws, wss or the path of an IPC socket"
             ))),

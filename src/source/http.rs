@@ -27,6 +27,45 @@ pub(super) enum HttpFault {
     Unreadable(String),
 }
 
+/// Redirects that are followed: from `http` to `https`, to a path of the same server.
+const MAX_REDIRECTS: usize = 3;
+
+/// The client of an endpoint. It follows a redirect only to the same server and without giving up TLS, and never changes a request
+/// into another: whoever answers elsewhere is not whom the user named, and the URL holds the user's key.
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    // Each exchange is bounded in time as a whole; a second clock here would only hide why it ended.
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::custom(follow)).referer(false).build()
+}
+
+fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+    let from = attempt.previous().last();
+    match from.and_then(|from| refusal(from, attempt.url(), attempt.status().as_u16(), attempt.previous().len())) {
+        Some(why) => attempt.error(why),
+        None => attempt.follow(),
+    }
+}
+
+/// Why a redirect is not followed.
+fn refusal(from: &Url, to: &Url, status: u16, followed: usize) -> Option<String> {
+    let host = |url: &Url| url.host_str().unwrap_or_default().to_owned();
+    let same_port = from.port_or_known_default() == to.port_or_known_default();
+    // The standard ports of one host belong together; any other port may be anybody's.
+    let upgraded = from.scheme() == "http" && to.scheme() == "https" && from.port().is_none() && to.port().is_none();
+    if host(from) != host(to) || !(same_port || upgraded) {
+        let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let shown = crate::redact::redacted(&format!("{}{port}", host(to))).into_owned();
+        Some(format!("it redirects to another server ({shown}), which is not followed: name that one if you trust it"))
+    } else if from.scheme() == "https" && to.scheme() != "https" {
+        Some("it redirects from https to http, which is not followed".to_owned())
+    } else if !matches!(status, 307 | 308) {
+        Some(format!("it redirects with status {status}, which would drop the request: write the URL that it leads to"))
+    } else if followed > MAX_REDIRECTS {
+        Some(format!("it redirects more than {MAX_REDIRECTS} times"))
+    } else {
+        None
+    }
+}
+
 /// How much of a body that is no JSON is shown.
 const EXCERPT: usize = 120;
 
@@ -234,6 +273,8 @@ fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
 /// The beginning of a body as text in one line, without markup.
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    // Before it is cut: a part of a secret would not be found any more.
+    let text = crate::redact::redacted(&text);
     let mut inside = false;
     let plain: String = text
         .chars()
@@ -327,6 +368,44 @@ mod tests {
         for other in others {
             assert_eq!(found(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_redirect_is_followed_only_to_the_same_server_with_the_same_request() {
+        let why = |from: &str, to: &str, status| {
+            refusal(&from.parse().unwrap(), &to.parse().unwrap(), status, 1).unwrap_or_default()
+        };
+        for (from, to) in [
+            ("http://a.example/KEY", "http://a.example/v2/KEY"),
+            ("http://a.example/KEY", "https://a.example/KEY"),
+            ("https://a.example/KEY", "https://a.example:443/KEY/"),
+            ("http://127.0.0.1:8545", "http://127.0.0.1:8545/rpc"),
+        ] {
+            for status in [307, 308] {
+                assert_eq!(why(from, to, status), "", "{from} to {to}");
+            }
+            for status in [301, 302, 303] {
+                assert!(why(from, to, status).contains("drop the request"), "{from} to {to}");
+            }
+        }
+        for (from, to) in [
+            ("https://a.example/KEY", "https://b.example/KEY"),
+            ("https://a.example/KEY", "https://evil.a.example/KEY"),
+            ("https://a.example/KEY", "https://a.example:8443/KEY"),
+            ("http://127.0.0.1:8545/KEY", "http://127.0.0.1:8546/KEY"),
+            ("http://127.0.0.1:8545/KEY", "https://127.0.0.1:8546/KEY"),
+            ("http://127.0.0.1/KEY", "http://localhost/KEY"),
+            ("https://a.example/KEY", "http://a.example/KEY"),
+        ] {
+            for status in [301, 307, 308] {
+                let why = why(from, to, status);
+                assert!(why.contains("another server") && !why.contains("KEY"), "{from} to {to}: {why:?}");
+            }
+        }
+        let downgrade = why("https://a.example:80/KEY", "http://a.example/KEY", 307);
+        assert!(downgrade.contains("https to http"), "{downgrade}");
+        let (from, to) = ("http://a.example".parse().unwrap(), "http://a.example/b".parse().unwrap());
+        assert!(refusal(&from, &to, 307, MAX_REDIRECTS + 1).is_some());
     }
 
     #[test]

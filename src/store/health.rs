@@ -4,6 +4,7 @@ use alloy::primitives::B256;
 use rusqlite::params;
 
 use super::{Result, Store, bytes, chain_int, maybe_bytes, meta, set_meta, sql_int};
+use crate::redact::redacted;
 
 /// What is wrong just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Store {
                     problem.code,
                     problem.host.as_deref().unwrap_or_default(),
                     problem.since,
-                    problem.detail
+                    redacted(&problem.detail)
                 ])?;
             }
             for (host, state) in endpoints {
@@ -84,7 +85,7 @@ impl Store {
                     "INSERT INTO endpoint_states (endpoint_id, state, at) VALUES (?1, ?2, ?3) \
                      ON CONFLICT (endpoint_id) DO UPDATE SET state = excluded.state, at = excluded.at",
                 )?
-                .execute(params![id, state, now_ms / 1000])?;
+                .execute(params![id, redacted(state), now_ms / 1000])?;
             }
             Ok(())
         })
@@ -110,10 +111,10 @@ impl Store {
                     lie.at,
                     lie.number.map(sql_int),
                     lie.hash.map(|hash| hash.to_vec()),
-                    lie.request,
+                    redacted(&lie.request),
                     lie.answer_keccak.as_slice(),
                     sql_int(lie.answer_bytes),
-                    lie.reason,
+                    redacted(&lie.reason),
                 ])?;
             }
             Ok(())

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Result, Store, maybe_bytes};
+use crate::redact::redacted;
 
 /// What the server said of the file that a list was last fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Store {
                 "INSERT INTO list_sources (name, failed_at, last_error) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (name) DO UPDATE SET failed_at = ?2, last_error = ?3",
             )?
-            .execute(params![name, now, error])?;
+            .execute(params![name, now, redacted(error)])?;
             Ok(())
         })
     }

@@ -5,6 +5,7 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::{CoverageRange, FilteredSpan, ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
+use crate::redact::redacted;
 use crate::screen::{AlertStatus, Severity};
 
 /// An endpoint as `status` shows it.
@@ -142,7 +143,7 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn note_stop(&mut self, reason: Option<&str>) -> Result<()> {
-        let reason = reason.unwrap_or_default();
+        let reason = redacted(reason.unwrap_or_default());
         if meta(&self.conn, "stopped")?.unwrap_or_default() == reason {
             return Ok(());
         }
@@ -151,7 +152,7 @@ impl Store {
                 "INSERT INTO meta (key, value) VALUES ('stopped_at', unixepoch()) ON CONFLICT (key) DO UPDATE SET value = unixepoch()",
                 [],
             )?;
-            set_meta(tx, "stopped", reason)
+            set_meta(tx, "stopped", &reason)
         })
     }
 
@@ -224,7 +225,7 @@ impl Store {
                  last_error = coalesce(?4, last_error), error_at = CASE WHEN ?4 IS NULL THEN error_at ELSE ?5 END, \
                  seen_at = CASE WHEN ?4 IS NULL THEN ?5 ELSE seen_at END WHERE id = ?1",
             )?
-            .execute(params![id, head.map(sql_int), traces, error, now])?;
+            .execute(params![id, head.map(sql_int), traces, error.map(redacted), now])?;
             Ok(())
         })
     }

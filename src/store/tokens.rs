@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::addresses::address_id;
 use super::{Result, Store};
+use crate::redact::redacted;
 
 /// Symbol and decimals as the contract gave them, cleaned; none where it has no such method or answered nonsense.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Store {
                 "INSERT INTO tokens (address_id, symbol, decimals, asked_at) VALUES (?1, ?2, ?3, ?4) \
                  ON CONFLICT (address_id) DO NOTHING",
             )?
-            .execute(params![id, facts.symbol, facts.decimals, now])?;
+            .execute(params![id, facts.symbol.as_deref().map(redacted), facts.decimals, now])?;
             Ok(())
         })
     }

@@ -43,6 +43,7 @@ mod rlp;
 mod rooms;
 mod screened;
 mod seal;
+mod secrets;
 mod senders;
 mod severity;
 mod sins;
