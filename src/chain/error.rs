@@ -2,6 +2,8 @@
 
 use alloy::primitives::Address;
 
+use super::traces::MissingTrace;
+
 /// Which claim did not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as in the specification")]
@@ -95,14 +97,9 @@ pub enum VerifyError {
         /// The type byte.
         tx_type: u64,
     },
-    /// The endpoint could not trace a transaction (a time-out, no state that old): no lie, and no traces.
-    #[error("transaction {index} could not be traced: {detail}")]
-    NotTraced {
-        /// Index of the transaction.
-        index: u64,
-        /// What it says.
-        detail: String,
-    },
+    /// The endpoint could not trace some transactions (a time-out, no state that old), which contradicts nothing.
+    #[error("{}", not_traced(.0))]
+    NotTraced(Vec<MissingTrace>),
     /// Something a transaction or receipt of its type must have is not there or out of range.
     #[error("transaction {index}: {detail}")]
     Malformed {
@@ -111,6 +108,15 @@ pub enum VerifyError {
         /// What is wrong with it.
         detail: String,
     },
+}
+
+fn not_traced(missing: &[MissingTrace]) -> String {
+    let Some(first) = missing.first() else { return "no transaction could be traced".to_owned() };
+    let others = match missing.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {others} more transactions)"),
+    };
+    format!("transaction {} could not be traced: {}{others}", first.index, first.detail)
 }
 
 fn at(index: Option<u64>) -> String {

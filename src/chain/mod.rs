@@ -20,6 +20,6 @@ pub mod verify;
 
 pub use bundle::{BlockBundle, BundleError, RawBlock};
 pub use error::{Part, VerifyError};
-pub use traces::{Frame, FrameKind};
+pub use traces::{Frame, FrameKind, MissingTrace};
 pub use verified::{Proof, VerifiedBlock, VerifiedTransaction};
 pub use verify::Expected;

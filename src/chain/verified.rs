@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::error::{Part, VerifyError, same};
 use super::proof::Encoded;
-use super::traces::{Frame, Traces};
+use super::traces::{BlockFrames, Frame, MissingTrace, Traces};
 use super::transaction::Envelope;
 
 /// Whether the data was proven or is the endpoint's word (`--trust-rpc`).
@@ -84,7 +84,7 @@ pub struct VerifiedBlock {
     pub(super) header: Header,
     pub(super) transactions: Vec<VerifiedTransaction>,
     pub(super) withdrawals: Vec<Withdrawal>,
-    pub(super) frames: Option<Vec<Vec<Frame>>>,
+    pub(super) frames: Option<BlockFrames>,
     pub(super) traces_refused: Option<VerifyError>,
     pub(super) proof: Proof,
     /// What its transactions and receipts were hashed from; none where nothing was proven, or where only a part is at hand.
@@ -117,9 +117,24 @@ impl VerifiedBlock {
     pub fn withdrawals(&self) -> &[Withdrawal] {
         &self.withdrawals
     }
-    /// The call frames of each transaction, where there were any and they do not contradict what is proven.
+    /// The call frames of each transaction, where there were any and they do not contradict what is proven. Those of a transaction in
+    /// [`missing_traces`](Self::missing_traces) are empty.
     pub fn frames(&self) -> Option<&[Vec<Frame>]> {
-        self.frames.as_deref()
+        self.frames.as_ref().map(|found| &found.frames[..])
+    }
+    /// Transactions without frames, where others have them.
+    pub fn missing_traces(&self) -> &[MissingTrace] {
+        self.frames.as_ref().map_or(&[], |found| &found.missing)
+    }
+    /// Every transaction has its frames.
+    pub fn has_all_traces(&self) -> bool {
+        self.frames.as_ref().is_some_and(|found| found.missing.is_empty())
+    }
+    /// A block without transactions has no frames: nobody needs to be asked for them.
+    pub fn expect_no_frames(&mut self) {
+        if self.transactions.is_empty() {
+            self.frames.get_or_insert_default();
+        }
     }
     /// Why the traces that came with the block were not taken.
     pub fn traces_refused(&self) -> Option<&VerifyError> {

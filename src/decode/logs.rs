@@ -40,7 +40,7 @@ const NATIVE_LOG_EMITTER: Address = address!("ffffffffffffffffffffffffffffffffff
 /// amount; the bytes of the log do not tell. CryptoKitties.
 const UNINDEXED_ERC721: [Address; 1] = [address!("06012c8cf97BEaD5deAe237070F9587f8E7A266d")];
 
-/// Why a log with a known topic 0 is no activity.
+/// Why a log with a known topic 0, or a frame that shows value, is no activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Undecoded {
     /// Not as many topics as any known form has.
@@ -53,6 +53,8 @@ pub enum Undecoded {
     BrokenBatch,
     /// A native transfer's log ([EIP-7708](https://eips.ethereum.org/EIPS/eip-7708)), which the traces show already.
     NativeLog,
+    /// A call frame of a type that this build does not know, with a value.
+    UnknownFrame,
 }
 
 impl Undecoded {
@@ -64,6 +66,7 @@ impl Undecoded {
             Self::NotAnAddress => "not_an_address",
             Self::BrokenBatch => "broken_batch",
             Self::NativeLog => "native_log",
+            Self::UnknownFrame => "unknown_frame",
         }
     }
 }

@@ -58,8 +58,16 @@ impl DecodeOptions {
 pub struct Decoded {
     /// In the order of their [`Location`].
     pub activities: Vec<Activity>,
-    /// Logs that look like a known event but are not one, by reason.
+    /// Logs that look like a known event but are not one, and frames of unknown types that show value, by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
+}
+
+impl Decoded {
+    /// A place that two activities have: no true block has one, and the store keeps one activity for each.
+    pub fn repeated(&self) -> Option<&Location> {
+        let pair = self.activities.windows(2).find(|pair| pair[0].location == pair[1].location)?;
+        Some(&pair[0].location)
+    }
 }
 
 /// Decodes all planes of a block.

@@ -2,6 +2,7 @@
 
 use super::Decoded;
 use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
+use super::logs::Undecoded;
 use crate::chain::{Frame, FrameKind, VerifiedTransaction};
 
 pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], out: &mut Decoded) {
@@ -14,6 +15,10 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], out: &mut Decod
             FrameKind::Call | FrameKind::Create => ActivityKind::InternalTransfer,
             FrameKind::SelfDestruct => ActivityKind::SelfDestruct,
             FrameKind::NoValue => continue,
+            FrameKind::Unknown => {
+                *out.undecoded.entry(Undecoded::UnknownFrame).or_default() += 1;
+                continue;
+            }
         };
         out.activities.push(Activity {
             kind,
@@ -29,5 +34,56 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], out: &mut Decod
             amount: frame.value,
             token_id: None,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::{Address, B256, U256};
+
+    fn frame(kind: FrameKind, value: u64, reverted: bool, path: &[u32]) -> Frame {
+        let (from, to) = (Address::repeat_byte(1), Some(Address::repeat_byte(2)));
+        Frame { trace_address: path.to_vec(), kind, from, to, value: U256::from(value), reverted }
+    }
+
+    #[test]
+    fn a_frame_of_unknown_type_that_shows_value_is_counted() {
+        let tx = VerifiedTransaction {
+            index: 3,
+            hash: B256::ZERO,
+            signer: Address::ZERO,
+            recovered: true,
+            to: None,
+            value: U256::ZERO,
+            nonce: 0,
+            success: Some(true),
+            gas_used: 0,
+            effective_gas_price: 0,
+            logs: Vec::new(),
+            first_log_index: 0,
+            authorizations: Vec::new(),
+        };
+        let unknown = FrameKind::Unknown;
+        for (frames, counted, decoded) in [
+            (vec![frame(unknown, 5, false, &[0])], 1, 0),
+            (
+                vec![
+                    frame(unknown, 5, false, &[0]),
+                    frame(unknown, 1, false, &[1, 0]),
+                    frame(FrameKind::Call, 1, false, &[2]),
+                ],
+                2,
+                1,
+            ),
+            // Nothing moved: no value, undone, the transaction's own value.
+            (vec![frame(unknown, 0, false, &[0]), frame(unknown, 5, true, &[1]), frame(unknown, 5, false, &[])], 0, 0),
+            (vec![frame(FrameKind::NoValue, 5, false, &[0])], 0, 0),
+        ] {
+            let mut out = Decoded::default();
+            decode(&tx, &frames, &mut out);
+            assert_eq!(out.undecoded.get(&Undecoded::UnknownFrame).copied().unwrap_or_default(), counted);
+            assert_eq!(out.activities.len(), decoded);
+        }
     }
 }

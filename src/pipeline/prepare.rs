@@ -12,7 +12,7 @@ use crate::chain::canonical::Link;
 use crate::chain::lean::{Path, Reader, TakeError};
 use crate::chain::proof::Wanted;
 use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
-use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, decode};
+use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, Plane, decode};
 use crate::screen::{Alert, Watchlist, lookback, screen};
 use crate::source::{ProofError, RawBundle};
 use crate::store::{BlockRecord, PackedProof, Progress, TransactionFacts};
@@ -107,7 +107,7 @@ impl Prepared {
             link: self.link(),
             timestamp: self.block.header().timestamp,
             proof: self.block.proof(),
-            traces: self.block.frames().is_some(),
+            traces: self.block.has_all_traces(),
             // Not what happens to be proven of this one: a range is to say one thing.
             senders: self.senders == Senders::All && self.block.proof() == Proof::Proven,
             watch_revision: self.watch_revision,
@@ -304,6 +304,9 @@ impl Judge {
         let expected = Expected { hash, chain_id: self.chain_id };
         let (mut block, path) = self.read(raw, expected)?;
         self.paths.note(&path, &raw.endpoint, block.number());
+        if self.require_traces {
+            block.expect_no_frames();
+        }
         if self.require_traces && block.frames().is_none() {
             let missing = || VerifyError::Mismatch {
                 part: Part::Traces,
@@ -312,6 +315,9 @@ impl Judge {
                 expected: "a trace of each transaction (--traces require)".to_owned(),
             };
             return Err(block.traces_refused().cloned().unwrap_or_else(missing).into());
+        }
+        if !block.missing_traces().is_empty() && (self.require_traces || hash.is_some()) {
+            return Err(VerifyError::NotTraced(block.missing_traces().to_vec()).into());
         }
         if let Some(reason) = block.traces_refused() {
             if hash.is_some() {
@@ -323,6 +329,12 @@ impl Judge {
             block.recover_all(self.threads)?;
         }
         let decoded = decode(&block, &self.options);
+        if let Some(location) = decoded.repeated() {
+            let part = if location.plane == Plane::Traces { Part::Traces } else { Part::Position };
+            let (found, index) =
+                (format!("two activities at {:?}", location.position), location.tx_index.map(u64::from));
+            return Err(VerifyError::Mismatch { part, index, found, expected: "one".to_owned() }.into());
+        }
         let keeps = self.indexes && block.proof() == Proof::Proven;
         let mut prepared = Prepared {
             lookback: keeps.then(|| lookback::index(&decoded.activities)),

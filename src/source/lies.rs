@@ -236,7 +236,7 @@ impl Endpoint {
                 self.note_error(error.to_string());
             }
             // It says itself that it has none.
-            Miss::Proof(reason @ ProofError::Refused(VerifyError::NotTraced { .. }), _) => {
+            Miss::Proof(reason @ ProofError::Refused(VerifyError::NotTraced(_)), _) => {
                 tracing::warn!(%host, what, %reason, "no traces of this block from here");
                 self.note_error(format!("block {what}: {reason}"));
             }

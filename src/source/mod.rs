@@ -181,7 +181,7 @@ impl ProofError {
         match self {
             Self::Unreadable(error) => error.what == "traces",
             Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::Traces,
-            Self::Refused(VerifyError::NotTraced { .. }) => true,
+            Self::Refused(VerifyError::NotTraced(_)) => true,
             Self::Refused(_) => false,
         }
     }

@@ -49,7 +49,6 @@ pub(crate) enum Sin {
     AnotherBlock,
     HeaderThatIsNotItsHash,
     // Traces.
-    DropTrace,
     TraceOfAnotherTransaction,
     OtherValueInTrace,
     // What is answered, but not with what was asked for.
@@ -197,7 +196,6 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::BlockOfAnotherFork, &[Block], BLOCK_HASH),
         (Sin::AnotherBlock, &[Block], ANOTHER),
         (Sin::HeaderThatIsNotItsHash, HEADERS, HEADER_HASH),
-        (Sin::DropTrace, &[Traces], TRACES),
         (Sin::TraceOfAnotherTransaction, &[Traces], TRACES),
         (Sin::OtherValueInTrace, &[Traces], TRACES),
         (Sin::NullReceipts, &[Receipts], Transport),

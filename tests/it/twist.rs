@@ -166,12 +166,6 @@ impl Sin {
     fn twist_traces(self, traces: &mut Value) -> Option<()> {
         let list = traces.as_array_mut().filter(|list| !list.is_empty())?;
         match self {
-            Self::DropTrace => {
-                // Flat traces have several items for a transaction: all of the last go.
-                let last = list.last()?["transactionHash"].clone();
-                list.pop();
-                list.retain(|item| last.is_null() || item["transactionHash"] != last);
-            }
             Self::TraceOfAnotherTransaction => {
                 let name = if list[0].get("txHash").is_some() { "txHash" } else { "transactionHash" };
                 flip(&mut list[0][name])?;
