@@ -315,7 +315,7 @@ pub struct QueryArgs {
     /// Blocks not before that time: RFC 3339, a date, or an age like 7d, 12h, 30m
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<String>,
-    /// Blocks not after that time; a date is its first second, as everywhere
+    /// Blocks not after that time; a date is that whole day
     #[arg(long, value_name = "TIME")]
     pub(super) until: Option<String>,
     /// How far the block is settled [default: all but orphaned]

@@ -5,46 +5,54 @@ use clap::Args;
 use serde_json::json;
 
 use super::alert_json::checksum;
+use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
 use super::present::print;
-use super::sources::{BlockArg, address, in_order};
+use super::sources::address;
 use super::words::Words;
 use super::{Context, Failure};
 use crate::decode::DecodeOptions;
-use crate::store::{Access, AlertFilter, LedgerRange, RangeCoverage, Store};
+use crate::store::{Access, AlertFilter, BlockRange, LedgerRange, RangeCoverage, Store};
 
 /// `bolo attest`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("range").required(true).multiple(true))]
 pub struct AttestArgs {
     /// The address
     #[arg(long, value_name = "ADDRESS")]
     address: String,
     /// First block, inclusive
-    #[arg(long, value_name = "BLOCK")]
-    from_block: String,
-    /// Last block, inclusive
-    #[arg(long, value_name = "BLOCK")]
-    to_block: String,
+    #[arg(long, value_name = "BLOCK", group = "range")]
+    from_block: Option<String>,
+    /// Last block, inclusive; without one or --until, the highest head that an endpoint has reported
+    #[arg(long, value_name = "BLOCK", group = "range")]
+    to_block: Option<String>,
+    /// Blocks not before that time: RFC 3339, a date, or an age like 7d, 12h, 30m
+    #[arg(long, value_name = "TIME", group = "range")]
+    since: Option<String>,
+    /// Blocks not after that time; a date is that whole day
+    #[arg(long, value_name = "TIME", group = "range")]
+    until: Option<String>,
     /// Form of the answer
     #[arg(long, value_parser = Words::<super::args::StatusFormat>::of_enum(), default_value = "table", value_name = "FORM")]
     format: super::args::StatusFormat,
 }
 
-/// Holes that are named.
-const HOLES: usize = 10;
-/// The ledger has a hole.
-const INCOMPLETE: u8 = 3;
-
 pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     let address = address(&args.address)?;
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
-    let from = BlockArg::parse(&args.from_block)?.stored(&store)?;
-    let to = BlockArg::parse(&args.to_block)?.stored(&store)?;
-    let (from, to) = in_order(from, to)?;
+    let blocks = (args.from_block.as_deref(), args.to_block.as_deref());
+    let named = named_range(&store, blocks, (args.since.as_deref(), args.until.as_deref()))?;
+    let refuse = |reason: &str| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };
+    let question =
+        Question::new(&store, &named, std::slice::from_ref(&address))?.ok_or_else(|| refuse(NOTHING_SEEN))?;
+    let BlockRange { first: from, last: to, .. } = question.range;
     // What was found is said before what is missing: no more blocks would take it back.
     let filter = AlertFilter {
         addresses: vec![address],
-        from_block: Some(from),
-        to_block: Some(to),
+        from_block: named.from_block,
+        to_block: named.to_block,
+        since: named.since,
+        until: named.until,
         any_triage: true,
         ..AlertFilter::default()
     };
@@ -55,56 +63,21 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
             "not attested: {alerts} {address} in blocks {from} to {to} (bolo query --address {address} --triage all)"
         )));
     }
-    let refuse = |reason: String| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };
-    let coverage = store.block_coverage(from, to)?;
-    let again = |from: u64, to: u64| format!("`bolo replay --from-block {from} --to-block {to}`");
-    let holes = store.holes(from, to)?;
-    if !holes.is_empty() {
-        let missing = coverage.missing();
-        let mut named: Vec<_> = holes.iter().take(HOLES).map(|(first, last)| format!("{first} to {last}")).collect();
-        if holes.len() > HOLES {
-            named.push(format!("and {} holes more", holes.len() - HOLES));
-        }
-        let named = named.join(", ");
-        let filtered = match coverage.filtered {
-            0 => String::new(),
-            filtered => format!("; {filtered} of them were only asked for by --filtered, which proves nothing"),
-        };
-        let fill = format!("`bolo replay --holes --from-block {from} --to-block {to}`");
-        return Err(refuse(format!(
-            "{missing} blocks of {from} to {to} were not seen ({named}{filtered}): {fill} takes them"
-        )));
-    }
-    if coverage.unproven > 0 {
-        return Err(refuse(format!(
-            "{} blocks of {from} to {to} were taken on trust (--trust-rpc)",
-            coverage.unproven
-        )));
-    }
-    if coverage.senders < coverage.proven {
-        let fill = again(from, to);
-        return Err(refuse(format!(
-            "in {} blocks of {from} to {to} senders were recovered for alerts only (--senders matched), so that {address} sent nothing \
-             is the endpoint's word: {fill} recovers all",
-            coverage.proven - coverage.senders
-        )));
+    if let Some(reason) = question.shortfalls()?.first() {
+        return Err(refuse(reason));
     }
     let (Some(first_hash), Some(last_hash)) = (store.hash_of(from)?, store.hash_of(to)?) else {
-        return Err(refuse(format!("block {from} or {to} is not held")));
+        return Err(refuse(&format!("block {from} or {to} is not held")));
     };
-    let ledger = store.ledger(from, to)?;
-    if let Some(blocks) = super::screened::unwatched(&store, &ledger, address)? {
-        return Err(refuse(super::screened::in_words(&store, address, blocks)?));
-    }
     let anchor = store.anchor_of(to)?;
     let statement = Statement {
         chain_id: store.chain_id()?,
         address: checksum(address),
-        coverage,
+        coverage: question.coverage,
         ends: (first_hash, last_hash),
-        ledger,
+        ledger: question.ledger,
         anchor: anchor.map(|anchor| (anchor.number, anchor.hash)),
-        finalized: store.finalized()?.is_some_and(|height| height >= to),
+        finalized: store.final_hash(to)? == Some(last_hash),
     };
     let text = match args.format {
         super::args::StatusFormat::Json => format!("{}\n", statement.as_json()),

@@ -1,17 +1,17 @@
 //! `bolo query`.
 
 use alloy::primitives::{B256, U256};
-use jiff::{Span, Timestamp};
 
 use super::alert_json::ChainWords;
 use super::amount::MinAmount;
 use super::args::{OrderArg, QueryArgs};
+use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
 use super::explain::explain;
 use super::present::AlertPrinter;
-use super::sources::{BlockArg, address, hash, in_order};
+use super::sources::{address, hash};
 use super::{Context, Failure};
-use crate::lists::{parse_address, parse_date};
-use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, Order, RangeCoverage, Store};
+use crate::lists::parse_address;
+use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, NamedRange, Order, Store};
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
@@ -21,10 +21,11 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     }
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     let filter = filter(args, &store, &chain)?;
-    let coverage = coverage(&filter, &store)?;
-    if args.require_complete && !has_range(&filter) {
+    let named = range_of(&filter);
+    if args.require_complete && !named.is_named() {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
+    let question = Question::new(&store, &named, &filter.addresses)?.filter(|question| !question.saw_nothing());
     let mut printer = AlertPrinter::new(args.format, chain)?;
     let mut last = None;
     // One more than is shown tells whether there is more.
@@ -41,14 +42,16 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let shown = printer.finish()?;
     report(&filter, &store, shown, last.filter(|_| found > shown))?;
     // A range of which nothing was seen depends on no list.
-    if !has_range(&filter) || coverage.is_some() {
-        super::screened::say(&filter, &store, coverage.as_ref(), args.require_complete)?;
+    if !named.is_named() || question.is_some() {
+        let coverage = question.as_ref().filter(|_| named.is_named()).map(|question| &question.coverage);
+        super::screened::say(&filter, &store, coverage, args.require_complete)?;
     }
-    Ok(if has_range(&filter) { say_coverage(coverage.as_ref(), args.require_complete) } else { 0 })
+    if named.is_named() { say_coverage(question.as_ref(), args.require_complete) } else { Ok(0) }
 }
 
-fn has_range(filter: &AlertFilter) -> bool {
-    filter.from_block.is_some() || filter.to_block.is_some() || filter.since.is_some() || filter.until.is_some()
+fn range_of(filter: &AlertFilter) -> NamedRange {
+    let AlertFilter { from_block, to_block, since, until, .. } = *filter;
+    NamedRange { from_block, to_block, since, until }
 }
 
 /// Says on stderr what the answer leaves out.
@@ -78,89 +81,58 @@ fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B2
 /// So many alerts are looked at to count what is left out.
 const COUNTED: u64 = 2_000;
 
-/// A tip older than that, in seconds, is not the present.
-const PRESENT: i64 = 15 * 60;
-
-/// How much of the range is there; none where no block of it is, or no range was given. An open end is the present: the highest
-/// block that an endpoint told of, and a tip that is not old.
-fn coverage(filter: &AlertFilter, store: &Store) -> Result<Option<RangeCoverage>, Failure> {
-    let Some(highest) = store.highest()? else { return Ok(None) };
-    let mut ends_known = true;
-    let (mut from, mut to) = (filter.from_block.unwrap_or(0), filter.to_block.unwrap_or(highest));
-    if filter.since.is_some() || filter.until.is_some() {
-        let Some(time) = store.time_coverage(filter.since, filter.until)? else { return Ok(None) };
-        ends_known = time.ends_known;
-        (from, to) = (from.max(time.from), to.min(time.to));
-        if filter.until.is_none() && filter.to_block.is_none() {
-            ends_known &= store.tip_timestamp()?.is_some_and(|tip| Timestamp::now().as_second() - tip < PRESENT);
-        }
-    } else if filter.to_block.is_none() {
-        to = to.max(store.head()?.unwrap_or(0));
-    }
-    if from > to {
-        return Ok(None);
-    }
-    Ok(Some(RangeCoverage { ends_known, ..store.block_coverage(from, to)? }))
-}
-
 /// Says on stderr how far the range is covered; the exit code.
-fn say_coverage(coverage: Option<&RangeCoverage>, required: bool) -> u8 {
-    let incomplete = if required { 3 } else { 0 };
-    match coverage {
-        None => {
-            tracing::warn!("no block of this range was seen: that there is no alert means nothing");
-            incomplete
-        }
-        Some(c) if c.is_complete() => {
+fn say_coverage(question: Option<&Question<'_>>, required: bool) -> Result<u8, Failure> {
+    let Some(question) = question else {
+        tracing::warn!("{NOTHING_SEEN}");
+        return Ok(if required { INCOMPLETE } else { 0 });
+    };
+    let c = &question.coverage;
+    let mut shortfalls = if required { question.shortfalls()? } else { Vec::new() };
+    if c.is_complete() {
+        if shortfalls.is_empty() {
             tracing::info!(
                 from = c.from,
                 to = c.to,
                 "complete: every block of the range is proven, with all its senders"
             );
-            if c.traces < c.proven {
-                tracing::warn!(
-                    blocks = c.proven - c.traces,
-                    "without traces: internal transfers were not seen in these"
-                );
-            }
-            0
         }
-        Some(c) => {
+        if c.traces < c.proven {
+            tracing::warn!(blocks = c.proven - c.traces, "without traces: internal transfers were not seen in these");
+        }
+    } else {
+        tracing::warn!(
+            from = c.from,
+            to = c.to,
+            proven = c.proven,
+            unproven = c.unproven,
+            senders_of_alerts_only = c.proven - c.senders,
+            missing = c.missing(),
+            ends_known = c.ends_known,
+            "the range is not complete: alerts may be missing"
+        );
+        if c.filtered > 0 {
             tracing::warn!(
-                from = c.from,
-                to = c.to,
-                proven = c.proven,
-                unproven = c.unproven,
-                senders_of_alerts_only = c.proven - c.senders,
-                missing = c.missing(),
-                ends_known = c.ends_known,
-                "the range is not complete: alerts may be missing"
+                blocks = c.filtered,
+                "of the missing blocks, filtered: an endpoint said that they do not touch the list (replay --filtered), which nothing \
+                 proves, and some kinds a filter does not see"
             );
-            if c.filtered > 0 {
-                tracing::warn!(
-                    blocks = c.filtered,
-                    "of the missing blocks, filtered: an endpoint said that they do not touch the list (replay --filtered), which nothing \
-                     proves, and some kinds a filter does not see"
-                );
-            }
-            incomplete
         }
     }
+    if shortfalls.is_empty() {
+        return Ok(0);
+    }
+    let first = shortfalls.remove(0);
+    for reason in shortfalls {
+        tracing::warn!("{reason}");
+    }
+    Err(Failure { code: INCOMPLETE, message: format!("the answer is not complete: {first}") })
 }
 
 fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFilter, Failure> {
-    let block = |text: &Option<String>| -> Result<Option<u64>, Failure> {
-        text.as_deref().map(|text| BlockArg::parse(text)?.stored(store)).transpose()
-    };
-    let time = |text: &Option<String>| text.as_deref().map(parse_time).transpose();
-    let (from_block, to_block) = (block(&args.from_block)?, block(&args.to_block)?);
-    if let (Some(from), Some(to)) = (from_block, to_block) {
-        in_order(from, to)?;
-    }
-    let (since, until) = (time(&args.since)?, time(&args.until)?);
-    if since.zip(until).is_some_and(|(since, until)| since > until) {
-        return Err(Failure::input("--since is after --until"));
-    }
+    let (blocks, times) = ((&args.from_block, &args.to_block), (&args.since, &args.until));
+    let NamedRange { from_block, to_block, since, until } =
+        named_range(store, (blocks.0.as_deref(), blocks.1.as_deref()), (times.0.as_deref(), times.1.as_deref()))?;
     let lists = store.lists()?;
     if let Some(name) = args.list.iter().find(|name| !lists.iter().any(|list| list.name == **name)) {
         return Err(Failure::input(format!("there is no list {name:?} (bolo status names them)")));
@@ -266,31 +238,6 @@ fn caip19(text: &str, chain: &ChainWords) -> Result<AssetFilter, Failure> {
     }
 }
 
-/// RFC 3339, a date, or an age.
-fn parse_time(text: &str) -> Result<i64, Failure> {
-    if let Ok(seconds) = parse_date(text) {
-        return Ok(seconds);
-    }
-    let bad = || {
-        Failure::input(format!(
-            "{text:?} is no time: write 2025-02-21T14:00:00Z, 2025-02-21, or an age like 7d, 12h, 30m"
-        ))
-    };
-    let (number, unit) = text.trim().split_at_checked(text.trim().len().saturating_sub(1)).ok_or_else(bad)?;
-    let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(bad)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return Err(bad()),
-    };
-    let age = number.checked_mul(seconds).ok_or_else(bad)?;
-    let span = Span::new().try_seconds(age).map_err(|_| bad())?;
-    Timestamp::now().checked_sub(span).map(Timestamp::as_second).map_err(|_| bad())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,16 +259,6 @@ mod tests {
             "eip155:1/erc721:0x06012c8cf97BEaD5deAe237070F9587f8E7A266d/x",
         ] {
             assert_eq!(one(bad).unwrap_err().code, 1, "{bad}");
-        }
-    }
-
-    #[test]
-    fn times_are_dates_or_ages() {
-        assert_eq!(parse_time("1970-01-02"), Ok(86_400));
-        let week = parse_time("7d").unwrap();
-        assert!((Timestamp::now().as_second() - week - 7 * 86_400).abs() < 5);
-        for bad in ["", "d", "7y", "-1d", "99999999999999999d", "é"] {
-            assert_eq!(parse_time(bad).unwrap_err().code, 1, "{bad}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::decode::DecodeOptions;
 use crate::lists::parse_address;
 use crate::pipeline::{Judge, connect};
 use crate::source::{DEFAULT_MAX_ANSWER, EndpointOptions, Pool, PoolOptions, TraceMode};
-use crate::store::Store;
+use crate::store::{HIGHEST_BLOCK, Store};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 const DEFAULT_CONCURRENCY: usize = 8;
@@ -168,6 +168,7 @@ fn checkpoint(text: &str) -> Result<BlockNumHash, Failure> {
     let (number, hash) = text.trim().split_once(':').ok_or_else(bad)?;
     match BlockArg::parse(number) {
         Ok(BlockArg::Number(number)) => Ok(BlockNumHash { number, hash: hash.trim().parse().map_err(|_| bad())? }),
+        Err(too_high) if too_high.message.contains("too high") => Err(too_high),
         _ => Err(bad()),
     }
 }
@@ -215,7 +216,10 @@ impl BlockArg {
         }
         let plain = text.replace('_', "");
         if let Some(digits) = plain.strip_prefix("0x") {
-            return u64::from_str_radix(digits, 16).map(Self::Number).map_err(|_| bad());
+            if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return Err(bad());
+            }
+            return storable(text, u64::from_str_radix(digits, 16).ok());
         }
         let (number, factor) = match plain.as_bytes().last() {
             Some(b'k' | b'K') => (&plain[..plain.len() - 1], 1_000u64),
@@ -226,16 +230,19 @@ impl BlockArg {
         if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
             return Err(bad());
         }
-        let mut value = whole.parse::<u64>().ok().and_then(|w| w.checked_mul(factor)).ok_or_else(bad)?;
+        let Some(mut value) = whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(factor)) else {
+            return storable(text, None);
+        };
         let mut unit = factor;
         for digit in fraction.bytes() {
             if unit % 10 != 0 {
                 return Err(bad());
             }
             unit /= 10;
-            value = value.checked_add(u64::from(digit - b'0') * unit).ok_or_else(bad)?;
+            let Some(sum) = value.checked_add(u64::from(digit - b'0') * unit) else { return storable(text, None) };
+            value = sum;
         }
-        i64::try_from(value).map(|_| Self::Number(value)).map_err(|_| bad())
+        storable(text, Some(value))
     }
 
     /// As the endpoint sees it now.
@@ -258,6 +265,15 @@ impl BlockArg {
         };
         found.ok_or_else(|| Failure::input("the database holds no such block yet"))
     }
+}
+
+/// Refuses a number above those that a database can hold; `None` is one that is larger still.
+fn storable(text: &str, number: Option<u64>) -> Result<BlockArg, Failure> {
+    number.filter(|number| *number <= HIGHEST_BLOCK).map(BlockArg::Number).ok_or_else(|| {
+        Failure::input(format!(
+            "block {text:?} is too high: the highest block number that bolo can store is {HIGHEST_BLOCK}"
+        ))
+    })
 }
 
 /// Both ends of a range, in order.
@@ -292,6 +308,30 @@ mod tests {
         assert_eq!(BlockArg::parse("safe"), Ok(BlockArg::Tag("safe")));
         for text in ["", "-1", "1.5", "0x", "M", "1.0000001M", "99999999999999999999", "newest"] {
             assert_eq!(BlockArg::parse(text).unwrap_err().code, 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_number_that_no_database_can_hold_is_refused_in_every_spelling() {
+        for text in ["9223372036854775806", "0x7ffffffffffffffe", "9_223_372_036_854_775_806"] {
+            assert_eq!(BlockArg::parse(text), Ok(BlockArg::Number(HIGHEST_BLOCK)), "{text}");
+        }
+        let hash = B256::repeat_byte(1);
+        for text in [
+            "9223372036854775808",
+            "0x8000000000000000",
+            "0xffffffffffffffff",
+            "0xFFFF_FFFF_FFFF_FFFF",
+            "0x1ffffffffffffffffffff",
+            "18446744073709551615",
+            "18446744073709551616",
+            "10000000000000M",
+            "9223372036854775.9k",
+            "18446744073709551.616k",
+        ] {
+            let refused = BlockArg::parse(text).unwrap_err();
+            assert!(refused.code == 1 && refused.message.contains("too high"), "{text}: {refused:?}");
+            assert_eq!(checkpoint(&format!("{text}:{hash}")).unwrap_err().code, 1, "{text}");
         }
     }
 }

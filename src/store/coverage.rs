@@ -304,28 +304,6 @@ impl Store {
         }))
     }
 
-    /// The blocks that lie in a span of time (unix seconds, ends included; none: open), as far as they are known: with how much of
-    /// them is there. None where no block of that time is held.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn time_coverage(&self, since: Option<i64>, until: Option<i64>) -> Result<Option<RangeCoverage>> {
-        // The first and the last in time: a chain's blocks go up in both, so that those between need not be looked at.
-        let end = |order: &str| -> Result<Option<i64>> {
-            let span = [since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX)];
-            Ok(self.conn.prepare_cached(&end_in_time(order))?.query_row(span, |row| row.get(0)).optional()?)
-        };
-        let ends = (end("ASC")?, end("DESC")?);
-        let (Some(from), Some(to)) = ends else { return Ok(None) };
-        let holds = |number: i64| -> Result<bool> {
-            Ok(self.conn.prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status <> 3")?.exists([number])?)
-        };
-        // A block just outside either end shows that none is missing between it and the end.
-        let ends_known = (from == 0 || since.is_none() || holds(from - 1)?) && (until.is_none() || holds(to + 1)?);
-        let coverage = self.block_coverage(chain_int(from), chain_int(to))?;
-        Ok(Some(RangeCoverage { ends_known, ..coverage }))
-    }
-
     /// What the ledger says otherwise than the blocks themselves: empty where it is as it should be.
     ///
     /// # Errors

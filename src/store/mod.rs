@@ -25,6 +25,7 @@ mod owed;
 mod plan;
 mod proofs;
 mod query;
+mod range;
 mod severity;
 mod sources;
 mod status;
@@ -53,6 +54,7 @@ pub use lists::{EntryChange, ImportCounts, ListFile, ManualEntry};
 pub use lookback::BlockBehind;
 pub use proofs::{PackedProof, ProvenRow};
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
+pub use range::{BlockRange, NamedRange};
 pub use severity::{Adopted, Explained};
 pub use sources::{ListAge, ListSource};
 pub use status::{AlertCount, EndpointRow, Status};
@@ -428,6 +430,9 @@ fn maybe_bytes<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> rusqli
         _ => bytes(row, column).map(Some),
     }
 }
+
+/// The highest number of a block: SQLite's integers have 63 bits, and the number after it must fit too.
+pub const HIGHEST_BLOCK: u64 = i64::MAX as u64 - 1;
 
 /// Numbers of the chain fit: SQLite has 63 bits.
 fn sql_int(value: u64) -> i64 {

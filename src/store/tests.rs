@@ -420,7 +420,10 @@ fn of_a_span_of_time_only_the_ends_are_looked_up() {
     let records: Vec<_> = (0..20).map(|number| record(&store, number, true)).collect();
     store.append_all(&records).unwrap();
     store.revert(17, Progress::Replay).unwrap();
-    let ends = |since, until| store.time_coverage(since, until).unwrap().map(|span| (span.from, span.to));
+    let ends = |since, until| {
+        let named = NamedRange { since, until, ..NamedRange::default() };
+        store.blocks_of(&named, 0).unwrap().map(|range| (range.first, range.last))
+    };
     let time = |number: i64| Some(1_700_000_000 + number);
     assert_eq!(ends(None, None), Some((0, 17)), "what a reorg replaced is no end");
     assert_eq!(ends(time(3), time(9)), Some((3, 9)));

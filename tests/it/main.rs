@@ -35,6 +35,7 @@ mod mutant;
 mod pool;
 mod proxy;
 mod query;
+mod ranges;
 mod reorg;
 mod replay;
 mod reply;

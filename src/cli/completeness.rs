@@ -1,0 +1,137 @@
+//! What an answer about a range of blocks needs to be complete: one list of checks, for `query --require-complete` and `attest`
+//! alike. A check that is added to the list holds for both.
+
+use alloy::primitives::Address;
+use jiff::Timestamp;
+
+use super::Failure;
+use super::moments::{parse_since, parse_until};
+use super::sources::{BlockArg, in_order};
+use crate::store::{BlockRange, LedgerRange, NamedRange, RangeCoverage, Store};
+
+/// Exit code of an answer that is incomplete.
+pub(super) const INCOMPLETE: u8 = 3;
+/// Holes that are named.
+const NAMED_HOLES: usize = 10;
+/// Said where nothing is known of a range.
+pub(super) const NOTHING_SEEN: &str = "no block of this range was seen: that there is no alert means nothing";
+
+/// The range of a question as its flags name it.
+pub(super) fn named_range(
+    store: &Store,
+    (from_block, to_block): (Option<&str>, Option<&str>),
+    (since, until): (Option<&str>, Option<&str>),
+) -> Result<NamedRange, Failure> {
+    let block = |text: Option<&str>| text.map(|text| BlockArg::parse(text)?.stored(store)).transpose();
+    let (from_block, to_block) = (block(from_block)?, block(to_block)?);
+    if let (Some(from), Some(to)) = (from_block, to_block) {
+        in_order(from, to)?;
+    }
+    let (since, until) = (since.map(parse_since).transpose()?, until.map(parse_until).transpose()?);
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        return Err(Failure::input("--since is after --until"));
+    }
+    Ok(NamedRange { from_block, to_block, since, until })
+}
+
+/// A question about a range, with what the ledger says of it.
+pub(super) struct Question<'a> {
+    pub(super) store: &'a Store,
+    pub(super) range: BlockRange,
+    pub(super) coverage: RangeCoverage,
+    pub(super) ledger: Vec<LedgerRange>,
+    /// The addresses that it is about; none: all that are watched.
+    pub(super) addresses: &'a [Address],
+}
+
+impl<'a> Question<'a> {
+    /// `None` where no block of the range can be named, or nothing is held.
+    pub(super) fn new(store: &'a Store, named: &NamedRange, addresses: &'a [Address]) -> Result<Option<Self>, Failure> {
+        let Some(range) = store.blocks_of(named, Timestamp::now().as_second())? else { return Ok(None) };
+        let coverage = store.range_coverage(range)?;
+        Ok(Some(Self { store, range, coverage, ledger: store.ledger(range.first, range.last)?, addresses }))
+    }
+
+    /// Whether no block of the range was seen, be it only by an endpoint's filter.
+    pub(super) fn saw_nothing(&self) -> bool {
+        self.coverage.proven + self.coverage.unproven + self.coverage.filtered == 0
+    }
+
+    /// Why the answer is not complete: a sentence for each reason, the one to mend first first. None where it is complete.
+    pub(super) fn shortfalls(&self) -> Result<Vec<String>, Failure> {
+        CHECKS.iter().filter_map(|check| check(self).transpose()).collect()
+    }
+
+    fn replay(&self, flags: &str) -> String {
+        format!("`bolo replay{flags} --from-block {} --to-block {}`", self.range.first, self.range.last)
+    }
+
+    fn blocks(&self) -> String {
+        format!("{} to {}", self.range.first, self.range.last)
+    }
+}
+
+/// One thing that an answer needs; a sentence where it is not so.
+type Check = fn(&Question<'_>) -> Result<Option<String>, Failure>;
+
+const CHECKS: [Check; 5] =
+    [every_block_is_held, ends_are_known, every_block_is_proven, senders_are_recovered, was_screened];
+
+fn every_block_is_held(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    let BlockRange { first, last, .. } = question.range;
+    let holes = question.store.holes(first, last)?;
+    if holes.is_empty() {
+        return Ok(None);
+    }
+    let mut named: Vec<_> = holes.iter().take(NAMED_HOLES).map(|(first, last)| format!("{first} to {last}")).collect();
+    if holes.len() > NAMED_HOLES {
+        named.push(format!("and {} holes more", holes.len() - NAMED_HOLES));
+    }
+    let filtered = match question.coverage.filtered {
+        0 => String::new(),
+        filtered => format!("; {filtered} of them were only asked for by --filtered, which proves nothing"),
+    };
+    Ok(Some(format!(
+        "{} blocks of {} were not seen ({}{filtered}): {} takes them",
+        question.coverage.missing(),
+        question.blocks(),
+        named.join(", "),
+        question.replay(" --holes"),
+    )))
+}
+
+fn ends_are_known(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    Ok((!question.range.ends_known).then(|| {
+        format!(
+            "it is not known which blocks begin and end that time: blocks {} are held, and a block before or after them may be of it \
+             too. Take the blocks around it, or name blocks",
+            question.blocks()
+        )
+    }))
+}
+
+fn every_block_is_proven(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    let unproven = question.coverage.unproven;
+    Ok((unproven > 0).then(|| format!("{unproven} blocks of {} were taken on trust (--trust-rpc)", question.blocks())))
+}
+
+fn senders_are_recovered(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    let claimed = question.coverage.proven.saturating_sub(question.coverage.senders);
+    Ok((claimed > 0).then(|| {
+        format!(
+            "in {claimed} blocks of {} senders were recovered for alerts only (--senders matched), so that nothing else was sent is \
+             the endpoint's word: {} recovers all",
+            question.blocks(),
+            question.replay("")
+        )
+    }))
+}
+
+fn was_screened(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    for address in question.addresses {
+        if let Some(blocks) = super::screened::unwatched(question.store, &question.ledger, *address)? {
+            return super::screened::in_words(question.store, *address, blocks).map(Some);
+        }
+    }
+    Ok(None)
+}

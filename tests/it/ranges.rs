@@ -1,0 +1,143 @@
+//! Which blocks an answer is about: a range is what the user named, and nothing is clipped to what is held.
+
+use alloy::primitives::Address;
+use serde_json::Value;
+
+use crate::common::{Place, stderr};
+
+/// On a list, and in no block of the demo's chain.
+const QUIET: Address = Address::repeat_byte(0x51);
+/// The chain's blocks are these, twelve seconds apart from 2025-02-21T14:00:12Z on.
+const LAST: u64 = 58;
+
+/// The demo's recorded chain, screened for an address that never moves.
+fn recorded() -> Place {
+    let place = Place::watching(&[(QUIET, "quiet")]);
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+    place
+}
+
+fn know_head(place: &Place, head: u64) {
+    let conn = rusqlite::Connection::open(&place.db).unwrap();
+    conn.execute(
+        "INSERT INTO meta VALUES ('head', ?1) ON CONFLICT DO UPDATE SET value = excluded.value",
+        [head.to_string()],
+    )
+    .unwrap();
+}
+
+/// The exit codes of `query --require-complete` and of `attest`, which are the same, and what they say.
+fn ask(place: &Place, range: &[&str]) -> (i32, String) {
+    let quiet = QUIET.to_string();
+    let query = place.run(&[&["query", "--address", &quiet, "--require-complete"], range].concat());
+    let attest = place.run(&[&["attest", "--address", &quiet, "--format", "json"], range].concat());
+    let code = query.status.code().unwrap();
+    assert_eq!(attest.status.code(), Some(code), "{range:?}: {} {}", stderr(&query), stderr(&attest));
+    (code, stderr(&query) + &stderr(&attest))
+}
+
+#[test]
+fn query_and_attest_refuse_every_range_of_which_a_block_is_missing_at_an_end() {
+    let place = recorded();
+    know_head(&place, LAST);
+    // 14:01:00 is block 5, 14:11:00 is block 53, 14:12:00 is the last one.
+    let refused: [&[&str]; 14] = [
+        &["--since", "2025-02-21T14:01:00Z", "--to-block", "59"],
+        &["--since", "2025-02-21T14:01:00Z", "--to-block", "1M"],
+        &["--since", "2025-02-21", "--to-block", "40"],
+        &["--from-block", "0", "--until", "2025-02-21T14:11:00Z"],
+        &["--from-block", "earliest", "--until", "2025-02-21T14:11:00Z"],
+        &["--from-block", "5", "--until", "2025-02-21"],
+        &["--from-block", "5", "--until", "2025-02-21T14:12:00Z"],
+        &["--since", "2025-02-21T14:00:12Z", "--until", "2025-02-21T14:11:00Z"],
+        &["--since", "2025-02-21T14:01:00Z", "--until", "2025-02-21T15:00:00Z"],
+        &["--since", "2025-02-20", "--to-block", "40", "--from-block", "0"],
+        &["--from-block", "5", "--to-block", "59"],
+        &["--to-block", "40"],
+        &["--since", "1h"],
+        &["--since", "2025-02-21T14:01:00Z"],
+    ];
+    for range in refused {
+        let (code, said) = ask(&place, range);
+        assert_eq!(code, 3, "{range:?}: {said}");
+    }
+    let complete: [&[&str]; 6] = [
+        &["--since", "2025-02-21T14:01:00Z", "--to-block", "58"],
+        &["--from-block", "1", "--until", "2025-02-21T14:11:00Z"],
+        &["--since", "2025-02-21T14:01:00Z", "--until", "2025-02-21T14:11:00Z"],
+        &["--from-block", "5", "--since", "2025-02-20", "--to-block", "40"],
+        &["--from-block", "5", "--until", "2025-02-21", "--to-block", "58"],
+        &["--from-block", "1"],
+    ];
+    for range in complete {
+        let (code, said) = ask(&place, range);
+        assert_eq!(code, 0, "{range:?}: {said}");
+    }
+    // The blocks that a time names.
+    let quiet = QUIET.to_string();
+    let said = place.ok(&[
+        "attest",
+        "--address",
+        &quiet,
+        "--since",
+        "2025-02-21T14:01:00Z",
+        "--until",
+        "2025-02-21T14:11:00Z",
+        "--format",
+        "json",
+    ]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["from"]["number"].as_u64(), said["to"]["number"].as_u64()), (Some(5), Some(53)));
+    assert_eq!(place.run(&["attest", "--address", &quiet]).status.code(), Some(2), "a range must be named");
+}
+
+#[test]
+fn an_open_end_refuses_where_an_endpoint_has_reported_a_higher_head() {
+    let place = recorded();
+    for head in [59, 70, 1_000_000] {
+        know_head(&place, head);
+        for range in [
+            &["--from-block", "1"][..],
+            &["--since", "2025-02-21T14:01:00Z"],
+            &["--from-block", "5", "--since", "2025-02-21"],
+        ] {
+            let (code, said) = ask(&place, range);
+            assert!(code == 3 && said.contains(&format!("to={head}")), "{range:?}: {said}");
+        }
+        assert_eq!(ask(&place, &["--from-block", "1", "--to-block", "58"]).0, 0);
+    }
+}
+
+#[test]
+fn a_block_number_that_cannot_be_stored_is_refused_in_one_line_by_every_command() {
+    let place = recorded();
+    let quiet = QUIET.to_string();
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    let hash = format!("0x{:064x}", 7);
+    for number in ["0xffffffffffffffff", "9223372036854775808", "0x8000000000000000", "99999999999999M"] {
+        let checkpoint = format!("{number}:{hash}");
+        let config = place.dir.path().join("bolo.toml");
+        std::fs::write(&config, format!("checkpoints = [\"{checkpoint}\"]\n")).unwrap();
+        let config = config.to_str().unwrap();
+        let commands: [&[&str]; 11] = [
+            &["query", "--from-block", "1", "--to-block", number, "--require-complete"],
+            &["query", "--from-block", number],
+            &["attest", "--address", &quiet, "--from-block", "1", "--to-block", number],
+            &["attest", "--address", &quiet, "--from-block", number, "--until", "2025-02-21"],
+            &["replay", "--archive", archive, "--from-block", "1", "--to-block", number],
+            &["replay", "-r", "http://127.0.0.1:1", "--from-block", number, "--to-block", number],
+            &["record", "-r", "http://127.0.0.1:1", "--from-block", "1", "--to-block", number, "--out", "o"],
+            &["watch", "-r", "http://127.0.0.1:1", "--from-block", number],
+            &["watch", "-r", "http://127.0.0.1:1", "--checkpoint", &checkpoint],
+            &["replay", "--archive", archive, "--checkpoint", &checkpoint],
+            &["--config", config, "replay", "--archive", archive],
+        ];
+        for command in commands {
+            let out = place.run(command);
+            let said = stderr(&out);
+            assert_eq!(out.status.code(), Some(1), "{command:?}: {said}");
+            assert!(said.lines().count() == 1 && said.contains("too high"), "{command:?}: {said}");
+        }
+    }
+}
