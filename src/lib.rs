@@ -42,6 +42,7 @@
 //! | [`pipeline`] | the order of the stages | all but cli |
 //! | [`ops`] | stopping | nothing |
 //! | [`redact`] | secrets of URLs, taken out of every text that leaves the program | nothing |
+//! | [`text`] | strangers' text made safe to print | nothing: pure |
 //! | [`config`], [`cli`] | flags, files, printing; never SQL, never RPC calls | all |
 //!
 //! A test (tests/it/rooms.rs) reads the sources and fails where a room knows what it may not.
@@ -59,3 +60,4 @@ pub mod redact;
 pub mod screen;
 pub mod source;
 pub mod store;
+pub mod text;

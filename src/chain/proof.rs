@@ -255,6 +255,18 @@ impl BlockProof {
         })
     }
 
+    /// Whether one of the transactions that it shows was signed for a chain id. [`open`](Self::open) refuses any that was signed for
+    /// another one; where none was (before EIP-155, or where only withdrawals are shown), nothing proves the chain id.
+    ///
+    /// # Errors
+    /// [`VerifyError`] where the proof itself is broken.
+    pub fn signs_chain_id(&self) -> Result<bool, VerifyError> {
+        let root = self.read_header()?.transactions_root;
+        let transactions = Opened::open(Part::TransactionsRoot, root, &self.transactions)?;
+        let signed = |tx: &Vec<u8>| Envelope::decode_2718_exact(tx).is_ok_and(|envelope| envelope.chain_id().is_some());
+        Ok(transactions.items.values().any(signed))
+    }
+
     fn open_withdrawals(&self, header: &Header) -> Result<Vec<Withdrawal>, VerifyError> {
         if self.withdrawals.is_empty() {
             return Ok(Vec::new());

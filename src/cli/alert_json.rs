@@ -11,6 +11,7 @@ use crate::decode::Position;
 use crate::lists::show_date;
 use crate::screen::{Designation, Direction, ListKind};
 use crate::store::{AlertRow, MatchedEntry};
+pub(super) use crate::text::in_units;
 
 /// An alert as CONTRACT has it.
 #[derive(Debug, Serialize)]
@@ -108,15 +109,6 @@ pub(super) fn checksum(address: Address) -> String {
 
 pub(super) fn moment(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
-}
-
-/// Base units as a decimal number of units.
-pub(super) fn in_units(amount: &str, decimals: u8) -> String {
-    let places = usize::from(decimals);
-    let padded = format!("{amount:0>width$}", width = places + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - places);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }
 
 impl AlertJson {

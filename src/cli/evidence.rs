@@ -1,36 +1,42 @@
 //! `bolo evidence` and `bolo verify`: proof that lasts, written out and checked again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::alert_json::{AlertJson, ChainWords};
 use super::present::{clean, print};
-use super::sources::hash;
+use super::short_id::{alert_id, transaction_hash};
 use super::words::Words;
 use super::{Context, Failure};
-use crate::evidence::{Claim, Contents, write};
-use crate::pipeline::{MOST_FAULTS, Reproven, Shown, check_bundle, proof_of, reprove};
+use crate::evidence::{Claim, Contents, Files, Side, write, write_zip};
+use crate::pipeline::{Checked, MOST_FAULTS, Reproven, Shown, check_bundle, check_files, proof_of, reprove};
 use crate::screen::AlertStatus;
-use crate::store::{Access, AlertFilter, Store};
+use crate::store::{Access, AlertFilter, AlertRow, Order, Store};
 
 /// `bolo evidence`.
 #[derive(Debug, Args)]
 pub struct EvidenceArgs {
-    /// The alert's id, as `bolo query --format json` prints it
-    #[arg(value_name = "ID")]
-    id: String,
-    /// Folder for the bundle: new, or empty
+    /// The alert's id, as `bolo query` prints it: whole, or short. Several give one bundle each
+    #[arg(required_unless_present = "tx", value_name = "ID")]
+    ids: Vec<String>,
+    /// Every alert of that transaction; repeatable
+    #[arg(long, value_name = "HASH")]
+    tx: Vec<String>,
+    /// Folder for the bundle: new, or empty. Several bundles go into folders in it, named by the alerts' ids
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Write each bundle as one zip file: --out names it; several go into the folder that --out names
+    #[arg(long)]
+    zip: bool,
 }
 
 /// `bolo verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Check the bundle in this folder instead of the database; repeatable
-    #[arg(long, value_name = "DIR")]
+    /// Check the bundle in this folder or zip file instead of the database, or all bundles in this folder; repeatable
+    #[arg(long, value_name = "DIR|FILE")]
     bundle: Vec<PathBuf>,
     /// Form of the answer
     #[arg(long, value_parser = Words::<super::args::StatusFormat>::of_enum(), default_value = "table", value_name = "FORM")]
@@ -43,17 +49,68 @@ const UNPROVEN: u8 = 4;
 const INCOMPLETE: u8 = 3;
 
 pub(super) fn evidence(context: &Context, args: &EvidenceArgs) -> Result<u8, Failure> {
-    let id = hash(&args.id)?;
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
-    let filter = AlertFilter { id: Some(id), any_status: true, any_triage: true, ..AlertFilter::default() };
-    let mut found = None;
-    store.each_alert::<Failure>(&filter, |row| {
-        found = Some(row);
-        Ok(())
-    })?;
-    let row = found.ok_or_else(|| Failure::input(format!("there is no alert {id} in {}", context.db.display())))?;
+    let rows = wanted(context, &store, args)?;
+    // All are made before any is written: what would be refused is not handed out, nor are some of several.
+    let bundles = rows.iter().map(|row| bundle(&store, row)).collect::<Result<Vec<_>, Failure>>()?;
+    let several = bundles.len() > 1;
+    if several {
+        std::fs::create_dir_all(&args.out)
+            .map_err(|error| Failure::input(format!("cannot make the folder {}: {error}", args.out.display())))?;
+    }
+    for (row, files) in rows.iter().zip(&bundles) {
+        let path = match (several, args.zip) {
+            (false, _) => args.out.clone(),
+            (true, false) => args.out.join(row.id.to_string()),
+            (true, true) => args.out.join(format!("{}.zip", row.id)),
+        };
+        if args.zip { write_zip(&path, files) } else { write(&path, files) }.map_err(Failure::input)?;
+        let bytes: usize = files.values().map(Vec::len).sum();
+        tracing::info!(files = files.len(), bytes, out = %path.display(), "evidence written");
+        if !row.proven {
+            tracing::warn!(
+                "it proves the transaction; the movement within it is the endpoint's word, since no root covers traces"
+            );
+        }
+    }
+    Ok(0)
+}
+
+/// The alerts that are asked for, each once.
+fn wanted(context: &Context, store: &Store, args: &EvidenceArgs) -> Result<Vec<AlertRow>, Failure> {
+    let any = || AlertFilter { any_status: true, any_triage: true, order: Order::Ascending, ..AlertFilter::default() };
+    let mut filters = Vec::new();
+    for text in &args.ids {
+        let id = alert_id(store, text)?;
+        let none = format!("there is no alert {id} in {}", context.db.display());
+        filters.push((AlertFilter { id: Some(id), ..any() }, none));
+    }
+    for text in &args.tx {
+        let tx = transaction_hash(store, text)?;
+        let none = format!("no alert in {} is of the transaction {tx}", context.db.display());
+        filters.push((AlertFilter { tx: Some(tx), ..any() }, none));
+    }
+    let mut rows: Vec<AlertRow> = Vec::new();
+    for (filter, none) in filters {
+        let found = store.each_alert::<Failure>(&filter, |row| {
+            if rows.iter().all(|other| other.id != row.id) {
+                rows.push(row);
+            }
+            Ok(())
+        })?;
+        if found == 0 {
+            return Err(Failure::input(none));
+        }
+    }
+    Ok(rows)
+}
+
+/// The files of the bundle of an alert.
+fn bundle(store: &Store, row: &AlertRow) -> Result<Files, Failure> {
+    let id = row.id;
+    let unproven = |message: String| Failure { code: UNPROVEN, message };
     let chain_id = store.chain_id()?.unwrap_or(1);
-    let claim = Claim::of_row(&row, chain_id).map_err(Failure::input)?;
+    let claim = Claim::of_row(row, chain_id).map_err(Failure::input)?;
     let again = format!("bolo replay --from-block {0} --to-block {0}", row.block_number);
     let proof = store.proof(row.block_hash)?.ok_or_else(|| {
         Failure::input(format!(
@@ -61,26 +118,23 @@ pub(super) fn evidence(context: &Context, args: &EvidenceArgs) -> Result<u8, Fai
         ))
     })?;
     let screening = store.screening(id)?.ok_or_else(|| Failure::input(format!("there is no alert {id}")))?;
-    let entries = store.entry_versions(id)?;
-    let proof = proof_of(&proof, &claim).map_err(|error| Failure { code: UNPROVEN, message: error })?;
-    let alert = AlertJson::new(&row, &ChainWords::of(chain_id));
-    let orphaned = row.status == AlertStatus::Orphaned;
-    let contents = Contents { alert: &alert, claim: &claim, orphaned, proof: &proof, screening, entries: &entries };
-    let files = contents.files().map_err(Failure::input)?;
-    // What would be refused is not handed out.
-    crate::pipeline::check_files(&files).map_err(|error| Failure {
-        code: UNPROVEN,
-        message: format!("the stored proof does not prove alert {id}: {error}; `{again}` takes the block again"),
-    })?;
-    write(&args.out, &files).map_err(Failure::input)?;
-    let bytes: usize = files.values().map(Vec::len).sum();
-    tracing::info!(files = files.len(), bytes, dir = %args.out.display(), "evidence written");
-    if !claim.proven {
-        tracing::warn!(
-            "it proves the transaction; the movement within it is the endpoint's word, since no root covers traces"
-        );
+    let proof = proof_of(&proof, &claim).map_err(unproven)?;
+    let chain_id_signed = proof.signs_chain_id().map_err(|error| unproven(error.to_string()))?;
+    let mut sides = Vec::new();
+    for (role, address) in [("from", row.from), ("to", row.to)] {
+        if let Some(address) = address {
+            sides.push(Side { role, address, entries: store.side_entries(id, address)? });
+        }
     }
-    Ok(0)
+    let alert = AlertJson::new(row, &ChainWords::of(chain_id));
+    let orphaned = row.status == AlertStatus::Orphaned;
+    let contents =
+        Contents { alert: &alert, claim: &claim, orphaned, proof: &proof, screening, sides: &sides, chain_id_signed };
+    let files = contents.files().map_err(Failure::input)?;
+    check_files(&files).map_err(|error| {
+        unproven(format!("the stored proof does not prove alert {id}: {error}; `{again}` takes the block again"))
+    })?;
+    Ok(files)
 }
 
 pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
@@ -102,37 +156,63 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure
     })
 }
 
-fn bundles(dirs: &[PathBuf], as_json: bool) -> Result<u8, Failure> {
-    if let Some(missing) = dirs.iter().find(|dir| !dir.is_dir()) {
-        return Err(Failure::input(format!("there is no folder {}", missing.display())));
+fn bundles(paths: &[PathBuf], as_json: bool) -> Result<u8, Failure> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(bundles_at(path)?);
     }
     let mut code = 0;
-    for dir in dirs {
-        let name = dir.display().to_string();
-        let outcome = check_bundle(dir);
+    for path in &all {
+        let name = path.display().to_string();
+        let outcome = check_bundle(path);
         if outcome.is_err() {
             code = UNPROVEN;
         }
         let line = match (outcome, as_json) {
-            (Ok((claim, shown)), true) => {
+            (Ok(Checked { claim, shown, not_proven }), true) => {
                 let shown = if shown == Shown::Movement { "movement" } else { "transaction" };
-                json!({"bundle": name, "proven": true, "proves": shown, "alert": claim.id.to_string()}).to_string()
+                json!({
+                    "bundle": name, "proven": true, "proves": shown, "alert": claim.id.to_string(), "not_proven": not_proven,
+                })
+                .to_string()
             }
             (Err(reason), true) => json!({"bundle": name, "proven": false, "reason": reason}).to_string(),
-            (Ok((claim, Shown::Movement)), false) => {
-                format!("{name}: proven: {} in block {} ({})", claim.kind.name(), claim.block_number, claim.block_hash)
+            (Ok(Checked { claim, shown, not_proven }), false) => {
+                let chain = if not_proven.contains(&"alert.chain_id") { "; nothing proves its chain id" } else { "" };
+                let (kind, number, hash) = (claim.kind.name(), claim.block_number, claim.block_hash);
+                let name = clean(&name, 400);
+                match shown {
+                    Shown::Movement => format!("{name}: proven: {kind} in block {number} ({hash}){chain}"),
+                    Shown::Transaction => format!(
+                        "{name}: the transaction is proven, in block {number} ({hash}); the {kind} within it is the endpoint's word{chain}"
+                    ),
+                }
             }
-            (Ok((claim, Shown::Transaction)), false) => format!(
-                "{name}: the transaction is proven, in block {} ({}); the {} within it is the endpoint's word",
-                claim.block_number,
-                claim.block_hash,
-                claim.kind.name()
-            ),
-            (Err(reason), false) => format!("{name}: REFUSED: {}", clean(&reason, 400)),
+            (Err(reason), false) => format!("{}: REFUSED: {}", clean(&name, 400), clean(&reason, 400)),
         };
         print(format!("{line}\n").as_bytes())?;
     }
     Ok(code)
+}
+
+/// The bundle at a path, or those in the folder at it.
+fn bundles_at(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error: std::io::Error| Failure::input(format!("cannot read {}: {error}", path.display()));
+    if !path.is_dir() {
+        return match path.is_file() {
+            true => Ok(vec![path.to_owned()]),
+            false => Err(Failure::input(format!("there is no folder or zip file {}", path.display()))),
+        };
+    }
+    let mut within = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        within.push(entry.map_err(failed)?.path());
+    }
+    within.sort();
+    let is_bundle =
+        |path: &PathBuf| path.is_dir() || path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
+    let holds_bundles = !within.is_empty() && within.iter().all(is_bundle);
+    Ok(if holds_bundles { within } else { vec![path.to_owned()] })
 }
 
 fn sum_json(sum: &Reproven) -> serde_json::Value {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::alert_json::{AlertJson, ChainWords, checksum, in_units, moment};
 use super::args::Format;
 use super::present::{clean, print};
-use super::sources::hash;
+use super::short_id::alert_id;
 use super::{Context, Failure};
 use crate::lists::show_date;
 use crate::screen::ListKind;
@@ -37,7 +37,7 @@ pub(super) fn adopt_rules(context: &Context, store: &mut Store) -> Result<(), Fa
 
 /// Prints one alert with what its severity comes from.
 pub(super) fn explain(context: &Context, store: &Store, id: &str, format: Format) -> Result<(), Failure> {
-    let explained = store.explained(hash(id)?)?;
+    let explained = store.explained(alert_id(store, id)?)?;
     let (rules, entries) = (store.rules()?, store.entry_versions(explained.alert.id)?);
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     if context.config.rules().map_err(Failure::input)? != rules {

@@ -27,6 +27,7 @@ mod record;
 mod replay;
 mod screened;
 mod shell;
+mod short_id;
 mod sources;
 mod status;
 mod watch;

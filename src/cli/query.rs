@@ -8,7 +8,8 @@ use super::args::{OrderArg, QueryArgs};
 use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
 use super::explain::explain;
 use super::present::AlertPrinter;
-use super::sources::{address, hash};
+use super::short_id::{alert_id, transaction_hash};
+use super::sources::address;
 use super::{Context, Failure};
 use crate::lists::parse_address;
 use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, NamedRange, Order, Store};
@@ -161,9 +162,9 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         any_triage,
         as_of: super::watchlist::date(args.as_of.as_ref())?,
         id: None,
-        tx: args.tx.as_deref().map(hash).transpose()?,
+        tx: args.tx.as_deref().map(|text| transaction_hash(store, text)).transpose()?,
         rows: None,
-        after: args.after.as_deref().map(hash).transpose()?,
+        after: args.after.as_deref().map(|text| alert_id(store, text)).transpose()?,
         limit: (args.limit > 0).then_some(args.limit),
         order: match args.order {
             OrderArg::Asc => Order::Ascending,

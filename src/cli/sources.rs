@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy::eips::BlockNumHash;
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
 
 use super::args::{SourceArgs, TraceArg};
 use super::{Context, Failure};
@@ -190,11 +190,6 @@ pub(super) fn address(text: &str) -> Result<Address, Failure> {
     parse_address(text.trim()).map_err(|reason| Failure::input(format!("{text:?} {reason}")))
 }
 
-/// A hash of the command line.
-pub(super) fn hash(text: &str) -> Result<B256, Failure> {
-    text.trim().parse().map_err(|_| Failure::input(format!("{text:?} is not a hash: write 0x and 64 hex digits")))
-}
-
 /// A block as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockArg {
@@ -288,6 +283,7 @@ pub(super) fn in_order(from: u64, to: u64) -> Result<(u64, u64), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy::primitives::B256;
 
     #[test]
     fn checkpoints_are_read_and_others_refused() {

@@ -226,7 +226,7 @@ struct WatchedIn {
 
 /// A hash or an address as it is printed: hashes in lower case, addresses in any, both with 0x.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Written<T>(T);
+pub(super) struct Written<T>(pub(super) T);
 
 impl<'de> Deserialize<'de> for Written<B256> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -249,6 +249,6 @@ impl<'de> Deserialize<'de> for Written<Address> {
 }
 
 /// Null is a value, a missing field is not: a name that was changed must not pass for null.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::Claim;
+use super::{Contents, Side, not_proven};
 use crate::lists::show_date;
-use crate::store::EntryVersions;
+use crate::text::visible;
 
-pub(super) fn text(claim: &Claim, orphaned: bool, entries: &[EntryVersions]) -> String {
+pub(super) fn text<A>(contents: &Contents<'_, A>, alert: &serde_json::Value) -> String {
+    let Contents { claim, orphaned, sides, .. } = contents;
     let mut out = String::new();
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
@@ -16,7 +17,12 @@ pub(super) fn text(claim: &Claim, orphaned: bool, entries: &[EntryVersions]) -> 
     };
     line("EVIDENCE OF A MOVEMENT ON AN ETHEREUM CHAIN".to_owned());
     line(String::new());
-    line(format!("Chain        {} (by its chain id)", claim.chain_id));
+    let chain = if contents.chain_id_signed {
+        "by its chain id, which the signer signed"
+    } else {
+        "by its chain id, WHICH NOTHING IN THIS FOLDER PROVES: nothing here was signed for it"
+    };
+    line(format!("Chain        {} ({chain})", claim.chain_id));
     line(format!("Block        {}, {}", claim.block_number, show_date(claim.timestamp)));
     line(format!("             {}", claim.block_hash));
     if let Some(tx) = &claim.tx {
@@ -25,32 +31,42 @@ pub(super) fn text(claim: &Claim, orphaned: bool, entries: &[EntryVersions]) -> 
     }
     line(format!("What         {}", claim.kind.name()));
     line(format!("From         {}", side(claim.from)));
+    listed(&mut line, "from", sides);
     line(format!("To           {}", side(claim.to)));
+    listed(&mut line, "to", sides);
     let token = claim.contract.map_or_else(|| "the chain's own currency".to_owned(), |c| c.to_checksum(None));
-    line(format!("Amount       {} base units of {token}", claim.amount));
+    let symbol = alert["asset"]["symbol"].as_str().map(|symbol| format!(" {}", visible(symbol))).unwrap_or_default();
+    match alert["amount_display"].as_str() {
+        Some(units) => {
+            line(format!("Amount       {units}{symbol}"));
+            line(format!("             {} base units of {token}", claim.amount));
+            if claim.contract.is_some() {
+                line("             (units and symbol by what the token says of itself)".to_owned());
+            }
+        }
+        None => line(format!("Amount       {} base units of {token}", claim.amount)),
+    }
     if let Some(id) = claim.token_id {
         line(format!("Token id     {id}"));
     }
     line(format!("Watched      {} (direction: {})", claim.watched.to_checksum(None), claim.direction.name()));
-    for entry in entries {
-        let name = entry.entity.as_ref().or(entry.label.as_ref());
-        let name = name.map(|name| format!(": {}", name.replace(char::is_control, " "))).unwrap_or_default();
-        line(format!("On the list  {} ({}){name}", entry.list, entry.kind.name()));
-    }
     line(String::new());
-    if claim.proven {
-        line("The files in this folder prove that this movement is part of the block named above: the block's header hashes".to_owned());
-        line("to the block's hash, and the transaction and its receipt (or the withdrawal, or the fees) are tied to that header".to_owned());
-        line("by Merkle-Patricia proofs. Nobody has to be trusted for it, neither the program that made this folder nor the".to_owned());
-        line("server it asked.".to_owned());
-    } else {
-        line("The files in this folder prove that the transaction is part of the block named above, who signed it and whether".to_owned());
-        line("it succeeded. The movement happened inside the transaction, in a call between contracts, and no hash in a block".to_owned());
-        line("covers that: for the movement itself this is the word of the server that was asked. Any archive node can re-run".to_owned());
-        line("the transaction and show it.".to_owned());
-    }
+    let movement = [
+        "The files in this folder prove that this movement is part of the block named above: the block's header hashes",
+        "to the block's hash, and the transaction and its receipt (or the withdrawal, or the fees) are tied to that header",
+        "by Merkle-Patricia proofs. Nobody has to be trusted for it, neither the program that made this folder nor the",
+        "server it asked.",
+    ];
+    let transaction = [
+        "The files in this folder prove that the transaction is part of the block named above, who signed it and whether",
+        "it succeeded. The movement happened inside the transaction, in a call between contracts, and no hash in a block",
+        "covers that: for the movement itself this is the word of the server that was asked. Any archive node can re-run",
+        "the transaction and show it.",
+    ];
+    let proven: &[&str] = if claim.proven { &movement } else { &transaction };
+    proven.iter().for_each(|text| line((*text).to_owned()));
     line(String::new());
-    if orphaned {
+    if *orphaned {
         line("THE BLOCK WAS REPLACED: when this folder was made, another block of that number had taken its place (a reorg). What is".to_owned());
         line(
             "proven of the block stays true of it, but the movement is not part of the chain that went on without it."
@@ -62,16 +78,44 @@ pub(super) fn text(claim: &Claim, orphaned: bool, entries: &[EntryVersions]) -> 
         "That the block is on the chain that everybody means is as true as its hash: compare it with a source that you"
             .to_owned(),
     );
+    line("trust.".to_owned());
+    line(String::new());
     line(
-        "trust. Names, lists, severity and what a token calls itself are the record of the program, not a proof."
+        "Not proven, but the record of the program that made this folder (the names are those in evidence.json):"
             .to_owned(),
     );
+    for name in not_proven(claim, contents.chain_id_signed) {
+        line(format!("  {name}"));
+    }
     line(String::new());
     line("How to check it".to_owned());
     line("  with bolo       bolo verify --bundle THIS_FOLDER".to_owned());
-    line("  without bolo    docs/evidence.md of the project describes every byte; tests/evidence/check.py does it in Python".to_owned());
+    line("  without bolo    pip install --require-hashes -r requirements.txt; python check.py THIS_FOLDER".to_owned());
+    line("  by yourself     FORMAT.md describes every byte and what to check".to_owned());
+    line(
+        "Whoever changes this folder can change check.py too. Use a copy that you trust where that matters.".to_owned(),
+    );
     line(String::new());
     line("evidence.json holds the claims, header.rlp the block's header, the .nodes files the Merkle-Patricia proofs, and".to_owned());
     line("SHA256SUMS the checksum of every file.".to_owned());
     out
+}
+
+/// What the lists say of a side.
+fn listed(line: &mut impl FnMut(String), role: &str, sides: &[Side]) {
+    for entry in sides.iter().filter(|side| side.role == role).flat_map(|side| &side.entries) {
+        let name = entry.entity.as_ref().or(entry.label.as_ref());
+        let name = name.map(|name| format!(": {}", visible(name))).unwrap_or_default();
+        let programs = match entry.programs.as_slice() {
+            [] => String::new(),
+            programs => format!("; programs {}", visible(&programs.join(", "))),
+        };
+        let late = if entry.matched { "" } else { "; listed here after the block was screened" };
+        line(format!(
+            "             on the list {} ({}, {}){name}{programs}{late}",
+            visible(&entry.list),
+            entry.kind.name(),
+            entry.designation.name()
+        ));
+    }
 }

@@ -32,7 +32,7 @@ use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
 pub use replay::{ReplayOptions, ReplayOutcome, replay_endpoints};
-pub use reprove::{MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
+pub use reprove::{Checked, MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use vitals::connect;
 pub use watch::{WatchOptions, watch};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::chain::proof::{BlockProof, Claimed, Wanted};
 use crate::chain::{VerifiedBlock, VerifiedTransaction};
 use crate::decode::{Activity, ActivityKind, Asset, DecodeOptions, Plane, decode};
-use crate::evidence::{Bundle, Claim, check_seal, read};
+use crate::evidence::{Bundle, Claim, check_seal, not_proven, read};
 use crate::screen::{Direction, alert_id};
 use crate::store::{AlertFilter, AlertRow, Order, ProvenRow, Store, StoreError};
 
@@ -51,6 +51,17 @@ pub enum Shown {
     Movement,
     /// The transaction; the movement within it is the endpoint's word.
     Transaction,
+}
+
+/// A bundle that was proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What it claims.
+    pub claim: Claim,
+    /// What is proven of it.
+    pub shown: Shown,
+    /// Fields that nothing in it proves.
+    pub not_proven: Vec<&'static str>,
 }
 
 /// Proves everything in the store again.
@@ -221,7 +232,7 @@ fn same<T: PartialEq + std::fmt::Display>(what: &str, claimed: &T, proven: &T) -
 ///
 /// # Errors
 /// One line: why it is refused.
-pub fn check_bundle(dir: &Path) -> Result<(Claim, Shown), String> {
+pub fn check_bundle(dir: &Path) -> Result<Checked, String> {
     check_files(&read(dir)?)
 }
 
@@ -229,7 +240,7 @@ pub fn check_bundle(dir: &Path) -> Result<(Claim, Shown), String> {
 ///
 /// # Errors
 /// One line: why they are refused.
-pub fn check_files(files: &crate::evidence::Files) -> Result<(Claim, Shown), String> {
+pub fn check_files(files: &crate::evidence::Files) -> Result<Checked, String> {
     let proven = check_claims(files)?;
     check_seal(files)?;
     Ok(proven)
@@ -239,8 +250,8 @@ pub fn check_files(files: &crate::evidence::Files) -> Result<(Claim, Shown), Str
 ///
 /// # Errors
 /// One line: why they are refused.
-pub fn check_claims(files: &crate::evidence::Files) -> Result<(Claim, Shown), String> {
-    let Bundle { claim, proof, first_log_index, proves_movement } = Bundle::open(files)?;
+pub fn check_claims(files: &crate::evidence::Files) -> Result<Checked, String> {
+    let Bundle { claim, proof, first_log_index, proves_movement, not_proven: said } = Bundle::open(files)?;
     let index = claim.location.tx_index.map(u64::from);
     let first_log_index: BTreeMap<u64, u64> = index.zip(first_log_index).into_iter().collect();
     let claimed = Claimed { hash: claim.block_hash, chain_id: claim.chain_id, first_log_index: &first_log_index };
@@ -262,7 +273,12 @@ pub fn check_claims(files: &crate::evidence::Files) -> Result<(Claim, Shown), St
     if proves_movement != (shown == Shown::Movement) {
         return Err("it does not prove what it says it proves".to_owned());
     }
-    Ok((claim, shown))
+    let chain_id_signed = proof.signs_chain_id().map_err(|error| error.to_string())?;
+    let not_proven = not_proven(&claim, chain_id_signed);
+    if said != not_proven {
+        return Err("not_proven does not name just what the bundle does not prove".to_owned());
+    }
+    Ok(Checked { claim, shown, not_proven })
 }
 
 /// What of a block's proof an alert needs.

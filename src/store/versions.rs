@@ -1,10 +1,11 @@
 //! Which version of a list said what, and which was in force when a block was screened.
 
 use alloy::primitives::{Address, B256};
+use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
 
 use super::{Result, Store, maybe_bytes};
-use crate::screen::{Designation, ListKind};
+use crate::screen::{Designation, ListKind, WatchEntry};
 
 /// A version of a list: a file that was imported, or a change by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub struct EntryVersions {
     pub entity: Option<String>,
     pub programs: Vec<String>,
     pub designation: Designation,
+    pub listed_from: Option<i64>,
+    pub delisted_on: Option<i64>,
+    /// The block was screened against it.
+    pub matched: bool,
     /// The version that brought the entry.
     pub brought_by: VersionRow,
     /// The newest version of the list when the block was screened; none where an older bolo kept no record of it.
@@ -111,22 +116,75 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn entry_versions(&self, alert: B256) -> Result<Vec<EntryVersions>> {
+        self.entries_where(
+            "FROM alerts a JOIN blocks b ON b.id = a.block_id JOIN alert_entries ae ON ae.alert_id = a.id \
+             JOIN watch_entries e ON e.id = ae.entry_id",
+            "a.alert_id = ?1 ORDER BY ae.rank",
+            params![alert.as_slice()],
+        )
+    }
+
+    /// What the lists say of a side of an alert's movement, strictest first: the entries of the alert that the movement made for that
+    /// address. Where there is none, the block was screened before the lists had the address: the entries that they have now.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn side_entries(&self, alert: B256, address: Address) -> Result<Vec<EntryVersions>> {
+        let of_side: Option<[u8; 32]> = self
+            .conn
+            .prepare_cached(
+                "SELECT other.alert_id FROM alerts a JOIN alerts other ON other.activity_id = a.activity_id \
+                 JOIN addresses x ON x.id = other.watched_id WHERE a.alert_id = ?1 AND x.address = ?2",
+            )?
+            .query_row(params![alert.as_slice(), address.as_slice()], |row| maybe_bytes(row, 0))
+            .optional()?
+            .flatten();
+        if let Some(of_side) = of_side {
+            return self.entry_versions(of_side.into());
+        }
+        self.entries_where(
+            "FROM alerts a JOIN blocks b ON b.id = a.block_id JOIN addresses x ON x.address = ?2 \
+             JOIN watch_entries e ON e.address_id = x.id AND e.state = 0 \
+             LEFT JOIN alert_entries ae ON FALSE",
+            "a.alert_id = ?1 ORDER BY l.kind, l.name",
+            params![alert.as_slice(), address.as_slice()],
+        )
+    }
+
+    fn entries_where(&self, from: &str, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<EntryVersions>> {
         let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT l.name, l.kind, e.label, e.entity, e.programs, ae.designation, l.id, b.watch_revision, {VERSION} \
-             FROM alerts a JOIN blocks b ON b.id = a.block_id JOIN alert_entries ae ON ae.alert_id = a.id \
-             JOIN watch_entries e ON e.id = ae.entry_id JOIN lists l ON l.id = e.list_id \
-             JOIN list_versions v ON v.id = e.first_version WHERE a.alert_id = ?1 ORDER BY ae.rank"
+            "SELECT l.name, l.kind, e.label, e.entity, e.programs, ae.designation, l.id, b.watch_revision, e.listed_from, e.delisted_on, \
+             e.known_from, b.timestamp, {VERSION} {from} JOIN lists l ON l.id = e.list_id \
+             JOIN list_versions v ON v.id = e.first_version WHERE {condition}"
         ))?;
-        let rows = statement.query_map([alert.as_slice()], |row| {
+        let rows = statement.query_map(values, |row| {
             let programs: String = row.get(4)?;
+            let kind = ListKind::from_code(row.get(1)?).unwrap_or(ListKind::Internal);
+            let recorded: Option<u8> = row.get(5)?;
+            let present = WatchEntry {
+                id: 0,
+                address: Address::ZERO,
+                kind,
+                listed_from: row.get(8)?,
+                delisted_on: row.get(9)?,
+                known_from: row.get(10)?,
+                ended_on: None,
+            };
+            let designation = match recorded {
+                Some(code) => Designation::from_code(code).unwrap_or(Designation::Unknown),
+                None => present.designation(row.get(11)?),
+            };
             let entry = EntryVersions {
                 list: row.get(0)?,
-                kind: ListKind::from_code(row.get(1)?).unwrap_or(ListKind::Internal),
+                kind,
                 label: row.get(2)?,
                 entity: row.get(3)?,
                 programs: serde_json::from_str(&programs).unwrap_or_default(),
-                designation: Designation::from_code(row.get(5)?).unwrap_or(Designation::Unknown),
-                brought_by: version(row, 8)?,
+                designation,
+                listed_from: present.listed_from,
+                delisted_on: present.delisted_on,
+                matched: recorded.is_some(),
+                brought_by: version(row, 12)?,
                 in_force: None,
             };
             Ok((entry, row.get::<_, i64>(6)?, row.get::<_, i64>(7)?))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks evidence bundles of bolo by docs/evidence.md, and by nothing else: no bolo, no database, no network.
 
-    python check.py DIR...
+    python check.py DIR|ZIP...
 
-prints for each folder `DIR: proven: WHAT` or `DIR: REFUSED: REASON`; the exit code is 0 only if all are proven.
+prints for each bundle `DIR: proven: WHAT` or `DIR: REFUSED: REASON`; the exit code is 0 only if all are proven.
 The numbers in the comments are those of the page's "How to check it".
 """
 import hashlib
@@ -12,6 +12,8 @@ import os
 import re
 import stat
 import sys
+import zipfile
+import zlib
 from datetime import datetime, timedelta, timezone
 
 import rlp
@@ -20,7 +22,17 @@ from Crypto.Hash import keccak as _keccak
 
 NATIVE_LOG = bytes.fromhex("fffffffffffffffffffffffffffffffffffffffe")  # EIP-7708
 KITTIES = bytes.fromhex("06012c8cf97bead5deae237070f9587f8e7a266d")
-TOP = {"format", "proves", "alert", "first_log_index", "screening", "lists", "made_by"}
+TOP = {"format", "proves", "alert", "first_log_index", "sides", "not_proven", "screening", "made_by"}
+TOOLS = {"FORMAT.md", "check.py", "requirements.txt"}
+LARGEST = 1 << 28  # bytes of a bundle that are read
+STATUSES = {"pending", "safe", "finalized", "orphaned"}
+SEVERITIES = {"low", "medium", "high", "severe"}
+LIST_KINDS = {"blocking", "issuer-freeze", "advisory", "internal", "own"}
+RECORDED = """README.txt alert.endpoint alert.replaces alert.retroactive alert.seen_at alert.severity alert.status alert.triage
+    alert.watched.designation alert.watched.entity alert.watched.kind alert.watched.label alert.watched.list alert.watched.programs
+    alert.watched.version made_by screening sides.entries alert.asset.symbol""".split()
+TRACED = """alert.amount alert.amount_display alert.counterparty alert.from alert.kind alert.to alert.trace_address alert.watched.address
+    alert.watched.direction""".split()
 # Which kinds a plane has, and (last) the plane's number in the id.
 PLANES = {
     "transactions": ({"native_transfer", "transaction", "contract_creation", "fee_recipient"}, 0),
@@ -105,6 +117,30 @@ def address(value, name):
         return None
     need(type(value) is str and re.fullmatch("0x[0-9a-fA-F]{40}", value), f"json: {name} is not an address")
     return bytes.fromhex(value[2:])
+
+
+def text(value, name, null=False):
+    need(type(value) is str or (null and value is None), f"json: {name} is not a string")
+    return value
+
+
+def texts(value, name):
+    need(type(value) is list and all(type(item) is str for item in value), f"json: {name} is not a list of strings")
+    return value
+
+
+def date(value, name, null=False):
+    """Unix seconds of a date as the page writes it, or None for null."""
+    if value is None and null:
+        return None
+    day = re.fullmatch("([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})Z)?", text(value, name))
+    need(day, f"json: {name} is not a date")
+    try:
+        moment = datetime(*(int(part or 0) for part in day.groups()), tzinfo=timezone.utc)
+    except ValueError:
+        raise Refused(f"json: {name} is not a date") from None
+    need("T" not in value or moment.hour or moment.minute or moment.second, f"json: {name} is not a date as it is written")
+    return int((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds())
 
 
 def unrlp(data, name):
@@ -212,6 +248,10 @@ def parse_transaction(raw, name="transaction"):
     return tx
 
 
+def signs_chain_id(tx):
+    return tx["type"] != 0 or tx["v"] >= 35
+
+
 def signer(tx, chain_id):
     v = tx["v"]
     if tx["type"]:
@@ -315,16 +355,18 @@ def of_withdrawal(items, sub_index):
     return None, rlp_bytes(account, name, 20), rlp_uint(gwei, name) * 10**9, None, None
 
 
-def of_fees(transactions, receipts, header):
+def of_fees(transactions, receipts, header, chain_id):
     need(len(transactions) == len(receipts), "movement: not as many receipts as transactions")
-    base_fee, before, total = header["base_fee"], 0, 0
+    base_fee, before, total, signs = header["base_fee"], 0, 0, False
     for index, (raw, receipt) in enumerate(zip(transactions, receipts)):
         tx = parse_transaction(raw, f"movement: transaction {index}")
+        signer(tx, chain_id)
         gas = parse_receipt(receipt, tx["type"], f"movement: receipt {index}")[1]
         price = tx["gas_price"] if tx["type"] < 2 else min(tx["max_fee"], base_fee + tx["max_priority_fee"])
         total += (gas - before) * (price - base_fee)
         before = gas
-    return None, header["beneficiary"], total, None, None
+        signs = signs or signs_chain_id(tx)
+    return (None, header["beneficiary"], total, None, None), signs
 
 
 # ---- the bundle ----------------------------------------------------------------------------------------------------
@@ -370,8 +412,81 @@ def checksummed(account):  # EIP-55
     return "0x" + "".join(d.upper() if m in "89abcdef" else d for d, m in zip(digits, marks))
 
 
+def in_units(amount, decimals):  # 8
+    digits = str(amount).rjust(decimals + 1, "0")
+    whole, fraction = digits[:len(digits) - decimals], digits[len(digits) - decimals:].rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def date_of_block(moment):
+    return int(datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp())
+
+
+def names(value, wanted, name):
+    need(type(value) is dict and set(value) == set(wanted.split()), f"sides: {name} does not have the names it must have")
+    return value
+
+
+def check_version(version, name):
+    names(version, "published published_given imported_at source format sha256", name)
+    date(version["published"], f"{name}.published"), date(version["imported_at"], f"{name}.imported_at")
+    need(type(version["published_given"]) is bool, f"sides: {name}.published_given is not true or false")
+    text(version["source"], f"{name}.source"), text(version["format"], f"{name}.format")
+    sha256 = text(version["sha256"], f"{name}.sha256", null=True)
+    need(sha256 is None or re.fullmatch("[0-9a-f]{64}", sha256), f"sides: {name}.sha256 is no SHA-256")
+
+
+def check_entry(entry, block_time):
+    names(entry, "list kind label entity programs matched designation listed_from delisted_on brought_by in_force", "an entry")
+    text(entry["list"], "list"), text(entry["label"], "label", null=True), text(entry["entity"], "entity", null=True)
+    texts(entry["programs"], "programs")
+    need(text(entry["kind"], "kind") in LIST_KINDS, "sides: an entry is of an unknown kind")
+    need(type(entry["matched"]) is bool, "sides: matched is not true or false")
+    check_version(entry["brought_by"], "brought_by")
+    if entry["in_force"] is not None:
+        check_version(entry["in_force"], "in_force")
+    begin, end = date(entry["listed_from"], "listed_from", null=True), date(entry["delisted_on"], "delisted_on", null=True)
+    if begin is not None and block_time < begin:
+        fitting = ("before",)
+    elif end is not None and block_time >= end:
+        fitting = ("after",)
+    else:
+        fitting = ("listed", "unknown") if begin is None else ("listed",)
+    need(text(entry["designation"], "designation") in fitting, "sides: a designation does not fit its dates")
+
+
+def is_entry(said, entry):
+    """Whether an object like alert.watched says what an entry says."""
+    brought, version = entry["brought_by"], get(said, "version")
+    same = all(get(said, name) == entry[name] for name in ("label", "list", "kind", "entity", "programs", "designation"))
+    published = brought["published"] if brought["published_given"] else None
+    same &= get(version, "published") == published
+    return same and all(get(version, name) == brought[name] for name in ("source", "sha256"))
+
+
+def check_sides(sides, alert, expected, watched, block_time):  # 11
+    expected = [(role, account) for role, account in expected if account is not None]
+    need(type(sides) is list and len(sides) == len(expected), "sides: they are not those of the movement")
+    for side, (role, account) in zip(sides, expected):
+        names(side, "role address entries", "a side")
+        need(side["role"] == role and address(side["address"], "address") == account, "sides: another side than the movement's")
+        need(type(side["entries"]) is list, "sides: the entries are no list")
+        for entry in side["entries"]:
+            check_entry(entry, block_time)
+        if account != watched:
+            continue
+        entries, every = side["entries"], alert.get("watched_all")
+        need(entries and all(entry["matched"] for entry in entries), "sides: the watched side has no entry, or one that did not match")
+        need(is_entry(get(alert, "watched"), entries[0]), "sides: alert.watched says otherwise than the first entry")
+        if len(entries) == 1:
+            need(every is None, "sides: watched_all is there for one entry")
+        else:
+            need(type(every) is list and len(every) == len(entries), "sides: watched_all has not as many entries")
+            need(all(map(is_entry, every, entries)), "sides: watched_all says otherwise than the entries")
+
+
 def check_claims(files):
-    """2 to 10. Gives the names of the node files that belong to the bundle."""
+    """2 to 12. Gives the names of the node files that belong to the bundle."""
     evidence = parse_json(file(files, "evidence.json"))
     need(type(evidence) is dict and set(evidence) == TOP, "json: evidence.json does not have the names it must have")
     need(evidence["format"] == "bolo-evidence-1", "format: not bolo-evidence-1")
@@ -397,11 +512,12 @@ def check_claims(files):
     amount, token = decimal(get(alert, "amount"), "amount"), get(alert, "token_id")
     token = None if token is None else decimal(token, "token_id")
     contract = address(get(alert, "asset", "contract"), "asset.contract")
-    words = []
+    words, signed = [], False
     if claim is not None:
         integer(first_log, 32, "first_log_index")
         need(first_log == 0 or get(alert, "tx", "index") != 0, "place: first_log_index is not 0 at the first transaction")
         tx, sender, success, logs = read_transaction(files, header, claim, chain_id)
+        signed = signs_chain_id(tx)
     if plane == "traces":
         need(type(trace) is list, "json: trace_address is not a list")
         words = [integer(word, 32, "trace_address") for word in trace]
@@ -415,7 +531,7 @@ def check_claims(files):
         proven = of_withdrawal(all_items(files, "withdrawals.nodes", header["withdrawals"]), sub_index)
     elif kind == "fee_recipient":
         shown = [all_items(files, f"{name}.nodes", header[name]) for name in ("transactions", "receipts")]
-        proven = of_fees(*shown, header)
+        proven, signed = of_fees(*shown, header, chain_id)
     else:
         proven = of_transaction(kind, tx, sender, success)
     for name, said, is_so in zip(("from", "to", "amount", "token_id", "asset.contract"),
@@ -437,6 +553,18 @@ def check_claims(files):
         asset = f"{kind[:-9] if kind.endswith('_transfer') else 'erc20'}:{checksummed(contract)}"
     need(get(alert, "asset", "id") == f"eip155:{chain_id}/{asset}", "asset: alert.asset.id is another")
 
+    fungible = contract is None or kind in ("erc20_transfer", "wrap", "unwrap")
+    decimals = get(alert, "asset", "decimals")
+    need(contract is not None or decimals == 18, "asset: the decimals are not those of the native currency")
+    units = None
+    if decimals is not None:
+        integer(decimals, 8, "asset.decimals")
+        units = in_units(amount, decimals) if fungible else None
+    need(get(alert, "amount_display") == units, "asset: alert.amount_display is not the amount")
+    text(get(alert, "asset", "symbol"), "asset.symbol", null=True)
+    for name, words_of in (("status", STATUSES), ("severity", SEVERITIES)):
+        need(text(get(alert, name), name) in words_of, f"json: {name} is another word")
+
     # 9. Id (all is known to fit its width by now)
     index = 0xFFFFFFFF if claim is None else claim["index"]
     identity = chain_id.to_bytes(8, "big") + bytes.fromhex(get(alert, "block", "hash")[2:]) + index.to_bytes(4, "big")
@@ -448,6 +576,17 @@ def check_claims(files):
     proves, proof = ("transaction", "unproven") if plane == "traces" else ("movement", "proven")
     need(evidence["proves"] == proves, "proof: `proves` does not fit the plane")
     need(get(alert, "proof") == proof, "proof: alert.proof does not fit the plane")
+
+    # 11, 12
+    block_time = date_of_block(get(alert, "block", "timestamp"))
+    check_sides(evidence["sides"], alert, [("from", source), ("to", target)], watched, block_time)
+    limits = set(RECORDED) | ({"alert.chain_id"} if not signed else set())
+    limits |= {"alert.amount_display", "alert.asset.decimals"} if contract is not None else set()
+    limits |= {"alert.kind"} if kind in ("wrap", "unwrap") else set()
+    if claim is not None and claim["index"] > 0:
+        limits |= {"first_log_index"} | ({"alert.log_index"} if plane == "logs" else set())
+    limits |= set(TRACED) if plane == "traces" else set()
+    need(evidence["not_proven"] == sorted(limits), "limits: not_proven is another list")
     nodes = {"withdrawals.nodes"} if plane == "withdrawals" else {"transactions.nodes", "receipts.nodes"}
     return nodes
 
@@ -460,25 +599,41 @@ def check(files, seal=True):
         raise Refused("json: nested too deeply, or too large") from None
     if not seal:
         return
-    names = {"evidence.json", "header.rlp", "README.txt"} | nodes  # 1
-    for name in sorted(names | {"SHA256SUMS"}):
+    known = {"evidence.json", "header.rlp", "README.txt"} | TOOLS | nodes  # 1
+    for name in sorted(known | {"SHA256SUMS"}):
         file(files, name)
     for name in files:
-        need(name in names or name == "SHA256SUMS", f"files: {name!a:.80} does not belong to this bundle")
-    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(names))
+        need(name in known or name == "SHA256SUMS", f"files: {name!a:.80} does not belong to this bundle")
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(known))
     need(files["SHA256SUMS"] == sums.encode(), "sums: SHA256SUMS is not what the files give")
 
 
-def read_bundle(folder):
+def read_zip(path):
+    files, left = {}, LARGEST
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            need(member.filename not in files, f"files: {member.filename!a:.80} is twice in the archive")
+            with archive.open(member) as stream:
+                files[member.filename] = stream.read(left + 1)
+            left -= len(files[member.filename])
+            need(left >= 0, "files: larger than any bundle")
+    return files
+
+
+def read_bundle(path):
     files = {}
     try:
-        for name in os.listdir(folder):
-            path = os.path.join(folder, name)
-            need(stat.S_ISREG(os.lstat(path).st_mode), f"files: {name!a:.80} is not a plain file")
-            with open(path, "rb") as stream:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            return read_zip(path)
+        for name in os.listdir(path):
+            inner = os.path.join(path, name)
+            need(stat.S_ISREG(os.lstat(inner).st_mode), f"files: {name!a:.80} is not a plain file")
+            with open(inner, "rb") as stream:
                 files[name] = stream.read()
     except OSError as error:
         raise Refused(f"files: cannot be read ({error.strerror})") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise Refused(f"files: no zip archive that can be read ({type(error).__name__})") from None
     return files
 
 
@@ -486,6 +641,8 @@ def describe(files):
     """What a bundle that holds proves, in one line."""
     alert = json.loads(files["evidence.json"])["alert"]
     where = f"block {alert['block']['number']} {alert['block']['hash']}"
+    if "alert.chain_id" in json.loads(files["evidence.json"])["not_proven"]:
+        where += f" (nothing proves that the chain is {alert['chain_id']})"
     if alert["plane"] == "traces":
         return f"transaction {alert['tx']['hash']} in {where} (not the {alert['kind']} in it, which no root covers)"
     item = alert["asset"]["id"] + (f"/{alert['token_id']}" if alert["token_id"] else "")

@@ -20,6 +20,7 @@ mod faults;
 mod filtered;
 mod flips;
 mod follow;
+mod forgeries;
 mod forks;
 mod heads;
 mod health;
