@@ -174,7 +174,7 @@ const OF_TOKEN: [Forgery; 46] = [
     ("no decimals", |e| e["alert"]["asset"]["decimals"] = Value::Null),
     ("sides swapped", |e| {
         let (from, to) = (e["alert"]["from"].clone(), e["alert"]["to"].clone());
-        (e["alert"]["from"], e["alert"]["to"]) = (to.clone(), from.clone());
+        (e["alert"]["from"], e["alert"]["to"]) = (to, from);
         e["alert"]["watched"]["direction"] = json!("out");
         let sides = e["sides"].as_array_mut().unwrap();
         sides.reverse();
@@ -253,7 +253,7 @@ const OF_TOKEN: [Forgery; 46] = [
     ("the watched listing dropped", |e| watched_entries(e).clear()),
     ("one of two listings dropped", |e| drop(watched_entries(e).remove(0))),
     ("both of one listing dropped but in the sides", |e| {
-        drop(e["alert"].as_object_mut().unwrap().remove("watched_all"))
+        drop(e["alert"].as_object_mut().unwrap().remove("watched_all"));
     }),
     ("another list in the alert", |e| e["alert"]["watched"]["list"] = json!("sanctions")),
     ("another kind of list in the sides", |e| watched_entries(e)[0]["kind"] = json!("advisory")),
@@ -312,20 +312,29 @@ const OF_FEES: [Forgery; 3] = [
 ];
 
 /// What nothing can prove is taken, and the bundle names it: the field that says so.
-const UNPROVABLE: [(&str, &str, fn(&mut Value)); 9] = [
-    ("sides.entries", "the blocked listing of the other side dropped", |e| e["sides"][1]["entries"] = json!([])),
-    ("sides.entries", "another entity of the other side", |e| {
-        e["sides"][1]["entries"][0]["entity"] = json!("Nobody Ltd")
-    }),
-    ("sides.entries", "another file of the other side's list", |e| {
-        e["sides"][1]["entries"][0]["brought_by"]["sha256"] = json!("ab".repeat(32));
-    }),
-    ("sides.entries", "the listings of the two sides exchanged", with_the_other_side_watched),
-    ("alert.watched.list", "another list of the watched side, in both places", |e| both(e, "list", &json!("friends"))),
-    ("alert.watched.kind", "another kind of list, in both places", |e| both(e, "kind", &json!("advisory"))),
-    ("alert.status", "another status", |e| e["alert"]["status"] = json!("orphaned")),
-    ("alert.severity", "another severity", |e| e["alert"]["severity"] = json!("low")),
-    ("alert.triage", "noise", |e| e["alert"]["triage"] = json!({"class": "dust", "reasons": []})),
+const UNPROVABLE: [(&str, Forgery); 9] = [
+    ("sides.entries", ("the blocked listing of the other side dropped", |e| e["sides"][1]["entries"] = json!([]))),
+    (
+        "sides.entries",
+        ("another entity of the other side", |e| {
+            e["sides"][1]["entries"][0]["entity"] = json!("Nobody Ltd");
+        }),
+    ),
+    (
+        "sides.entries",
+        ("another file of the other side's list", |e| {
+            e["sides"][1]["entries"][0]["brought_by"]["sha256"] = json!("ab".repeat(32));
+        }),
+    ),
+    ("sides.entries", ("the listings of the two sides exchanged", with_the_other_side_watched)),
+    (
+        "alert.watched.list",
+        ("another list of the watched side, in both places", |e| both(e, "list", &json!("friends"))),
+    ),
+    ("alert.watched.kind", ("another kind of list, in both places", |e| both(e, "kind", &json!("advisory")))),
+    ("alert.status", ("another status", |e| e["alert"]["status"] = json!("orphaned"))),
+    ("alert.severity", ("another severity", |e| e["alert"]["severity"] = json!("low"))),
+    ("alert.triage", ("noise", |e| e["alert"]["triage"] = json!({"class": "dust", "reasons": []}))),
 ];
 
 /// What check.py says of each bundle, in order.
@@ -386,7 +395,7 @@ fn what_no_checker_can_refuse_is_named_in_the_bundle_and_in_its_readme() {
     let native = bundle(&place, |alert| alert["kind"] == "native_transfer" && alert["watched"]["address"] == OWN);
     let mut bundles = Vec::new();
     let mut wanted = Vec::new();
-    for (field, name, forge) in UNPROVABLE {
+    for (field, (name, forge)) in UNPROVABLE {
         let mut changed = evidence(&native);
         forge(&mut changed);
         bundles.push((name.to_owned(), resealed(&native, &changed)));
