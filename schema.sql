@@ -7,7 +7,7 @@
 
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
--- changes of the watchlist), watch_added (the last of them that added something), stopped and stopped_at (why and when the last watch ended by itself),
+-- changes of the watchlist), stopped and stopped_at (why and when the last watch ended by itself),
 -- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
 -- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen),
 -- severity_rules (JSON: the rules of bolo.toml that all alerts here were rated by).
@@ -166,8 +166,10 @@ CREATE INDEX alerts_by_triage ON alerts (triage, block_number);
 -- Serves query --tx, --asset, --kind and --min-amount, by way of the movement.
 CREATE INDEX alerts_by_activity ON alerts (activity_id);
 
--- The watch entries that an alert is about, strictest first. The number of its block and the list of the entry are here so that the
--- indexes below can order by them.
+-- The watch entries that an alert is about, strictest first. matches: the entry matched when the block was last screened. An entry that
+-- did not (its list ended it, or it was removed) stays here behind the others; an alert that has only such entries stands for lists of
+-- before: queries show it, and it is not in the digest. The number of its block and the list of the entry are here so that the indexes
+-- below can order by them.
 CREATE TABLE alert_entries (
     alert_id    INTEGER NOT NULL REFERENCES alerts (id),
     rank        INTEGER NOT NULL,
@@ -175,6 +177,7 @@ CREATE TABLE alert_entries (
     designation INTEGER NOT NULL,
     block_number INTEGER NOT NULL,
     list_id     INTEGER NOT NULL,
+    matches     INTEGER NOT NULL DEFAULT 1 CHECK (matches BETWEEN 0 AND 1),
     PRIMARY KEY (alert_id, rank)
 ) STRICT, WITHOUT ROWID;
 
@@ -243,9 +246,8 @@ CREATE TABLE list_sources (
 ) STRICT, WITHOUT ROWID;
 
 -- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made. aliases: a JSON
--- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands; since_revision:
--- the state of the watchlist (meta watch_revision) that first had this row, or by which it came to match more or otherwise: what looking
--- back goes by.
+-- array of the entity's other names; uid: the list's own id of the record; source_line: where in the file it stands. An active entry
+-- matches every block, an ended one the blocks before the publication of its end_version; the others match none.
 CREATE TABLE watch_entries (
     id            INTEGER PRIMARY KEY,
     list_id       INTEGER NOT NULL REFERENCES lists (id),
@@ -262,14 +264,27 @@ CREATE TABLE watch_entries (
     state         INTEGER NOT NULL DEFAULT 0,
     aliases       TEXT    NOT NULL DEFAULT '[]',
     uid           TEXT,
-    source_line   INTEGER,
-    since_revision INTEGER NOT NULL
+    source_line   INTEGER
 ) STRICT;
 
 -- Serves watchlist check, and reading alerts back.
 CREATE INDEX watch_entries_by_address ON watch_entries (address_id);
 -- Serves import (what a list holds now) and show. An address stands on a list once.
 CREATE UNIQUE INDEX watch_entries_active ON watch_entries (list_id, address_id) WHERE state = 0;
+
+-- Which block times each state of the lists matches, address by address: a row for each state (meta watch_revision) that gave an
+-- address other entries, and never changed afterwards. From that state on the address matches block times before `until`:
+-- 9223372036854775807 all, -9223372036854775808 none; so does an address before its first row. A block was screened for an address if
+-- its time is before `until` of the address's last row up to the block's watch_revision: the entries as they are now do not tell.
+CREATE TABLE watch_spans (
+    address_id INTEGER NOT NULL REFERENCES addresses (id),
+    revision   INTEGER NOT NULL,
+    until      INTEGER NOT NULL,
+    PRIMARY KEY (address_id, revision)
+) STRICT, WITHOUT ROWID;
+
+-- Serves looking back: which addresses changed after the state of the lists that a block was screened against.
+CREATE INDEX watch_spans_by_revision ON watch_spans (revision);
 
 -- Alerts in words and hex, one row each with its strictest entry: for people who write SQL.
 CREATE VIEW alert_report AS
@@ -339,11 +354,13 @@ CREATE TABLE proofs (
 ) STRICT;
 
 -- Which addresses a block can touch, of the proven blocks that were taken with --lookback-index: a filter over every address that a
--- movement is from or to (src/screen/lookback.rs has its bytes), as that decoder found them in those planes. Serves looking back: an
--- address that is added later is looked for only in blocks whose filter may have it. An orphaned block keeps its row: the filter is
--- of the hash.
+-- movement is from or to (src/screen/lookback.rs has its bytes), as that decoder found them with that proof and in those planes (as in
+-- `blocks`). A filter counts only where the block has the same ones: one made of claimed senders or of other traces says nothing of a
+-- block that was taken better since. Serves looking back: an address that is added later is looked for only in blocks whose filter may
+-- have it. An orphaned block keeps its row: the filter is of the hash.
 CREATE TABLE lookback (
     block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
+    proof    INTEGER NOT NULL,
     planes   INTEGER NOT NULL,
     decoder  INTEGER NOT NULL,
     filter   BLOB    NOT NULL
@@ -401,8 +418,9 @@ CREATE TABLE revisions (
 ) STRICT, WITHOUT ROWID;
 
 -- The content of the database as text, the same for the same chain and lists on any machine: every canonical block, the ledger,
--- and every alert that stands. `bolo status --digest` is the SHA-256 of these lines in order, each ended by a line feed.
--- Not in it: when and by whom a thing was seen, what is pending or final just now, and what a reorg orphaned. A proven block of which
+-- and every alert that stands, with the entries that match it. `bolo status --digest` is the SHA-256 of these lines in order, each ended by a line feed.
+-- Not in it: when and by whom a thing was seen, what is pending or final just now, what a reorg orphaned, and what only matched lists
+-- of before (alert_entries.matches). A proven block of which
 -- not every sender was recovered says so by 'matched' at the end of its lines.
 CREATE VIEW digest_lines AS
 SELECT 1 AS part, b.number AS number, x'' AS place, 0 AS side,
@@ -427,7 +445,7 @@ SELECT 3, a.block_number, a.location, a.direction,
        || (SELECT group_concat(entry, ';')
            FROM (SELECT l.name || '/' || coalesce(e.label, '') || '/' || ae.designation AS entry
                  FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id JOIN lists l ON l.id = e.list_id
-                 WHERE ae.alert_id = a.id ORDER BY ae.rank))
+                 WHERE ae.alert_id = a.id AND ae.matches ORDER BY ae.rank))
 FROM alerts a
 JOIN blocks b ON b.id = a.block_id AND b.status <> 3
 JOIN activities m ON m.id = a.activity_id
@@ -435,7 +453,8 @@ JOIN addresses w ON w.id = a.watched_id
 LEFT JOIN addresses f ON f.id = m.from_id
 LEFT JOIN addresses r ON r.id = m.to_id
 LEFT JOIN addresses t ON t.id = m.token_address_id
-LEFT JOIN transactions x ON x.id = m.tx_id;
+LEFT JOIN transactions x ON x.id = m.tx_id
+WHERE EXISTS (SELECT 1 FROM alert_entries ae WHERE ae.alert_id = a.id AND ae.matches);
 
 -- The lists with all that they ever said, as text, the same for the same files in whatever order they were imported. `bolo status
 -- --digest --lists` is the SHA-256 of these lines in order, each ended by a line feed. Not in it: when anything was imported, and

@@ -61,7 +61,7 @@ def main() -> None:
     db.execute("BEGIN")
     db.executemany("INSERT INTO meta VALUES (?, ?)", [
         ("chain_id", "1"), ("finality_rule", "tags safe/finalized"), ("watch_next", str(head + 1)), ("finalized", str(head - 64)),
-        ("head", str(head)), ("watch_revision", "1"), ("watch_added", "1"),
+        ("head", str(head)), ("watch_revision", "1"),
     ])
     db.execute("INSERT INTO endpoints (id, host) VALUES (1, 'node.example')")
     db.execute(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ADDRESSES}) "
@@ -80,7 +80,8 @@ def main() -> None:
     db.execute(f"INSERT INTO watch_entries SELECT id, iif(id = {WATCHED}, 12, 1 + id % 11), id, "
                f"CASE id WHEN 1 THEN 'Exchange' WHEN {WATCHED} THEN 'Rare wallet' ELSE 'Wallet ' || id END, "
                f"iif(id = {WATCHED}, 'Rare entity', 'Entity ' || (id % 300)), '[\"SDN\"]', NULL, NULL, NULL, NULL, "
-               f"iif(id = {WATCHED}, 12, 1 + id % 11), NULL, 0, '[]', NULL, NULL, 1 FROM addresses WHERE id <= {WATCHED}")
+               f"iif(id = {WATCHED}, 12, 1 + id % 11), NULL, 0, '[]', NULL, NULL FROM addresses WHERE id <= {WATCHED}")
+    db.execute("INSERT INTO watch_spans SELECT address_id, 1, 9223372036854775807 FROM watch_entries")
     db.execute("INSERT INTO tokens SELECT id, 'TOK' || (id - 300000), 6 + 12 * (id % 2), 0 FROM addresses "
                f"WHERE id BETWEEN 300001 AND 302000 OR id = {ADDRESSES - 1}")
     db.execute("UPDATE tokens SET symbol = 'USDC' WHERE address_id = 300001")
@@ -120,7 +121,7 @@ def main() -> None:
                    f"CASE WHEN {rare} THEN '9' || printf('%.*c', 30, '0') ELSE ({mix} * 7919) || substr('000000000000', 1, {mix} % 12) END, NULL, b.number {each}")
         db.execute(f"INSERT INTO alerts SELECT {row}, randomblob(32), b.number, b.id, p.location, CASE WHEN {rare} THEN 3 ELSE {out} END, {row}, "
                    f"{watched}, {severity}, {triage}, '[]', 1000, NULL, {other_side}, 0 {each}")
-        db.execute("INSERT INTO alert_entries SELECT a.id, 0, a.watched_id, 1, a.block_number, e.list_id FROM alerts a "
+        db.execute("INSERT INTO alert_entries SELECT a.id, 0, a.watched_id, 1, a.block_number, e.list_id, 1 FROM alerts a "
                    f"CROSS JOIN watch_entries e ON e.id = a.watched_id WHERE a.id > {first * PER_BLOCK} AND a.id <= {last * PER_BLOCK}")
         db.execute("COMMIT")
         print(f"rows of {last} blocks after {time.time() - began:.0f} s", flush=True)

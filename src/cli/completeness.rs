@@ -128,10 +128,5 @@ fn senders_are_recovered(question: &Question<'_>) -> Result<Option<String>, Fail
 }
 
 fn was_screened(question: &Question<'_>) -> Result<Option<String>, Failure> {
-    for address in question.addresses {
-        if let Some(blocks) = super::screened::unwatched(question.store, &question.ledger, *address)? {
-            return super::screened::in_words(question.store, *address, blocks).map(Some);
-        }
-    }
-    Ok(None)
+    super::screened::shortfall(question.store, &question.ledger, question.addresses)
 }

@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     // A range of which nothing was seen depends on no list.
     if !named.is_named() || question.is_some() {
         let coverage = question.as_ref().filter(|_| named.is_named()).map(|question| &question.coverage);
-        super::screened::say(&filter, &store, coverage, args.require_complete)?;
+        super::screened::say(&filter, &store, coverage)?;
     }
     if named.is_named() { say_coverage(question.as_ref(), args.require_complete) } else { Ok(0) }
 }

@@ -229,7 +229,10 @@ fn finish_looking_back(printer: &mut CommitPrinter, outcome: LookbackOutcome) {
     let end = if stopped { "stopped before the end: run it again to go on" } else { "looked back" };
     tracing::info!(held, behind, ruled_out_by_index = ruled_out, read_again = read, alerts, left, "{end}");
     if left > 0 && !stopped {
-        tracing::warn!(left, "these blocks were not to be had: they are still screened by older lists only");
+        tracing::warn!(
+            left,
+            "these blocks were not to be had, or are held proven and not read on trust: they are still screened by older lists only"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looking back beside the head (`auto_lookback`): when the lists have gained entries, what is held is brought to the present lists while
+//! Looking back beside the head (`auto_lookback`): when the lists have changed, what is held is brought to the present lists while
 //! the head is waited for. The head goes first, then what is owed; of the past a little at a time. Blocks are read by the hash that is
 //! held: following reorgs is for who follows the head. All that is known of what is left stands in the ledger, so that nothing is lost
 //! wherever it ends.
@@ -134,14 +134,14 @@ impl Background {
             return Ok(self.read(&engine.store)?);
         }
         let revision = engine.read_lists()?;
-        let scan = Scan::begin(&engine.store, (0, i64::MAX as u64), &self.judge)?;
-        if !scan.lacks_entries() {
+        let scan = Scan::begin(&engine.store, (0, i64::MAX as u64), self.judge.decoder(), self.judge.proof())?;
+        if !scan.is_needed(&engine.store)? {
             if self.done.replace(revision) != Some(revision) {
                 tracing::debug!(revision, "nothing to look back at");
             }
             return Ok(());
         }
-        tracing::info!(blocks = scan.left(), "the lists gained entries: looking back beside the head");
+        tracing::info!(blocks = scan.left(), "the lists changed: looking back beside the head");
         self.scan = Some(scan);
         Ok(())
     }

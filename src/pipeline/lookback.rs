@@ -1,6 +1,6 @@
-//! Looking back: blocks that were screened before the lists gained entries are brought to the present lists. What no new entry can touch,
-//! by its index, is only noted to be screened; the rest goes through the very same stages as any block, so that what comes of it is what
-//! a run with the present lists from the start had found.
+//! Looking back: blocks that were screened by other lists are brought to the present ones. A block in which the present lists can find
+//! nothing else, by its index and its alerts, is only noted to be screened; the rest goes through the very same stages as any block, so
+//! that what comes of it is what a run with the present lists from the start had found.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,13 +26,14 @@ pub struct LookbackOutcome {
     pub held: u64,
     /// Of these, blocks that were screened by an older state of the lists.
     pub behind: u64,
-    /// Blocks that no new entry can touch: not read.
+    /// Blocks in which the present lists can find nothing else: not read.
     pub ruled_out: u64,
     /// Blocks that were read and screened again.
     pub read: u64,
     /// New alerts.
     pub alerts: u64,
-    /// Blocks that are still to be looked at: it was told to stop, or the archive does not have them.
+    /// Blocks that are still to be looked at: it was told to stop, the archive does not have them, or they are proven and would be read
+    /// on trust.
     pub left: u64,
     /// It was told to stop before the end.
     pub stopped: bool,
@@ -40,51 +41,62 @@ pub struct LookbackOutcome {
 
 /// What came of a chunk of blocks.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
+pub(crate) struct Looked {
     /// Blocks that are ruled out, and noted to be screened.
-    pub(super) ruled_out: u64,
+    pub(crate) ruled_out: u64,
     /// Blocks that are to be read, as ranges.
-    pub(super) to_read: Vec<(u64, u64)>,
+    pub(crate) to_read: Vec<(u64, u64)>,
 }
 
-/// Looks through what is held for blocks that a new entry can touch.
+/// Addresses that blocks of a span of time were not screened for.
 #[derive(Debug)]
-pub(super) struct Scan {
+struct Missed {
+    /// The first block time, and the one after the last.
+    times: (i64, i64),
+    sought: Sought,
+}
+
+/// Looks through what is held for blocks in which the present lists may find something else.
+#[derive(Debug)]
+pub(crate) struct Scan {
     ranges: VecDeque<LedgerRange>,
+    /// Blocks that are behind and stay so: proven, while what is read now is taken on trust.
+    kept: u64,
     /// The present state of the lists.
     revision: i64,
     decoder: i64,
-    /// The last state that gained an address.
-    gained: i64,
-    /// What came after which state of the lists.
-    sought: Option<(i64, Sought)>,
+    /// What blocks of one state of the lists were not screened for.
+    missed: Option<(i64, Vec<Missed>)>,
 }
 
 impl Scan {
-    /// Of the blocks of a range, both ends included, as they are held now.
-    pub(super) fn begin(store: &Store, (from, to): (u64, u64), judge: &Judge) -> Result<Self, StoreError> {
-        let (revision, decoder) = (store.watch_revision()?, judge.decoder());
-        let mut ranges = store.screened_otherwise(from, to)?;
+    /// Of the blocks of a range, both ends included, as they are held now. `decoder` and `proof` are those of blocks that are read.
+    pub(crate) fn begin(store: &Store, (from, to): (u64, u64), decoder: i64, proof: Proof) -> Result<Self, StoreError> {
+        let revision = store.watch_revision()?;
         // What is proven does not give way to what is taken on trust.
-        ranges.retain(|ledger| judge.proof() == Proof::Proven || !ledger.range.proven);
-        Ok(Self { ranges: ranges.into(), revision, decoder, gained: store.last_gain()?, sought: None })
+        let (kept, ranges): (Vec<_>, Vec<_>) = store
+            .screened_otherwise(from, to)?
+            .into_iter()
+            .partition(|ledger| proof == Proof::Unproven && ledger.range.proven);
+        Ok(Self { ranges: ranges.into(), kept: count(&kept), revision, decoder, missed: None })
     }
 
-    /// Blocks that are not looked through yet.
-    pub(super) fn left(&self) -> u64 {
-        self.ranges.iter().map(|ledger| ledger.range.to - ledger.range.from + 1).sum()
+    /// Blocks that are not looked through yet, or stay behind.
+    pub(crate) fn left(&self) -> u64 {
+        self.kept + count(&self.ranges)
     }
 
-    /// Whether any of them was screened before an address was added.
-    pub(super) fn lacks_entries(&self) -> bool {
-        self.ranges.iter().any(|ledger| ledger.watch_revision < self.gained)
+    /// Whether the lists changed for any address since a block was screened that is to be looked through.
+    pub(crate) fn is_needed(&self, store: &Store) -> Result<bool, StoreError> {
+        let oldest = self.ranges.iter().map(|ledger| ledger.watch_revision).min();
+        oldest.map_or(Ok(false), |revision| store.has_changed_since(revision))
     }
 
     /// Looks through at most so many of the next blocks, and notes those that are ruled out. None at the end.
     ///
     /// # Errors
     /// [`StoreError::StaleWatchlist`] where the lists changed meanwhile: it is to be begun anew.
-    pub(super) fn step(&mut self, store: &mut Store, most: u64) -> Result<Option<Looked>, StoreError> {
+    pub(crate) fn step(&mut self, store: &mut Store, most: u64) -> Result<Option<Looked>, StoreError> {
         let Some(mut ledger) = self.ranges.pop_front() else { return Ok(None) };
         let was = ledger.watch_revision;
         let (from, last) = (ledger.range.from, ledger.range.to);
@@ -93,30 +105,43 @@ impl Scan {
             ledger.range.from = to + 1;
             self.ranges.push_front(ledger);
         }
-        let sought = match self.sought.take() {
-            Some((since, sought)) if since == was => sought,
-            _ => Sought::new(&store.entries_since(was)?),
+        let missed = match self.missed.take() {
+            Some((since, missed)) if since == was => missed,
+            _ => store
+                .gains_since(was)?
+                .iter()
+                .map(|gain| Missed { times: (gain.from, gain.until), sought: Sought::new(&gain.addresses) })
+                .collect(),
         };
         let mut looked = Looked::default();
         let mut ruled_out = Vec::new();
-        // Without an index any block may have a new address; one that was watched already only where there are alerts of it.
-        let may_touch = |block: &BlockBehind| match &block.filter {
-            Some(filter) => sought.may_be_in(filter),
-            None => was < self.gained || block.alerted,
+        // An address that was screened for leads to its alerts. Another one may be in any block that has no filter.
+        let may_differ = |block: &BlockBehind| {
+            let mut missed = missed.iter().filter(|missed| (missed.times.0..missed.times.1).contains(&block.timestamp));
+            block.alerted
+                || match &block.filter {
+                    Some(filter) => missed.any(|missed| missed.sought.may_be_in(filter)),
+                    None => missed.next().is_some(),
+                }
         };
-        if sought.is_empty() {
+        if !store.has_changed_since(was)? {
             ruled_out.push((from, to));
         } else {
             for block in store.blocks_behind(from, to, was, self.decoder)? {
-                append(if may_touch(&block) { &mut looked.to_read } else { &mut ruled_out }, block.number);
+                append(if may_differ(&block) { &mut looked.to_read } else { &mut ruled_out }, block.number);
             }
         }
         if !ruled_out.is_empty() {
             looked.ruled_out = store.mark_screened(&ruled_out, was, self.revision)?;
         }
-        self.sought = Some((was, sought));
+        self.missed = Some((was, missed));
         Ok(Some(looked))
     }
+}
+
+/// Number of blocks.
+fn count<'a>(ranges: impl IntoIterator<Item = &'a LedgerRange>) -> u64 {
+    ranges.into_iter().map(|ledger| ledger.range.to - ledger.range.from + 1).sum()
 }
 
 /// Adds a number to ranges, which it follows.
@@ -136,7 +161,7 @@ fn look_through(
     shutdown: &Shutdown,
 ) -> Result<Option<Vec<(u64, u64)>>, PipelineError> {
     engine.read_lists()?;
-    let mut scan = Scan::begin(&engine.store, range, judge)?;
+    let mut scan = Scan::begin(&engine.store, range, judge.decoder(), judge.proof())?;
     outcome.behind = outcome.behind.max(scan.left());
     let mut spans: Vec<(u64, u64)> = Vec::new();
     loop {
@@ -207,8 +232,7 @@ async fn run(
     shutdown: &Shutdown,
 ) -> Result<LookbackOutcome, PipelineError> {
     let held = engine.store.ledger(range.0, range.1)?;
-    let held = held.iter().map(|ledger| ledger.range.to - ledger.range.from + 1).sum();
-    let mut outcome = LookbackOutcome { held, ..LookbackOutcome::default() };
+    let mut outcome = LookbackOutcome { held: count(&held), ..LookbackOutcome::default() };
     let found_before = engine.found;
     loop {
         let Some(spans) = look_through(engine, judge, range, &mut outcome, shutdown)? else { continue };
@@ -234,7 +258,7 @@ async fn run(
         }
     }
     outcome.alerts = engine.found - found_before;
-    outcome.left = Scan::begin(&engine.store, range, judge)?.left();
+    outcome.left = Scan::begin(&engine.store, range, judge.decoder(), judge.proof())?.left();
     Ok(outcome)
 }
 

@@ -1,6 +1,6 @@
 //! From activities to alerts.
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 
 use super::alert::{Alert, Direction, alert_id};
 use super::rules::{EntryFacts, Facts, Touches};
@@ -12,18 +12,29 @@ use crate::decode::Activity;
 /// Every alert of a block, in the order of the activities; of one activity, the giving side first. An address on several lists
 /// makes one alert.
 pub fn screen(chain_id: u64, block: &VerifiedBlock, activities: &[Activity], watchlist: &Watchlist) -> Vec<Alert> {
-    if watchlist.is_empty() {
-        return Vec::new();
-    }
-    let timestamp = i64::try_from(block.header().timestamp).unwrap_or(i64::MAX);
     let signer = |activity: &Activity| {
         let index = activity.location.tx_index? as usize;
         block.transactions().get(index).map(|tx| tx.signer)
     };
-    let place = Place { chain_id, timestamp, watchlist };
+    screen_activities(chain_id, (block.hash(), block.header().timestamp), activities, signer, watchlist)
+}
+
+/// Every alert of activities of a block with that hash and time, in their order. `signer` tells who signed an activity's transaction.
+pub fn screen_activities(
+    chain_id: u64,
+    (block, timestamp): (B256, u64),
+    activities: &[Activity],
+    signer: impl Fn(&Activity) -> Option<Address>,
+    watchlist: &Watchlist,
+) -> Vec<Alert> {
     let mut alerts = Vec::new();
+    if watchlist.is_empty() {
+        return alerts;
+    }
+    let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
+    let place = Place { chain_id, timestamp, watchlist };
     for activity in activities {
-        place.alerts_of(activity, block.hash(), || signer(activity), &mut alerts);
+        place.alerts_of(activity, block, || signer(activity), &mut alerts);
     }
     alerts
 }
@@ -39,7 +50,7 @@ impl Place<'_> {
     fn alerts_of(
         &self,
         activity: &Activity,
-        block: alloy::primitives::B256,
+        block: B256,
         signer: impl Fn() -> Option<Address>,
         alerts: &mut Vec<Alert>,
     ) {
@@ -105,7 +116,7 @@ mod tests {
     use super::*;
     use crate::decode::{ActivityKind, Asset, Location, Plane, Position};
     use crate::screen::{ListKind, Severity, TriageClass};
-    use alloy::primitives::{B256, U256};
+    use alloy::primitives::U256;
 
     const FROM: Address = Address::with_last_byte(1);
     const TO: Address = Address::with_last_byte(2);

@@ -10,7 +10,7 @@ pub mod watchlist;
 
 pub use alert::{Alert, AlertStatus, Designation, Direction, Severity, TriageClass, alert_id};
 pub use lookback::Sought;
-pub use matching::screen;
+pub use matching::{screen, screen_activities};
 pub use rule_words::{MinAmount, Rule, RuleAsset};
 pub use rules::Rules;
 pub use triage::Triage;

@@ -1,13 +1,16 @@
 //! Alerts going in: the facts of a movement once, an alert for each watched address it touches, and which entries it is about.
 
-use alloy::primitives::Address;
+use std::collections::HashSet;
+
+use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
+use super::watch_spans::matched_until;
 use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::Asset;
-use crate::screen::{Alert, Direction, TriageClass};
+use crate::screen::{Alert, Designation, Direction, TriageClass};
 
 /// What became of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +82,9 @@ pub(super) fn put_alert(
     };
     let counterparty = counterparty.map(|address| ids.of(conn, address)).transpose()?;
     let replaces = facts.map(|(_, facts)| replaced(conn, facts, alert, watched)).transpose()?.flatten();
-    let retroactive = match screened.filter(|revision| *revision < record.watch_revision) {
-        Some(revision) => all_newer(conn, alert, revision)?,
+    // Otherwise it is new for another reason: its block was taken on trust before, or by an older decoder.
+    let retroactive = match screened {
+        Some(revision) => sql_int(record.timestamp) >= matched_until(conn, watched, revision)?,
         None => false,
     };
     conn.prepare_cached(
@@ -109,57 +113,65 @@ pub(super) fn put_alert(
     Ok(if alert.triage.class == TriageClass::Own { Put::Own } else { Put::New(id) })
 }
 
-/// Whether all entries of the alert came after that state of the lists. Otherwise it is new for another reason: its block was taken on
-/// trust before, or by an older decoder.
-fn all_newer(conn: &Connection, alert: &Alert, revision: i64) -> Result<bool> {
-    let mut older = conn.prepare_cached("SELECT 1 FROM watch_entries WHERE id = ?1 AND since_revision <= ?2")?;
-    for (entry, _) in &alert.matched {
-        if older.exists([*entry, revision])? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// An entry that an alert is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    id: i64,
+    designation: u8,
+    /// It matched when the block was last screened.
+    matches: bool,
 }
 
 /// The entries that the alert is about, strictest first.
-fn matched(alert: &Alert) -> Vec<(i64, u8)> {
-    alert.matched.iter().map(|(id, designation)| (*id, designation.code())).collect()
+fn matched(alert: &Alert) -> Vec<Entry> {
+    let entry =
+        |(id, designation): &(i64, Designation)| Entry { id: *id, designation: designation.code(), matches: true };
+    alert.matched.iter().map(entry).collect()
 }
 
-/// Brings an alert up to date that is there already: its entries are those matched now, strictest first, then those it named before.
-/// Severity and class are what they are now, as in a fresh run; the other side may have come onto a list without this one's entries
-/// changing. Where it names entries that no longer match, it keeps what it had for them: it rises and never falls.
+/// Brings an alert up to date that is there already: its entries are those matched now, strictest first, then those it named before,
+/// which it keeps as not matching any more. Severity and class are what a fresh run gives them: the other side may have come onto a
+/// list, or left it, without this one's entries changing.
 ///
 /// Returns whether it was no alert, touching own wallets alone, and is one now.
 fn put_more_entries(conn: &Connection, alert_id: i64, record: &BlockRecord, alert: &Alert) -> Result<bool> {
     let was_own = conn
         .prepare_cached("SELECT 1 FROM alerts WHERE id = ?1 AND triage = ?2")?
         .exists(params![alert_id, TriageClass::Own.code()])?;
-    let before: Vec<(i64, u8)> = conn
-        .prepare_cached("SELECT ae.entry_id, ae.designation FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
+    let before: Vec<Entry> = conn
+        .prepare_cached("SELECT ae.entry_id, ae.designation, ae.matches FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
              WHERE ae.alert_id = ?1 ORDER BY ae.rank")?
-        .query_map([alert_id], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([alert_id], |row| Ok(Entry { id: row.get(0)?, designation: row.get(1)?, matches: row.get(2)? }))?
         .collect::<rusqlite::Result<_>>()?;
     let mut entries = matched(alert);
-    entries.extend(before.iter().filter(|(id, _)| alert.matched.iter().all(|(matched, _)| matched != id)));
-    let keeps = entries.len() > alert.matched.len();
+    let former = before.iter().filter(|entry| alert.matched.iter().all(|(id, _)| *id != entry.id));
+    entries.extend(former.map(|entry| Entry { matches: false, ..*entry }));
     if entries != before {
         conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
         put_entries(conn, alert_id, record.link.number, &entries)?;
     }
     let (severity, class) = (alert.severity.code(), alert.triage.class.code());
-    if keeps {
-        conn.prepare_cached("UPDATE alerts SET severity = ?2 WHERE id = ?1 AND severity < ?2")?
-            .execute(params![alert_id, severity])?;
-    } else {
-        conn.prepare_cached(
-            // What was no alert, and is one since the other side was listed, is found afterwards.
-            "UPDATE alerts SET severity = ?2, triage = ?3, triage_reasons = ?4, retroactive = retroactive OR triage = ?5 AND ?3 <> ?5 \
-             WHERE id = ?1 AND (severity, triage) <> (?2, ?3)",
-        )?
-        .execute(params![alert_id, severity, class, reasons(alert), TriageClass::Own.code()])?;
+    conn.prepare_cached(
+        // What was no alert, and is one since the other side was listed, is found afterwards.
+        "UPDATE alerts SET severity = ?2, triage = ?3, triage_reasons = ?4, retroactive = retroactive OR triage = ?5 AND ?3 <> ?5 \
+         WHERE id = ?1 AND (severity, triage) <> (?2, ?3)",
+    )?
+    .execute(params![alert_id, severity, class, reasons(alert), TriageClass::Own.code()])?;
+    Ok(was_own && alert.triage.class != TriageClass::Own)
+}
+
+/// Keeps the block's alerts that screening did not find this time, by other lists or another decoder than before, as matched by no
+/// entry any more.
+pub(super) fn unmatch_others(conn: &Connection, record: &BlockRecord, block_id: i64) -> Result<()> {
+    let found: HashSet<B256> = record.alerts.iter().map(|alert| alert.id).collect();
+    let held: Vec<(i64, B256)> = conn
+        .prepare_cached("SELECT id, alert_id FROM alerts WHERE block_number = ?1 AND block_id = ?2")?
+        .query_map([sql_int(record.link.number), block_id], |row| Ok((row.get(0)?, bytes::<32>(row, 1)?.into())))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (row, _) in held.iter().filter(|(_, id)| !found.contains(id)) {
+        conn.prepare_cached("UPDATE alert_entries SET matches = 0 WHERE alert_id = ?1 AND matches")?.execute([row])?;
     }
-    Ok(was_own && !keeps && alert.triage.class != TriageClass::Own)
+    Ok(())
 }
 
 /// Why it is of its class, as a JSON array.
@@ -168,13 +180,13 @@ fn reasons(alert: &Alert) -> String {
 }
 
 /// Writes the entries of an alert that has none, strictest first.
-fn put_entries(conn: &Connection, alert_id: i64, block: u64, entries: &[(i64, u8)]) -> Result<()> {
-    for (rank, (entry, designation)) in (0i64..).zip(entries) {
+fn put_entries(conn: &Connection, alert_id: i64, block: u64, entries: &[Entry]) -> Result<()> {
+    for (rank, entry) in (0i64..).zip(entries) {
         conn.prepare_cached(
-            "INSERT INTO alert_entries (alert_id, rank, entry_id, designation, block_number, list_id) \
-             VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT list_id FROM watch_entries WHERE id = ?3), 0))",
+            "INSERT INTO alert_entries (alert_id, rank, entry_id, designation, block_number, list_id, matches) \
+             VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT list_id FROM watch_entries WHERE id = ?3), 0), ?6)",
         )?
-        .execute(params![alert_id, rank, entry, designation, sql_int(block)])?;
+        .execute(params![alert_id, rank, entry.id, entry.designation, sql_int(block), entry.matches])?;
     }
     Ok(())
 }

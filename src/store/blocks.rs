@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::AddressIds;
-use super::alerts::{Put, put_alert};
+use super::alerts::{Put, put_alert, unmatch_others};
 use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
 use super::lookback::put_filter;
@@ -163,20 +163,22 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         return Err(StoreError::StaleWatchlist);
     }
     check_neighbours(tx, &record.link)?;
-    let (block_id, before) = put_block(tx, record)?;
+    let made = Taken::of(record);
+    let (block_id, before, held) = put_block(tx, record)?;
     let (mut new_alerts, mut own) = (Vec::new(), 0);
     // What is proven takes nothing on trust.
-    if before.is_none_or(|held| held.proof <= Taken::of(record).proof) {
+    if before.is_none_or(|before| before.proof <= made.proof) {
         for alert in &record.alerts {
-            match put_alert(tx, ids, record, (block_id, before.map(|held| held.watch_revision)), alert)? {
+            match put_alert(tx, ids, record, (block_id, before.map(|before| before.watch_revision)), alert)? {
                 Put::New(row) => new_alerts.push(row),
                 Put::Own => own += 1,
                 Put::Held => {}
             }
         }
-        if let Some(filter) = &record.lookback {
-            put_filter(tx, block_id, Taken::of(record), filter)?;
+        if before.is_some_and(|before| !before.looked_for_the_same(made)) {
+            unmatch_others(tx, record, block_id)?;
         }
+        put_filter(tx, block_id, held, made, record.lookback.as_deref())?;
         if let Some(evidence) = &record.evidence {
             put_proof(tx, block_id, evidence)?;
         }
@@ -256,8 +258,8 @@ pub(super) fn parent_at(conn: &Connection, number: u64) -> Result<Option<B256>> 
         .optional()?)
 }
 
-/// The block's id, and how it was taken before, where it was.
-fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Taken>)> {
+/// The block's id, how it was taken before, where it was, and how it is held now.
+fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Taken>, Taken)> {
     let link = &record.link;
     let now = Taken::of(record);
     let endpoint = endpoint_id(conn, &record.endpoint)?;
@@ -270,7 +272,7 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Tak
             // Canonical again after a reorg and back; else it stays as it is.
             conn.prepare_cached("UPDATE blocks SET status = 0 WHERE id = ?1 AND status = 3")?.execute([id])?;
             cover(conn, link.number, held)?;
-            return Ok((id, Some(held)));
+            return Ok((id, Some(held), held));
         }
         Some((id, held)) => {
             if held.proof < now.proof {
@@ -323,7 +325,7 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Tak
         conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?
             .execute(params![id, reason.name(), sql_int(*count)])?;
     }
-    Ok((id, known.map(|(_, held)| held)))
+    Ok((id, known.map(|(_, held)| held), taken))
 }
 
 /// What was taken on trust gives way to what is proven: a lie in it must not live on beside the proof.

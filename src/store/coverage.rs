@@ -47,10 +47,15 @@ impl Taken {
     /// What holds of a block that was taken so and is taken once more: it gains what it lacked. What it had counts only for the
     /// lists and the decoder that it was looked at with: against others, only this time counts.
     pub(super) fn again(self, now: Self) -> Self {
-        if (self.watch_revision, self.decoder) != (now.watch_revision, now.decoder) {
+        if !self.looked_for_the_same(now) {
             return now;
         }
         Self { proof: self.proof.max(now.proof), planes: self.planes | now.planes, ..now }
+    }
+
+    /// The same decoder looked for the same entries.
+    pub(super) fn looked_for_the_same(self, other: Self) -> bool {
+        (self.watch_revision, self.decoder) == (other.watch_revision, other.decoder)
     }
 
     fn range(self, from: u64, to: u64) -> CoverageRange {
@@ -107,7 +112,7 @@ pub struct RangeCoverage {
     pub traces: u64,
     /// Of the blocks that were not seen, those that an endpoint's filter was asked for (`replay --filtered`): its word is all there is.
     pub filtered: u64,
-    /// Blocks screened before the watchlist gained its last entries: these may have a past there.
+    /// Blocks screened before the watchlist gained entries that match blocks of their time: these may have a past there.
     pub screened_before: u64,
     /// Nothing is known to lie between the range's ends in time and the blocks that stand for them.
     pub ends_known: bool,
@@ -278,7 +283,7 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn block_coverage(&self, from: u64, to: u64) -> Result<RangeCoverage> {
-        let last_addition = self.last_addition()?;
+        let ledger = self.ledger(from, to)?;
         let none = RangeCoverage {
             from,
             to,
@@ -287,10 +292,10 @@ impl Store {
             senders: 0,
             traces: 0,
             filtered: self.filtered(from, to)?.iter().map(|(_, missing)| missing).sum(),
-            screened_before: 0,
+            screened_before: self.lacking_entries(&ledger)?,
             ends_known: true,
         };
-        Ok(self.ledger(from, to)?.iter().fold(none, |sum, ledger| {
+        Ok(ledger.iter().fold(none, |sum, ledger| {
             let CoverageRange { from, to, proven, traces, senders } = ledger.range;
             let count = |is: bool| if is { to - from + 1 } else { 0 };
             RangeCoverage {
@@ -298,7 +303,6 @@ impl Store {
                 unproven: sum.unproven + count(!proven),
                 senders: sum.senders + count(senders),
                 traces: sum.traces + count(traces),
-                screened_before: sum.screened_before + count(ledger.watch_revision < last_addition),
                 ..sum
             }
         }))

@@ -8,9 +8,11 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::Result;
 use super::addresses::address_id;
-use super::lists::{FACTS, Facts, ImportCounts, STATE_ENDED, STATE_REMOVED, STATE_SUPERSEDED, end_entry, insert_entry};
-use super::{Result, meta};
+use super::lists::{
+    FACTS, Facts, ImportCounts, STATE_ACTIVE, STATE_ENDED, STATE_REMOVED, STATE_SUPERSEDED, end_entry, insert_entry,
+};
 use crate::lists::ParsedEntry;
 
 /// The place of a version: by its date, of one date by when it came.
@@ -82,17 +84,17 @@ impl Later {
     }
 }
 
-/// Files a version with these entries before those that are later; whether blocks may be matched by more, or otherwise, than before.
+/// Files a version with these entries before those that are later. The addresses with other entries than before go to `changed`.
 pub(super) fn file(
     conn: &Connection,
     list_id: i64,
     version: i64,
     entries: &[ParsedEntry],
     later: &Later,
-) -> Result<(ImportCounts, bool)> {
+    changed: &mut Vec<i64>,
+) -> Result<ImportCounts> {
     let own = at(conn, version)?;
     let mut counts = ImportCounts { filed: true, ..ImportCounts::default() };
-    let mut matters = false;
     let mut held: HashSet<i64> = conn
         .prepare_cached(
             "SELECT e.address_id FROM watch_entries e JOIN list_versions f ON f.id = e.first_version \
@@ -101,15 +103,21 @@ pub(super) fn file(
         )?
         .query_map(params![list_id, own.0, own.1], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
+    let mut say = |address: i64, entry: Option<&ParsedEntry>| -> Result<()> {
+        if (Speaking { conn, list_id, address, own, next: later.of(address) }).says(entry, &mut counts)? {
+            changed.push(address);
+        }
+        Ok(())
+    };
     for entry in entries {
         let address = address_id(conn, entry.address)?;
         held.remove(&address);
-        matters |= Speaking { conn, list_id, address, own, next: later.of(address) }.says(Some(entry), &mut counts)?;
+        say(address, Some(entry))?;
     }
     for address in held {
-        matters |= Speaking { conn, list_id, address, own, next: later.of(address) }.says(None, &mut counts)?;
+        say(address, None)?;
     }
-    Ok((counts, matters))
+    Ok(counts)
 }
 
 /// A span of an address.
@@ -119,6 +127,14 @@ struct Span {
     first: At,
     end: Option<At>,
     facts: Facts,
+    /// What became of it, and since when it is known.
+    state: (i64, Option<i64>),
+}
+
+/// What screening sees of spans: those that match blocks, each with its id, end, state and the date since when it is known.
+fn seen(spans: &[Span]) -> Vec<(i64, Option<At>, (i64, Option<i64>))> {
+    let matching = spans.iter().filter(|span| matches!(span.state.0, STATE_ACTIVE | STATE_ENDED));
+    matching.map(|span| (span.id, span.end, span.state)).collect()
 }
 
 /// A version that is being filed, as to one address.
@@ -134,7 +150,7 @@ impl Speaking<'_> {
     /// The spans of the address, in order.
     fn spans(&self) -> Result<Vec<Span>> {
         let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT e.id, f.published, f.id, x.published, x.id, {FACTS} FROM watch_entries e \
+            "SELECT e.id, f.published, f.id, x.published, x.id, e.state, e.known_from, {FACTS} FROM watch_entries e \
              JOIN list_versions f ON f.id = e.first_version LEFT JOIN list_versions x ON x.id = e.end_version \
              WHERE e.list_id = ?1 AND e.address_id = ?2 ORDER BY f.published, f.id",
         ))?;
@@ -147,13 +163,14 @@ impl Speaking<'_> {
                     Some(published) => Some((published, row.get(4)?)),
                     None => None,
                 },
-                facts: Facts::read(row, 5)?,
+                state: (row.get(5)?, row.get(6)?),
+                facts: Facts::read(row, 7)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// It has the address, as that entry, or does not. Whether blocks may be matched by more, or otherwise, than before.
+    /// It has the address, as that entry, or does not. Whether screening sees other entries than before.
     fn says(&self, entry: Option<&ParsedEntry>, counts: &mut ImportCounts) -> Result<bool> {
         let spans = self.spans()?;
         let facts = entry.map(Facts::of);
@@ -170,7 +187,6 @@ impl Speaking<'_> {
             }
             end_entry(self.conn, span.id, self.own.1, if entry.is_some() { STATE_SUPERSEDED } else { STATE_ENDED })?;
         }
-        let mut matters = goes_on;
         match (before, entry) {
             (Some(_), Some(_)) => counts.changed += 1,
             (Some(_), None) => counts.ended += 1,
@@ -188,12 +204,11 @@ impl Speaking<'_> {
                 (next, following) => {
                     let goes_on = following.is_some() || goes_on;
                     self.put(entry, next, goes_on)?;
-                    // What something else took the place of matches no block.
-                    matters |= !goes_on || next.is_none();
                 }
             }
         }
-        Ok(self.know_anew()? || matters)
+        self.know_anew()?;
+        Ok(seen(&self.spans()?) != seen(&spans))
     }
 
     /// The span of what this version says, up to the next one that speaks.
@@ -221,11 +236,11 @@ impl Speaking<'_> {
         self.conn
             .prepare_cached(
                 "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, known_from, \
-                 aliases, uid, source_line, since_revision, first_version, end_version, state) \
+                 aliases, uid, source_line, first_version, end_version, state) \
                  SELECT list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, known_from, aliases, uid, \
-                 source_line, ?5, ?2, ?3, ?4 FROM watch_entries WHERE id = ?1",
+                 source_line, ?2, ?3, ?4 FROM watch_entries WHERE id = ?1",
             )?
-            .execute(params![id, first.1, end, state, self.next_revision()?])?;
+            .execute(params![id, first.1, end, state])?;
         self.conn
             .prepare_cached(
                 "UPDATE alert_entries SET entry_id = ?2 WHERE entry_id = ?1 AND ?3 <= (SELECT b.timestamp FROM alerts a \
@@ -235,14 +250,8 @@ impl Speaking<'_> {
         Ok(())
     }
 
-    /// The state of the watchlist that this version makes.
-    fn next_revision(&self) -> Result<i64> {
-        Ok(1 + meta(self.conn, "watch_revision")?.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0))
-    }
-
-    /// Each span is known from the date of the first one that it goes on from without a break; whether one matches otherwise now.
-    fn know_anew(&self) -> Result<bool> {
-        let mut changed = 0;
+    /// Each span is known from the date of the first one that it goes on from without a break.
+    fn know_anew(&self) -> Result<()> {
         let mut before: Option<(Option<At>, Option<i64>)> = None;
         for span in self.spans()? {
             let own: Option<i64> = self
@@ -255,15 +264,12 @@ impl Speaking<'_> {
                 Some((Some(end), known)) if end == span.first => known,
                 _ => own,
             };
-            changed += self
-                .conn
-                .prepare_cached(
-                    "UPDATE watch_entries SET known_from = ?2, since_revision = ?3 WHERE id = ?1 AND known_from IS NOT ?2",
-                )?
-                .execute(params![span.id, known, self.next_revision()?])?;
+            self.conn
+                .prepare_cached("UPDATE watch_entries SET known_from = ?2 WHERE id = ?1 AND known_from IS NOT ?2")?
+                .execute(params![span.id, known])?;
             before = Some((span.end, known));
         }
-        Ok(changed > 0)
+        Ok(())
     }
 }
 

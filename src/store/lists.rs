@@ -7,12 +7,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::{address_id, find_address};
 use super::filing::{self, Place};
+use super::watch_spans;
 use super::{Result, Store, StoreError, meta, set_meta};
 use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 
 /// Of an entry that the list has now.
-const STATE_ACTIVE: i64 = 0;
+pub(super) const STATE_ACTIVE: i64 = 0;
 /// Of an entry that a later version of the list did not have any more.
 pub(super) const STATE_ENDED: i64 = 1;
 /// Of one that was removed by hand.
@@ -96,8 +97,11 @@ impl Store {
         let published = file.published.unwrap_or(file.imported_at);
         self.write(|tx| {
             let kind_before = kind_of(tx, file.list)?.filter(|old| file.kind.is_some_and(|new| new != *old));
-            let list_id = put_list(tx, file.list, file.kind)?;
+            let (list_id, mut changed) = put_list(tx, file.list, file.kind)?;
             if is_imported(tx, list_id, file)? {
+                if kind_before.is_some() {
+                    bump_revision(tx, changed, &[])?;
+                }
                 return Ok(ImportCounts {
                     same_file: true,
                     unchanged: file.entries.len(),
@@ -106,14 +110,11 @@ impl Store {
                 });
             }
             let version = put_version(tx, list_id, file, published)?;
-            let (counts, adds) = match filing::place(tx, list_id, version)? {
-                Place::Newest => {
-                    let counts = replace_entries(tx, list_id, version, file.entries)?;
-                    (counts, counts.added > 0)
-                }
-                Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later)?,
+            let counts = match filing::place(tx, list_id, version)? {
+                Place::Newest => replace_entries(tx, list_id, version, file.entries, &mut changed)?,
+                Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later, &mut changed)?,
             };
-            bump_revision(tx, adds, &[version])?;
+            bump_revision(tx, changed, &[version])?;
             Ok(ImportCounts { kind_before, ..counts })
         })
     }
@@ -133,7 +134,7 @@ impl Store {
                     kind.name()
                 )));
             }
-            let list_id = put_list(tx, manual.list, manual.kind)?;
+            let (list_id, _) = put_list(tx, manual.list, manual.kind)?;
             let address = address_id(tx, manual.entry.address)?;
             let old = active_entry(tx, list_id, address)?;
             if old.as_ref().is_some_and(|(_, facts)| *facts == Facts::of(manual.entry)) {
@@ -144,7 +145,7 @@ impl Store {
                 end_entry(tx, *id, version, STATE_SUPERSEDED)?;
             }
             insert_entry(tx, list_id, address, version, manual.entry, old.as_ref().map(|(id, _)| *id), STATE_ACTIVE)?;
-            bump_revision(tx, old.is_none(), &[version])?;
+            bump_revision(tx, vec![address], &[version])?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
         })
     }
@@ -170,7 +171,7 @@ impl Store {
                 versions.push(version);
             }
             if !entries.is_empty() {
-                bump_revision(tx, false, &versions)?;
+                bump_revision(tx, vec![address], &versions)?;
             }
             Ok(entries.len())
         })
@@ -236,32 +237,28 @@ fn kind_of(conn: &Connection, name: &str) -> Result<Option<ListKind>> {
     Ok(code.and_then(ListKind::from_code))
 }
 
-fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<i64> {
+/// The list's id, and the addresses whose entries say something else from here on, where the list is of another kind now.
+fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<(i64, Vec<i64>)> {
     let known: Option<i64> =
         conn.prepare_cached("SELECT id FROM lists WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
-    match (known, kind) {
-        (Some(id), Some(kind)) => {
-            let changed = conn
-                .prepare_cached("UPDATE lists SET kind = ?2 WHERE id = ?1 AND kind <> ?2")?
-                .execute(params![id, kind.code()])?;
-            if changed > 0 {
-                // Its entries say something else from here on: what they touched is worth another look.
-                conn.prepare_cached(
-                    "UPDATE watch_entries SET since_revision = 1 + coalesce((SELECT CAST(value AS INTEGER) FROM meta \
-                     WHERE key = 'watch_revision'), 0) WHERE list_id = ?1 AND state IN (0, 1)",
-                )?
-                .execute([id])?;
-                bump_revision(conn, true, &[])?;
-            }
-            Ok(id)
-        }
-        (Some(id), None) => Ok(id),
-        (None, kind) => {
-            conn.prepare_cached("INSERT INTO lists (name, kind) VALUES (?1, ?2)")?
-                .execute(params![name, kind.unwrap_or(ListKind::Internal).code()])?;
-            Ok(conn.last_insert_rowid())
-        }
+    let Some(id) = known else {
+        conn.prepare_cached("INSERT INTO lists (name, kind) VALUES (?1, ?2)")?
+            .execute(params![name, kind.unwrap_or(ListKind::Internal).code()])?;
+        return Ok((conn.last_insert_rowid(), Vec::new()));
+    };
+    let rekinded = match kind {
+        Some(kind) => conn
+            .prepare_cached("UPDATE lists SET kind = ?2 WHERE id = ?1 AND kind <> ?2")?
+            .execute(params![id, kind.code()])?,
+        None => 0,
+    };
+    if rekinded == 0 {
+        return Ok((id, Vec::new()));
     }
+    let mut statement =
+        conn.prepare_cached("SELECT DISTINCT address_id FROM watch_entries WHERE list_id = ?1 AND state IN (0, 1)")?;
+    let addresses = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok((id, addresses))
 }
 
 fn put_version(conn: &Connection, list_id: i64, file: &ListFile<'_>, published: i64) -> Result<i64> {
@@ -331,11 +328,10 @@ pub(super) fn insert_entry(
 ) -> Result<i64> {
     conn.prepare_cached(
         "INSERT INTO watch_entries (list_id, address_id, label, entity, programs, listed_from, delisted_on, derived_from, \
-         first_version, state, known_from, since_revision, aliases, uid, source_line) \
+         first_version, state, known_from, aliases, uid, source_line) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?14, \
          CASE WHEN ?10 IS NULL THEN (SELECT CASE WHEN published_given THEN published END FROM list_versions WHERE id = ?9) \
-              ELSE (SELECT known_from FROM watch_entries WHERE id = ?10) END, \
-         1 + coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'watch_revision'), 0), ?11, ?12, ?13)",
+              ELSE (SELECT known_from FROM watch_entries WHERE id = ?10) END, ?11, ?12, ?13)",
     )?
     .execute(params![
         list_id,
@@ -362,8 +358,14 @@ pub(super) fn end_entry(conn: &Connection, id: i64, version: i64, state: i64) ->
     Ok(())
 }
 
-/// Makes the list hold just these entries.
-fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[ParsedEntry]) -> Result<ImportCounts> {
+/// Makes the list hold just these entries. The addresses with another entry than before go to `changed`.
+fn replace_entries(
+    conn: &Connection,
+    list_id: i64,
+    version: i64,
+    entries: &[ParsedEntry],
+    changed: &mut Vec<i64>,
+) -> Result<ImportCounts> {
     let mut counts = ImportCounts::default();
     // What the list holds now, by address; what is left at the end is what the file no longer has.
     let mut held: HashMap<i64, i64> = conn
@@ -388,25 +390,24 @@ fn replace_entries(conn: &Connection, list_id: i64, version: i64, entries: &[Par
             None => counts.added += 1,
         }
         insert_entry(conn, list_id, address, version, entry, old_id, STATE_ACTIVE)?;
+        changed.push(address);
     }
-    for id in held.values() {
-        end_entry(conn, *id, version, STATE_ENDED)?;
+    for (address, id) in held {
+        end_entry(conn, id, version, STATE_ENDED)?;
+        changed.push(address);
         counts.ended += 1;
     }
     Ok(counts)
 }
 
-/// Counts a change of the lists, and which versions made it. One that adds something makes blocks screened before it worth
-/// screening again.
-fn bump_revision(conn: &Connection, adds: bool, versions: &[i64]) -> Result<()> {
+/// Counts a change of the lists: which versions made it, and for which addresses another entry is in force than before.
+fn bump_revision(conn: &Connection, changed: Vec<i64>, versions: &[i64]) -> Result<()> {
     let now: i64 = meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let next = (now + 1).to_string();
-    if adds {
-        set_meta(conn, "watch_added", &next)?;
-    }
+    let next = now + 1;
+    watch_spans::record(conn, next, changed)?;
     for version in versions {
         conn.prepare_cached("INSERT INTO revisions (revision, version_id) VALUES (?1, ?2)")?
-            .execute([now + 1, *version])?;
+            .execute([next, *version])?;
     }
-    set_meta(conn, "watch_revision", &next)
+    set_meta(conn, "watch_revision", &next.to_string())
 }

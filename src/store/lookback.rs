@@ -1,11 +1,11 @@
-//! What looking back needs of the store: which blocks were screened by an older state of the lists, what is watched since, which of these
-//! blocks can touch it, and that they count as screened now where they cannot.
+//! What looking back needs of the store: which blocks were screened by an older state of the lists, which addresses these blocks can
+//! touch, and that they count as screened now where the present lists find nothing else.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use rusqlite::{Connection, params};
 
-use super::coverage::{TRACES, Taken, cover_all};
-use super::{LedgerRange, Result, Store, StoreError, bytes, chain_int, meta, sql_int};
+use super::coverage::{SENDERS, TRACES, Taken, cover_all};
+use super::{LedgerRange, Result, Store, StoreError, chain_int, meta, sql_int};
 use crate::chain::canonical::Link;
 
 /// A block that was screened by an older state of the lists.
@@ -13,36 +13,58 @@ use crate::chain::canonical::Link;
 pub struct BlockBehind {
     /// Its number.
     pub number: u64,
-    /// The filter over its addresses ([`crate::screen::lookback`]); none where none is kept that says all of this block as it is held.
+    /// Its time, unix seconds.
+    pub timestamp: i64,
+    /// The filter over its addresses ([`crate::screen::lookback`]); none where none is kept that was made with the proof and the
+    /// planes that the block has.
     pub filter: Option<Vec<u8>>,
-    /// It has an alert of an address with an entry that is newer than its screening.
+    /// It has an alert of an address whose entries changed since.
     pub alerted: bool,
 }
 
-/// Keeps which addresses a block can touch. What was found with traces is not given up for what was found without.
-pub(super) fn put_filter(conn: &Connection, block_id: i64, taken: Taken, filter: &[u8]) -> Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO lookback (block_id, planes, decoder, filter) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (block_id) DO UPDATE SET planes = excluded.planes, decoder = excluded.decoder, filter = excluded.filter \
-         WHERE decoder <> excluded.decoder OR planes & ?5 <= excluded.planes & ?5",
-    )?
-    .execute(params![block_id, taken.planes, taken.decoder, filter, TRACES])?;
+/// Keeps which addresses a block can touch, where the filter was made (`made`) with all that the block has now (`held`). Else the
+/// filter that is there stays, unless it rests on claims that were made anew: on an endpoint's traces, or on senders that nobody
+/// recovered.
+pub(super) fn put_filter(
+    conn: &Connection,
+    block_id: i64,
+    held: Taken,
+    made: Taken,
+    filter: Option<&[u8]>,
+) -> Result<()> {
+    match filter {
+        Some(filter) if (held.proof, held.planes, held.decoder) == (made.proof, made.planes, made.decoder) => {
+            conn.prepare_cached(
+                "INSERT INTO lookback (block_id, proof, planes, decoder, filter) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (block_id) DO UPDATE SET proof = excluded.proof, planes = excluded.planes, decoder = excluded.decoder, \
+                 filter = excluded.filter",
+            )?
+            .execute(params![block_id, made.proof, made.planes, made.decoder, filter])?;
+        }
+        _ => {
+            conn.prepare_cached(
+                "DELETE FROM lookback WHERE block_id = ?1 AND (planes & ?2 = 0 OR planes & ?3 & ?4 <> 0)",
+            )?
+            .execute(params![block_id, SENDERS, TRACES, made.planes])?;
+        }
+    }
     Ok(())
 }
 
+/// Joins the filter `i` of a block `b`, where the filter was made with the proof and the planes that the block has.
+const FILTER: &str =
+    "i.block_id = b.id AND i.proof = b.proof AND i.planes = b.planes AND i.decoder = b.decoder AND b.proof = 1";
+
 impl Store {
-    /// Whether an index is kept of that block which says all of it, as it is held.
+    /// Whether a filter is kept of that block which says all of it, as it is held.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn is_indexed(&self, block: B256) -> Result<bool> {
         Ok(self
             .conn
-            .prepare_cached(
-                "SELECT 1 FROM blocks b JOIN lookback i ON i.block_id = b.id AND i.decoder = b.decoder \
-                 AND i.planes & ?2 >= b.planes & ?2 WHERE b.hash = ?1",
-            )?
-            .exists(params![block.as_slice(), TRACES])?)
+            .prepare_cached(&format!("SELECT 1 FROM blocks b JOIN lookback i ON {FILTER} WHERE b.hash = ?1"))?
+            .exists([block.as_slice()])?)
     }
 
     /// Blocks of a range that were screened by another state of the lists than the present one, in order.
@@ -56,46 +78,28 @@ impl Store {
         Ok(ranges)
     }
 
-    /// The state of the lists as of which they gained their last addresses: whatever came later says something else of an address
-    /// that was watched already.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn last_gain(&self) -> Result<i64> {
-        self.last_addition()
-    }
-
-    /// The addresses with an entry, now or ended, that came after that state of the lists, or of which an older bolo did not note when
-    /// they came.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn entries_since(&self, revision: i64) -> Result<Vec<Address>> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT DISTINCT x.address FROM watch_entries e JOIN addresses x ON x.id = e.address_id \
-             WHERE e.state IN (0, 1) AND (e.since_revision > ?1 OR e.since_revision = 0)",
-        )?;
-        let rows = statement.query_map([revision], |row| bytes::<20>(row, 0).map(Address::from))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// The canonical blocks of a range that were screened by that state of the lists, in order, with what is known of the addresses
     /// that they touch. Filters count that the decoder made.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn blocks_behind(&self, from: u64, to: u64, revision: i64, decoder: i64) -> Result<Vec<BlockBehind>> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT b.number, i.filter, i.filter IS NULL AND EXISTS (SELECT 1 FROM alerts a JOIN watch_entries e \
-               ON e.address_id = a.watched_id AND e.state IN (0, 1) AND (e.since_revision > ?3 OR e.since_revision = 0) \
-               WHERE a.block_number = b.number AND a.block_id = b.id) \
-             FROM blocks b LEFT JOIN lookback i ON i.block_id = b.id AND b.proof = 1 AND b.decoder = ?4 AND i.decoder = ?4 \
-               AND i.planes & ?5 >= b.planes & ?5 \
-             WHERE b.status <> 3 AND b.number BETWEEN ?1 AND ?2 AND b.watch_revision = ?3 ORDER BY b.number",
-        )?;
-        let values = params![sql_int(from), sql_int(to), revision, decoder, TRACES];
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT b.number, b.timestamp, i.filter, EXISTS (SELECT 1 FROM alerts a JOIN watch_spans s \
+               ON s.address_id = a.watched_id AND s.revision > ?3 \
+               WHERE a.block_number = b.number AND a.block_id = b.id \
+               AND EXISTS (SELECT 1 FROM alert_entries ae WHERE ae.alert_id = a.id AND ae.matches)) \
+             FROM blocks b LEFT JOIN lookback i ON {FILTER} AND i.decoder = ?4 \
+             WHERE b.status <> 3 AND b.number BETWEEN ?1 AND ?2 AND b.watch_revision = ?3 ORDER BY b.number"
+        ))?;
+        let values = params![sql_int(from), sql_int(to), revision, decoder];
         let rows = statement.query_map(values, |row| {
-            Ok(BlockBehind { number: chain_int(row.get(0)?), filter: row.get(1)?, alerted: row.get(2)? })
+            Ok(BlockBehind {
+                number: chain_int(row.get(0)?),
+                timestamp: row.get(1)?,
+                filter: row.get(2)?,
+                alerted: row.get(3)?,
+            })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -166,11 +170,12 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{WATCHED, open, record, watch};
-    use super::super::{AlertFilter, BlockRecord, ManualEntry};
+    use super::super::{AlertFilter, BlockRecord, ListFile, ManualEntry};
     use super::*;
     use crate::chain::Proof;
     use crate::lists::ParsedEntry;
     use crate::screen::Designation;
+    use alloy::primitives::Address;
 
     fn filters(store: &Store, decoder: i64) -> Vec<Option<Vec<u8>>> {
         let revision = store.ledger(0, 100).unwrap()[0].watch_revision;
@@ -204,50 +209,99 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_counts_where_it_says_all_of_the_block_as_it_is_held() {
+    fn a_filter_counts_where_it_was_made_with_the_proof_and_the_planes_that_the_block_has() {
         let (_place, mut store) = open();
-        let indexed = |store: &Store, number, traces, filter: u8| BlockRecord {
+        let made = |store: &Store, number, traces, senders, filter: u8| BlockRecord {
             traces,
             lookback: Some(vec![filter]),
-            ..record(store, number, true)
+            ..record(store, number, senders)
         };
-        let mut records: Vec<_> = (0..4).map(|number| indexed(&store, number, number < 2, 1)).collect();
-        records[2].proof = Proof::Unproven;
-        store.append_all(&records).unwrap();
-        // Without traces it says less than was found with them; with them, more.
-        let again = [indexed(&store, 0, false, 2), indexed(&store, 3, true, 3)];
+        let bare = |store: &Store, number, traces, senders| BlockRecord { traces, ..record(store, number, senders) };
+        let on_trust = |block: BlockRecord| BlockRecord { proof: Proof::Unproven, ..block };
+        let first = [
+            made(&store, 0, true, true, 1),
+            made(&store, 1, true, true, 1),
+            on_trust(made(&store, 2, false, false, 1)),
+            made(&store, 3, false, true, 1),
+            made(&store, 4, false, false, 1),
+            made(&store, 5, false, false, 1),
+            made(&store, 6, false, true, 1),
+            made(&store, 7, true, true, 1),
+            on_trust(made(&store, 8, true, false, 1)),
+        ];
+        store.append_all(&first).unwrap();
+        let again = [
+            made(&store, 0, false, true, 2),
+            // Of the planes that the first run had, this one saw other claims and made no filter of them.
+            bare(&store, 1, true, true),
+            bare(&store, 3, true, true),
+            // Every sender is known now: the filter of claimed ones does not count.
+            bare(&store, 4, false, true),
+            bare(&store, 5, false, false),
+            bare(&store, 6, false, true),
+            made(&store, 7, true, true, 2),
+            bare(&store, 8, false, true),
+        ];
         store.append_all(&again).unwrap();
-        // It was taken without a filter first, and with traces that the filter has nothing of.
-        let bare = BlockRecord { traces: true, ..record(&store, 4, true) };
-        store.append_all(&[bare, indexed(&store, 4, false, 4)]).unwrap();
         watch(&mut store, Address::repeat_byte(0xbb));
-        assert_eq!(filters(&store, 1), [Some(vec![1]), Some(vec![1]), None, Some(vec![3]), None]);
-        assert_eq!(filters(&store, 2), [None, None, None, None, None], "another decoder finds other addresses");
+        let (first, second) = (Some(vec![1]), Some(vec![2]));
+        assert_eq!(filters(&store, 1), [first.clone(), None, None, None, None, None, first, second, None]);
+        assert_eq!(filters(&store, 2), vec![None; 9], "another decoder finds other addresses");
         let is = |number| store.is_indexed(super::super::tests::hash(number)).unwrap();
-        assert_eq!((is(0), is(4), is(5)), (true, false, false));
+        assert_eq!((is(0), is(4), is(9)), (true, false, false));
     }
 
     #[test]
-    fn without_an_index_a_changed_entry_leads_to_its_alerts_and_a_new_address_to_every_block() {
+    fn a_changed_entry_leads_to_its_alerts_and_a_new_address_to_blocks_of_the_times_that_it_matches() {
         let (_place, mut store) = open();
         let mut records: Vec<_> = (0..3).map(|number| record(&store, number, true)).collect();
         records[1].alerts.clear();
         store.append_all(&records).unwrap();
         let was = store.watch_revision().unwrap();
-        assert_eq!(store.entries_since(was).unwrap(), [] as [Address; 0]);
+        assert!(store.gains_since(was).unwrap().is_empty() && !store.has_changed_since(was).unwrap());
         let entry = ParsedEntry { label: Some("another".to_owned()), ..ParsedEntry::bare(WATCHED) };
         store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 2 }).unwrap();
-        assert_eq!(store.entries_since(was).unwrap(), [WATCHED]);
-        assert!(store.last_gain().unwrap() <= was, "nothing that was not watched");
+        assert!(store.has_changed_since(was).unwrap());
+        assert_eq!(store.gains_since(was).unwrap(), [], "nothing that was not watched");
+        assert_eq!(store.block_coverage(0, 2).unwrap().screened_before, 0);
         let alerted = |store: &Store| -> Vec<bool> {
             store.blocks_behind(0, 100, was, 1).unwrap().iter().map(|block| block.alerted).collect()
         };
         assert_eq!(alerted(&store), [true, false, true]);
-        watch(&mut store, Address::repeat_byte(0xbb));
-        assert!(store.last_gain().unwrap() > was);
-        // What an older bolo noted no time of may be new to any block.
-        store.conn.execute("UPDATE watch_entries SET since_revision = 0", []).unwrap();
-        assert_eq!(store.entries_since(i64::MAX).unwrap().len(), 2);
+        let new = Address::repeat_byte(0xbb);
+        watch(&mut store, new);
+        let gain = |from, until| [super::super::Gain { from, until, addresses: vec![new] }];
+        assert_eq!(store.gains_since(was).unwrap(), gain(i64::MIN, i64::MAX));
+        assert_eq!(store.block_coverage(0, 2).unwrap().screened_before, 3);
+        store.remove_entry(new, None, 3).unwrap();
+        assert_eq!(store.gains_since(was).unwrap(), [], "it matches nothing now");
+        // It is on another list, removed by hand, and a file of the second block's time turns up that no longer has it.
+        let mut import = |published: i64, entries: &[ParsedEntry]| {
+            let file = ListFile {
+                list: "dated",
+                kind: None,
+                published: Some(published),
+                imported_at: published,
+                source: "f",
+                format: "csv",
+                sha256: [u8::try_from(entries.len()).unwrap(); 32],
+                entries,
+                rejected: 0,
+            };
+            store.import_list(&file).unwrap();
+            if entries.len() == 1 {
+                store.remove_entry(new, None, 1_800_000_000).unwrap();
+            }
+        };
+        import(1_600_000_000, &[ParsedEntry::bare(new)]);
+        import(1_700_000_001, &[]);
+        assert_eq!(store.gains_since(was).unwrap(), gain(i64::MIN, 1_700_000_001));
+        assert_eq!(store.block_coverage(0, 2).unwrap().screened_before, 1);
+        let unscreened = |block| store.first_unscreened(new, &store.ledger(block, block).unwrap()[0]).unwrap();
+        assert_eq!([0, 1, 2].map(unscreened), [Some(0), Some(1), Some(2)]);
+        store.append_all(&(0..3).map(|number| record(&store, number, true)).collect::<Vec<_>>()).unwrap();
+        let ledger = store.ledger(0, 2).unwrap();
+        assert_eq!((ledger.len(), store.first_unscreened(new, &ledger[0]).unwrap()), (1, Some(1)));
     }
 
     #[test]
@@ -270,14 +324,18 @@ mod tests {
         first[1].alerts.clear();
         first[1].proof = Proof::Unproven;
         store.append_all(&first).unwrap();
-        let entry = ParsedEntry::bare(WATCHED);
-        store.add_entry(&ManualEntry { list: "other", kind: None, entry: &entry, now: 2 }).unwrap();
+        let later = Address::repeat_byte(0xbb);
+        watch(&mut store, later);
         let again: Vec<_> = (0..4)
             .map(|number| {
                 let mut block = record(&store, number, true);
-                let entry = if number == 1 { 1 } else { 2 };
-                block.alerts.iter_mut().for_each(|alert| alert.matched = vec![(entry, Designation::Unknown)]);
-                block.alerts.truncate(1);
+                if number != 1 {
+                    block.alerts[0].watched = later;
+                    block.alerts[0].matched = vec![(2, Designation::Unknown)];
+                }
+                if number != 2 {
+                    block.alerts.truncate(1);
+                }
                 block
             })
             .collect();

@@ -33,6 +33,7 @@ mod status;
 mod tests;
 mod tokens;
 mod versions;
+mod watch_spans;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -62,6 +63,7 @@ pub use sources::{ListAge, ListSource};
 pub use status::{AlertCount, EndpointRow, Status};
 pub use tokens::TokenFacts;
 pub use versions::{EntryVersions, Screening, VersionRow};
+pub use watch_spans::Gain;
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -74,6 +74,8 @@ pub struct MatchedEntry {
     pub entity: Option<String>,
     pub programs: Vec<String>,
     pub designation: Designation,
+    /// It matched when the block was last screened; entries that left their list since are kept.
+    pub matches: bool,
     /// The version of the list that brought the entry.
     pub version: VersionRow,
 }
@@ -254,12 +256,12 @@ impl Store {
 
     fn matched_entries(&self, alert: i64) -> Result<Vec<MatchedEntry>> {
         let mut statement = self.conn.prepare_cached(&format!(
-            "{ENTRY}, ae.designation, {VERSION} FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id \
+            "{ENTRY}, ae.designation, ae.matches, {VERSION} FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id \
              JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version WHERE ae.alert_id = ?1 ORDER BY ae.rank"
         ))?;
         let rows = statement.query_map([alert], |row| {
             let designation = Designation::from_code(row.get(5)?).unwrap_or(Designation::Unknown);
-            matched_entry(row, designation, 6)
+            matched_entry(row, designation, row.get(6)?, 7)
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -282,14 +284,14 @@ impl Store {
                 known_from: row.get(7)?,
                 ended_on: None,
             };
-            matched_entry(row, entry.designation(alert.timestamp), 8)
+            matched_entry(row, entry.designation(alert.timestamp), true, 8)
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 
 /// From [`ENTRY`], and [`VERSION`] at that column.
-fn matched_entry(row: &Row<'_>, designation: Designation, at: usize) -> rusqlite::Result<MatchedEntry> {
+fn matched_entry(row: &Row<'_>, designation: Designation, matches: bool, at: usize) -> rusqlite::Result<MatchedEntry> {
     let programs: String = row.get(4)?;
     Ok(MatchedEntry {
         label: row.get(0)?,
@@ -298,6 +300,7 @@ fn matched_entry(row: &Row<'_>, designation: Designation, at: usize) -> rusqlite
         entity: row.get(3)?,
         programs: serde_json::from_str(&programs).unwrap_or_default(),
         designation,
+        matches,
         version: version(row, at)?,
     })
 }

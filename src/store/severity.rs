@@ -113,10 +113,13 @@ impl Store {
     }
 
     fn rate(&self, rules: &Rules, chain_id: u64, alert: &AlertRow) -> Result<(Rating, Touches)> {
-        let touches = Touches::of(self.kinds_touched(alert.row)?.into_iter());
+        // What no entry matches any more is rated by the entries that did.
+        let lapsed = alert.entries.iter().all(|entry| !entry.matches);
+        let touches = Touches::of(self.kinds_touched(alert.row, lapsed)?.into_iter());
         let entries: Vec<_> = alert
             .entries
             .iter()
+            .filter(|entry| entry.matches || lapsed)
             .map(|entry| EntryFacts {
                 kind: entry.list_kind,
                 designation: entry.designation,
@@ -143,14 +146,14 @@ impl Store {
         Ok((rating, touches))
     }
 
-    /// The kinds of all lists that the alert's activity touches, on both sides.
-    fn kinds_touched(&self, alert: i64) -> Result<Vec<ListKind>> {
+    /// The kinds of all lists that the alert's activity touches, on both sides; also of entries that match no more, where it `lapsed`.
+    fn kinds_touched(&self, alert: i64, lapsed: bool) -> Result<Vec<ListKind>> {
         let mut statement = self.conn.prepare_cached(
             "SELECT DISTINCT l.kind FROM alerts a CROSS JOIN alerts o INDEXED BY alerts_by_activity ON o.activity_id = a.activity_id \
-             CROSS JOIN alert_entries ae ON ae.alert_id = o.id CROSS JOIN watch_entries e ON e.id = ae.entry_id \
+             CROSS JOIN alert_entries ae ON ae.alert_id = o.id AND (ae.matches OR ?2) CROSS JOIN watch_entries e ON e.id = ae.entry_id \
              CROSS JOIN lists l ON l.id = e.list_id WHERE a.id = ?1",
         )?;
-        let rows = statement.query_map([alert], |row| Ok(ListKind::from_code(row.get(0)?)))?;
+        let rows = statement.query_map((alert, lapsed), |row| Ok(ListKind::from_code(row.get(0)?)))?;
         Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 }

@@ -97,11 +97,7 @@ impl Store {
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             stopped_at: meta(&self.conn, "stopped_at")?.and_then(|text| text.parse().ok()),
             auto_lookback: meta(&self.conn, "auto_lookback")?.is_some(),
-            screened_before: self.conn.query_row(
-                "SELECT count(*) FROM blocks WHERE status <> 3 AND watch_revision < ?1",
-                [self.last_addition()?],
-                |row| row.get(0).map(chain_int),
-            )?,
+            screened_before: self.lacking_entries(&self.ledger(0, i64::MAX as u64)?)?,
             unasked_tokens: count(
                 "SELECT count(DISTINCT token_address_id) FROM activities WHERE token_address_id IS NOT NULL \
                  AND token_address_id NOT IN (SELECT address_id FROM tokens)",
@@ -154,11 +150,6 @@ impl Store {
             )?;
             set_meta(tx, "stopped", &reason)
         })
-    }
-
-    /// The state of the lists as of which they gained their last entries.
-    pub(super) fn last_addition(&self) -> Result<i64> {
-        Ok(meta(&self.conn, "watch_added")?.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
     /// Alerts by status and severity, own wallets left out.

@@ -90,27 +90,6 @@ impl Store {
             .optional()?)
     }
 
-    /// Whether an address was on a list, so that it would have alerted, in the state of the lists of that revision, for a block that is
-    /// held: entries that a later version ended still match what was before their end. A version that was imported later may have moved an
-    /// entry's beginning: it counts since when the entry was there.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn was_watched(&self, address: Address, revision: i64, block: u64) -> Result<bool> {
-        Ok(self
-            .conn
-            .prepare_cached(
-                "SELECT 1 FROM watch_entries e JOIN addresses x ON x.id = e.address_id AND x.address = ?1 \
-                 AND (e.since_revision BETWEEN 1 AND ?2 OR EXISTS \
-                      (SELECT 1 FROM revisions began WHERE began.version_id = e.first_version AND began.revision <= ?2)) \
-                 LEFT JOIN revisions ended ON ended.version_id = e.end_version AND ended.revision <= ?2 \
-                 LEFT JOIN list_versions v ON v.id = e.end_version \
-                 WHERE ended.revision IS NULL \
-                    OR (e.state = 1 AND v.published > (SELECT timestamp FROM blocks WHERE number = ?3 AND status <> 3)) LIMIT 1",
-            )?
-            .exists(params![address.as_slice(), revision, super::sql_int(block)])?)
-    }
-
     /// The watch entries of an alert, strictest first, with their versions.
     ///
     /// # Errors

@@ -1,0 +1,201 @@
+//! What the lists match, address by address: an append-only record of every state of the lists that changed it. Whether a block was
+//! screened for an address is answered from this record alone, never from the entries as they are now.
+//!
+//! An active entry matches every block; an entry that a later version ended matches the blocks before its end. So at each state of
+//! the lists an address matches the block times before one moment, [`FOREVER`] or [`NEVER`] included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::Address;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::addresses::find_address;
+use super::{LedgerRange, Result, Store, bytes, chain_int, sql_int};
+
+/// An address matches block times before this one: all of them.
+pub(super) const FOREVER: i64 = i64::MAX;
+/// An address matches block times before this one: none.
+pub(super) const NEVER: i64 = i64::MIN;
+
+/// Block times, from `from` up to but without `until`, that the present lists match for these addresses and an older state of the
+/// lists did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gain {
+    /// The first block time, unix seconds.
+    pub from: i64,
+    /// The block time after the last.
+    pub until: i64,
+    /// The addresses.
+    pub addresses: Vec<Address>,
+}
+
+/// For each address with a row after state ?1 of the lists: its id, until when state ?1 matched it, until when the present state does.
+const CHANGED: &str = "SELECT s.address_id AS address_id, coalesce((SELECT o.until FROM watch_spans o WHERE o.address_id = s.address_id \
+       AND o.revision <= ?1 ORDER BY o.revision DESC LIMIT 1), -9223372036854775808) AS was, s.until AS until \
+     FROM watch_spans s INDEXED BY watch_spans_by_revision WHERE s.revision > ?1 AND NOT EXISTS \
+       (SELECT 1 FROM watch_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)";
+
+/// Records what the entries of these addresses match as of a new state of the lists.
+pub(super) fn record(conn: &Connection, revision: i64, mut addresses: Vec<i64>) -> Result<()> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO watch_spans (address_id, revision, until) SELECT ?1, ?2, coalesce(max(iif(e.state = 0, ?3, ended.published)), ?4) \
+         FROM watch_entries e LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = ?1 AND e.state IN (0, 1)",
+    )?;
+    for address in addresses {
+        statement.execute([address, revision, FOREVER, NEVER])?;
+    }
+    Ok(())
+}
+
+/// A state of the lists matched an address at block times before this one.
+pub(super) fn matched_until(conn: &Connection, address_id: i64, revision: i64) -> Result<i64> {
+    let until = conn
+        .prepare_cached(
+            "SELECT until FROM watch_spans WHERE address_id = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT 1",
+        )?
+        .query_row([address_id, revision], |row| row.get(0))
+        .optional()?;
+    Ok(until.unwrap_or(NEVER))
+}
+
+/// Spans of time, in order and apart from each other.
+fn merged(spans: BTreeSet<(i64, i64)>) -> Vec<(i64, i64)> {
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (from, until) in spans {
+        match merged.last_mut() {
+            Some((_, end)) if *end >= from => *end = until.max(*end),
+            _ => merged.push((from, until)),
+        }
+    }
+    merged
+}
+
+impl Store {
+    /// What the present lists match and that state of the lists did not, as groups of one span of block time.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn gains_since(&self, revision: i64) -> Result<Vec<Gain>> {
+        let mut gains: BTreeMap<(i64, i64), Vec<Address>> = BTreeMap::new();
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT c.was, c.until, x.address FROM ({CHANGED}) c JOIN addresses x ON x.id = c.address_id WHERE c.until > c.was"
+        ))?;
+        let mut rows = statement.query([revision])?;
+        while let Some(row) = rows.next()? {
+            gains.entry((row.get(0)?, row.get(1)?)).or_default().push(bytes::<20>(row, 2)?.into());
+        }
+        Ok(gains.into_iter().map(|((from, until), addresses)| Gain { from, until, addresses }).collect())
+    }
+
+    /// Whether the entries of an address changed after that state of the lists: what they match, or what they say of it.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn has_changed_since(&self, revision: i64) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM watch_spans WHERE revision > ?1 LIMIT 1")?.exists([revision])?)
+    }
+
+    /// The block times that the present lists match for an address which that state of the lists did not.
+    fn gained_times(&self, revision: i64) -> Result<Vec<(i64, i64)>> {
+        let mut statement =
+            self.conn.prepare_cached(&format!("SELECT was, until FROM ({CHANGED}) WHERE until > was"))?;
+        let mut rows = statement.query([revision])?;
+        let mut spans = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let span = (row.get(0)?, row.get(1)?);
+            spans.insert(span);
+            // A new entry matches every block: no other one can add to that.
+            if span == (NEVER, FOREVER) {
+                return Ok(vec![span]);
+            }
+        }
+        Ok(merged(spans))
+    }
+
+    /// How many blocks of these ranges were screened before the lists gained something that matches blocks of their time.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn lacking_entries(&self, ledger: &[LedgerRange]) -> Result<u64> {
+        let mut gained: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
+        let mut blocks = 0;
+        for LedgerRange { range, watch_revision, .. } in ledger {
+            if !gained.contains_key(watch_revision) {
+                gained.insert(*watch_revision, self.gained_times(*watch_revision)?);
+            }
+            for span in gained.get(watch_revision).into_iter().flatten() {
+                blocks += match *span {
+                    (NEVER, FOREVER) => range.to - range.from + 1,
+                    (from, until) => self
+                        .conn
+                        .prepare_cached(
+                            "SELECT count(*) FROM blocks WHERE status <> 3 AND number BETWEEN ?1 AND ?2 AND timestamp >= ?3 AND timestamp < ?4",
+                        )?
+                        .query_row([sql_int(range.from), sql_int(range.to), from, until], |row| row.get(0).map(chain_int))?,
+                };
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// The first block of a range that was screened when the lists did not match the address at its time; none where it was screened
+    /// for the address all along.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn first_unscreened(&self, address: Address, ledger: &LedgerRange) -> Result<Option<u64>> {
+        let LedgerRange { range, watch_revision, .. } = ledger;
+        let until = match find_address(&self.conn, address)? {
+            Some(id) => matched_until(&self.conn, id, *watch_revision)?,
+            None => NEVER,
+        };
+        match until {
+            FOREVER => Ok(None),
+            NEVER => Ok(Some(range.from)),
+            until => Ok(self
+                .conn
+                .prepare_cached(
+                    "SELECT number FROM blocks WHERE status <> 3 AND number BETWEEN ?1 AND ?2 AND timestamp >= ?3 ORDER BY number LIMIT 1",
+                )?
+                .query_row([sql_int(range.from), sql_int(range.to), until], |row| row.get(0).map(chain_int))
+                .optional()?),
+        }
+    }
+
+    /// The first block of a range with an alert (of that address, or of any) that may read otherwise by the present lists: an entry in
+    /// force at the block's time, of either side of the activity, is newer than the block's screening.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn first_outdated_alert(&self, address: Option<Address>, ledger: &LedgerRange) -> Result<Option<u64>> {
+        let LedgerRange { range, watch_revision, .. } = ledger;
+        if !self.has_changed_since(*watch_revision)? {
+            return Ok(None);
+        }
+        let watched = match address {
+            None => None,
+            Some(address) => match find_address(&self.conn, address)? {
+                Some(id) => Some(id),
+                None => return Ok(None),
+            },
+        };
+        let watched_by = if watched.is_some() { "a.watched_id = ?4" } else { "?4 IS NULL" };
+        Ok(self
+            .conn
+            .prepare_cached(&format!(
+                "SELECT a.block_number FROM alerts a JOIN blocks b ON b.id = a.block_id AND b.status <> 3 \
+                 JOIN activities m ON m.id = a.activity_id \
+                 WHERE {watched_by} AND a.block_number BETWEEN ?1 AND ?2 AND EXISTS \
+                   (SELECT 1 FROM watch_spans s WHERE s.address_id IN (a.watched_id, m.from_id, m.to_id) AND s.revision > ?3 \
+                    AND s.until > b.timestamp AND NOT EXISTS \
+                      (SELECT 1 FROM watch_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)) \
+                 ORDER BY a.block_number LIMIT 1"
+            ))?
+            .query_row(params![sql_int(range.from), sql_int(range.to), watch_revision, watched], |row| {
+                row.get(0).map(chain_int)
+            })
+            .optional()?)
+    }
+}
