@@ -131,8 +131,11 @@ struct Span {
     state: (i64, Option<i64>),
 }
 
-/// What screening sees of spans: those that match blocks, each with its id, end, state and the date since when it is known.
-fn seen(spans: &[Span]) -> Vec<(i64, Option<At>, (i64, Option<i64>))> {
+/// What screening sees of a span: its id, its end, its state and the date since when it is known.
+type Seen = (i64, Option<At>, (i64, Option<i64>));
+
+/// What screening sees of the spans that match blocks.
+fn seen(spans: &[Span]) -> Vec<Seen> {
     let matching = spans.iter().filter(|span| matches!(span.state.0, STATE_ACTIVE | STATE_ENDED));
     matching.map(|span| (span.id, span.end, span.state)).collect()
 }
