@@ -28,7 +28,7 @@ INSERT INTO words (topic, code, word) VALUES
     ('status', 0, 'pending'), ('status', 1, 'safe'), ('status', 2, 'finalized'), ('status', 3, 'orphaned'),
     ('proof', 0, 'unproven'), ('proof', 1, 'proven'),
     ('plane', 0, 'transactions'), ('plane', 1, 'logs'), ('plane', 2, 'traces'), ('plane', 3, 'withdrawals'),
-    ('plane', 4, 'authorizations'), ('plane', 5, 'senders'),
+    ('plane', 4, 'authorizations'), ('plane', 5, 'senders'), ('plane', 6, 'native_logs'),
     ('kind', 0, 'native_transfer'), ('kind', 1, 'transaction'), ('kind', 2, 'contract_creation'),
     ('kind', 3, 'internal_transfer'), ('kind', 4, 'self_destruct'), ('kind', 5, 'erc20_transfer'),
     ('kind', 6, 'erc721_transfer'), ('kind', 7, 'erc1155_transfer'), ('kind', 8, 'wrap'), ('kind', 9, 'unwrap'),
@@ -41,6 +41,7 @@ INSERT INTO words (topic, code, word) VALUES
     ('designation', 0, 'before'), ('designation', 1, 'listed'), ('designation', 2, 'after'), ('designation', 3, 'unknown'),
     ('list_kind', 0, 'blocking'), ('list_kind', 1, 'issuer-freeze'), ('list_kind', 2, 'advisory'),
     ('list_kind', 3, 'internal'), ('list_kind', 4, 'own'),
+    ('call_type', 0, 'call'), ('call_type', 1, 'create'), ('call_type', 2, 'selfdestruct'),
     ('entry_state', 0, 'active'), ('entry_state', 1, 'ended'), ('entry_state', 2, 'removed'), ('entry_state', 3, 'superseded');
 
 -- Where blocks came from: the host of an endpoint (never its path, which holds keys), or the name of an archive file.
@@ -55,7 +56,8 @@ CREATE TABLE endpoints (
 ) STRICT;
 
 -- Every block that was taken: the ledger of what is covered. A reorg marks its losers 'orphaned'; nothing is deleted. Bit 5 of planes
--- ('senders') is no plane: every sender of the block was recovered from its signature, not only those of its alerts.
+-- ('senders') is no plane: every sender of the block was recovered from its signature, not only those of its alerts. Nor is bit 6
+-- ('native_logs'): the block's header shows EIP-7708, so that its logs prove every movement of the chain's own currency to another account.
 CREATE TABLE blocks (
     id             INTEGER PRIMARY KEY,
     number         INTEGER NOT NULL,
@@ -117,6 +119,8 @@ CREATE TABLE activities (
     amount   TEXT    NOT NULL,
     token_id TEXT,
     block_number INTEGER NOT NULL,
+    trace_address BLOB,                -- of a native movement that a log proves, where traces are known: 4 bytes a step, big endian
+    detail   INTEGER,                  -- the call_type of that frame
     UNIQUE (block_id, location)
 ) STRICT;
 
@@ -421,19 +425,21 @@ CREATE TABLE revisions (
 -- and every alert that stands, with the entries that match it. `bolo status --digest` is the SHA-256 of these lines in order, each ended by a line feed.
 -- Not in it: when and by whom a thing was seen, what is pending or final just now, what a reorg orphaned, and what only matched lists
 -- of before (alert_entries.matches). A proven block of which
--- not every sender was recovered says so by 'matched' at the end of its lines.
+-- not every sender was recovered says so by 'matched' at the end of its lines. Where logs prove native transfers (bit 6 of planes),
+-- traces add nothing that moved to another account, and the lines are the same with traces and without: bit 2 (traces) is left out of
+-- planes, and so is what only a trace shows.
 CREATE VIEW digest_lines AS
 SELECT 1 AS part, b.number AS number, x'' AS place, 0 AS side,
-       'block' || char(9) || b.number || char(9) || lower(hex(b.hash)) || char(9) || b.proof || char(9) || (b.planes & ~32)
+       'block' || char(9) || b.number || char(9) || lower(hex(b.hash)) || char(9) || b.proof || char(9) || (b.planes & ~iif(b.planes & 64, 36, 32))
        || iif(b.proof = 1 AND b.planes & 32 = 0, char(9) || 'matched', '') AS line
 FROM blocks b WHERE b.status <> 3
 UNION ALL
 SELECT 2, min(first), x'', 0, 'covered' || char(9) || min(first) || char(9) || max(last) || char(9) || proof || char(9)
-       || (planes & ~32) || iif(proof = 1 AND planes & 32 = 0, char(9) || 'matched', '')
+       || (planes & ~iif(planes & 64, 36, 32)) || iif(proof = 1 AND planes & 32 = 0, char(9) || 'matched', '')
 FROM (SELECT *, sum(begins) OVER (ORDER BY first) AS run
       FROM (SELECT *, NOT (coalesce(lag(last) OVER w, -2) = first - 1 AND lag(proof) OVER w = proof
                            AND lag(planes) OVER w = planes) AS begins
-            FROM coverage WINDOW w AS (ORDER BY first)))
+            FROM (SELECT first, last, proof, planes & ~iif(planes & 64, 4, 0) AS planes FROM coverage) WINDOW w AS (ORDER BY first)))
 GROUP BY run
 UNION ALL
 SELECT 3, a.block_number, a.location, a.direction,
@@ -447,7 +453,7 @@ SELECT 3, a.block_number, a.location, a.direction,
                  FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id JOIN lists l ON l.id = e.list_id
                  WHERE ae.alert_id = a.id AND ae.matches ORDER BY ae.rank))
 FROM alerts a
-JOIN blocks b ON b.id = a.block_id AND b.status <> 3
+JOIN blocks b ON b.id = a.block_id AND b.status <> 3 AND NOT (b.planes & 64 AND substr(a.location, 5, 1) = x'02')
 JOIN activities m ON m.id = a.activity_id
 JOIN addresses w ON w.id = a.watched_id
 LEFT JOIN addresses f ON f.id = m.from_id

@@ -269,6 +269,7 @@ fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watchlist) -> Bl
         proof: block.proof(),
         senders: true,
         traces: false,
+        native_logs: false,
         watch_revision: watchlist.revision(),
         decoder: 1,
         endpoint: "bench".to_owned(),

@@ -9,6 +9,7 @@ pub mod canonical;
 mod error;
 mod keccak;
 pub mod lean;
+pub mod native_logs;
 pub mod proof;
 mod receipts;
 pub mod rlp;

@@ -51,11 +51,8 @@ pub(super) fn verify_receipts(
             return Err(mismatch(Part::Recipient, at, shown(receipt.to), shown(tx.to)));
         }
         let cumulative: u64 = receipt.cumulative_gas_used.to();
-        let alone = cumulative.checked_sub(gas_before);
-        if !counts_gas_apart(header) {
-            let alone = alone.ok_or_else(|| mismatch(Part::GasUsed, at, cumulative, gas_before))?;
-            same_stated(Part::GasUsed, at, receipt.gas_used.map(|g| g.to()), alone)?;
-        }
+        // What the receipt itself says of the gas it used is in no root.
+        gas_paid(index, cumulative, gas_before)?;
         gas_before = cumulative;
         let paid = effective_gas_price(envelope, header.base_fee_per_gas);
         let price = receipt.effective_gas_price.map(|p| p.to());
@@ -111,11 +108,7 @@ pub(super) fn verify_receipts(
             value: tx.value,
             nonce: envelope.nonce(),
             success,
-            // Under EIP-7778 the difference includes refunds that were paid back: there the receipt's own word is nearer.
-            gas_used: match claimed.gas_used {
-                Some(stated) if counts_gas_apart(header) => stated.to(),
-                _ => cumulative.saturating_sub(gas_before),
-            },
+            gas_used: gas_paid(index, cumulative, gas_before)?,
             effective_gas_price: effective_gas_price(envelope, header.base_fee_per_gas),
             logs,
             first_log_index,
@@ -125,6 +118,17 @@ pub(super) fn verify_receipts(
         gas_before = cumulative;
     }
     Ok((verified, encoded))
+}
+
+/// The gas that a transaction paid for: the difference of the cumulative gas, which the receipts root proves, in every fork. A receipt's
+/// own `gasUsed` is in no root.
+pub(super) fn gas_paid(index: u64, cumulative: u64, before: u64) -> Result<u64, VerifyError> {
+    cumulative.checked_sub(before).ok_or_else(|| mismatch(Part::GasUsed, Some(index), cumulative, before))
+}
+
+/// The same of a block that is taken on trust: some chains count no cumulative gas, and there the receipt's own word is all there is.
+pub(super) fn gas_claimed(cumulative: u64, before: u64, stated: Option<u64>) -> u64 {
+    cumulative.checked_sub(before).filter(|gas| *gas > 0).or(stated).unwrap_or_default()
 }
 
 /// A receipt of a transaction of that type.

@@ -13,9 +13,9 @@ use alloy::rlp::{Decodable, Error, Header as RlpHeader};
 use serde_json::value::RawValue;
 
 use super::bundle::BundleError;
-use super::error::{Part, VerifyError, mismatch, same};
+use super::error::{Part, VerifyError, same};
 use super::proof::{Encoded, opened};
-use super::receipts::{counts_gas_apart, enveloped};
+use super::receipts::{counts_gas_apart, enveloped, gas_paid};
 use super::traces::Traces;
 use super::trie::ordered_root;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
@@ -106,8 +106,7 @@ impl RlpBundle {
 
     /// Proves the block, with the senders of all its transactions: none is claimed, so none can be proven later.
     ///
-    /// Its hash is that of its header. Where that counts gas apart from the receipts, the gas of a transaction is the difference of
-    /// the cumulative gas around it, refunds included: there is nothing nearer in RLP.
+    /// Its hash is that of its header.
     ///
     /// # Errors
     /// The first that does not fit, cheap things first, signatures last.
@@ -332,9 +331,7 @@ fn open(
     let mut gas_before = 0;
     for (index, receipt) in (0..).zip(&receipts) {
         let cumulative = receipt.cumulative_gas_used();
-        if cumulative < gas_before && !apart {
-            return Err(mismatch(Part::GasUsed, Some(index), cumulative, gas_before));
-        }
+        gas_paid(index, cumulative, gas_before)?;
         gas_before = cumulative;
     }
     if !apart {
@@ -344,7 +341,7 @@ fn open(
     let (mut gas_before, mut first_log_index) = (0, 0);
     for ((index, tx), receipt) in (0..).zip(transactions).zip(receipts) {
         let (mut tx, cumulative) = opened(index, tx, receipt, chain_id, header.base_fee_per_gas)?;
-        tx.gas_used = cumulative.saturating_sub(gas_before);
+        tx.gas_used = gas_paid(index, cumulative, gas_before)?;
         tx.first_log_index = first_log_index;
         gas_before = cumulative;
         first_log_index += tx.logs.len() as u64;

@@ -8,6 +8,7 @@ use alloy::eips::eip7702::SignedAuthorization;
 use alloy::primitives::{Address, B256, Bytes, Log, U256};
 
 use super::error::{Part, VerifyError, same};
+use super::native_logs::{logs_native_transfers, match_frames};
 use super::proof::Encoded;
 use super::traces::{BlockFrames, Frame, MissingTrace, Traces};
 use super::transaction::Envelope;
@@ -113,6 +114,11 @@ impl VerifiedBlock {
     pub fn transactions(&self) -> &[VerifiedTransaction] {
         &self.transactions
     }
+    /// Whether its logs show every movement of the chain's own currency to another account
+    /// ([EIP-7708](https://eips.ethereum.org/EIPS/eip-7708)), known by its header.
+    pub fn logs_native_transfers(&self) -> bool {
+        logs_native_transfers(&self.header)
+    }
     /// Withdrawals in order.
     pub fn withdrawals(&self) -> &[Withdrawal] {
         &self.withdrawals
@@ -160,13 +166,23 @@ impl VerifiedBlock {
         Ok(())
     }
 
-    /// Takes frames where they do not contradict what is proven; otherwise it is kept why not. Before traces are refused, it is
-    /// made sure that it is not the claimed senders which are wrong.
+    /// Takes frames where they do not contradict what is proven, the logs of native transfers included; otherwise it is kept why
+    /// not. Before traces are refused, it is made sure that it is not the claimed senders which are wrong.
     ///
     /// # Errors
     /// As [`recover`](Self::recover).
     pub(super) fn accept_traces(&mut self, traces: Option<Traces>) -> Result<(), VerifyError> {
-        match traces.map(|traces| traces.frames(self.hash, &self.transactions)) {
+        let held = |traces: Traces| -> Result<_, VerifyError> {
+            let found = traces.frames(self.hash, &self.transactions)?;
+            // A trace that is missing contradicts nothing.
+            let is_known = |tx: &&VerifiedTransaction| found.missing.iter().all(|missing| missing.index != tx.index);
+            if self.logs_native_transfers() {
+                let known = self.transactions.iter().zip(&found.frames).filter(|(tx, _)| is_known(tx));
+                known.map(|(tx, frames)| match_frames(tx, frames)).try_for_each(|matched| matched.map(drop))?;
+            }
+            Ok(found)
+        };
+        match traces.map(held) {
             None => {}
             Some(Ok(frames)) => self.frames = Some(frames),
             Some(Err(refused)) => {

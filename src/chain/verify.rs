@@ -17,7 +17,7 @@ use alloy::trie::root::ordered_trie_root_encoded;
 use super::bundle::{BlockBundle, RpcBody, RpcTransaction};
 use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated};
 use super::proof::Encoded;
-use super::receipts::{consensus_log, verify_receipts};
+use super::receipts::{consensus_log, gas_claimed, verify_receipts};
 use super::transaction::{Envelope, effective_gas_price};
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 
@@ -206,7 +206,7 @@ pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, V
             value: tx.value,
             nonce: tx.nonce.to(),
             success: receipt.status.map(|s| !s.is_zero()),
-            gas_used: receipt.gas_used.map_or_else(|| cumulative.saturating_sub(gas_before), |g| g.to()),
+            gas_used: gas_claimed(cumulative, gas_before, receipt.gas_used.map(|g| g.to())),
             effective_gas_price: receipt.effective_gas_price.map_or_else(
                 || match (base_fee, tx.max_priority_fee_per_gas) {
                     (Some(base), Some(tip)) => max_fee.min(u128::from(base).saturating_add(tip.to::<u128>())),

@@ -33,6 +33,7 @@ pub(super) struct AlertJson {
     amount: String,
     amount_display: Option<String>,
     token_id: Option<String>,
+    detail: Option<&'static str>,
     watched: WatchedJson,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     watched_all: Vec<WatchedJson>,
@@ -119,7 +120,7 @@ impl AlertJson {
         let reference = row.asset.contract.map_or_else(|| "60".to_owned(), checksum);
         let (log_index, trace_address) = match &row.location.position {
             Position::Whole => (None, None),
-            Position::Log(index) => (Some(*index), None),
+            Position::Log(index) => (Some(*index), row.frame.as_ref().map(|frame| frame.trace_address.clone())),
             Position::Trace(path) => (None, Some(path.clone())),
         };
         let watched = |entry: &MatchedEntry| WatchedJson {
@@ -181,6 +182,7 @@ impl AlertJson {
             amount: row.amount.clone(),
             amount_display: decimals.filter(|_| fungible).map(|decimals| in_units(&row.amount, decimals)),
             token_id: row.token_id.clone(),
+            detail: row.frame.as_ref().map(|frame| frame.call_type.name()),
             watched: row.entries.first().map_or_else(nothing, watched),
             watched_all: if row.entries.len() > 1 { row.entries.iter().map(watched).collect() } else { Vec::new() },
             counterparty: counterparty(row).map(checksum),
@@ -256,6 +258,7 @@ pub(super) fn csv_line(alert: &AlertJson) -> Result<Vec<u8>, Failure> {
         alert.seen_at.clone(),
         text(&alert.replaces),
         alert.retroactive.to_string(),
+        alert.detail.unwrap_or_default().to_owned(),
     ];
     csv_record(&fields)
 }

@@ -347,9 +347,19 @@ pub struct QueryArgs {
     /// Form of the answer
     #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
-    /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered
-    #[arg(long)]
-    pub(super) require_complete: bool,
+    /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered. With `=internal` also
+    /// exit 3 unless the ETH that moved within transactions is known in every block: proven by logs (EIP-7708) or seen in traces
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "proven", value_name = "WHAT")]
+    pub(super) require_complete: Option<RequireComplete>,
+}
+
+/// What must be complete, so that `bolo query` does not exit 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum RequireComplete {
+    /// What the roots of every block prove
+    Proven,
+    /// That, and the ETH that moved within transactions
+    Internal,
 }
 
 /// `bolo status`.

@@ -11,7 +11,7 @@ use super::sources::address;
 use super::words::Words;
 use super::{Context, Failure};
 use crate::decode::DecodeOptions;
-use crate::store::{Access, AlertFilter, BlockRange, LedgerRange, RangeCoverage, Store};
+use crate::store::{Access, AlertFilter, BlockRange, InternalEth, LedgerRange, RangeCoverage, Store};
 
 /// `bolo attest`.
 #[derive(Debug, Args)]
@@ -119,6 +119,31 @@ impl Statement {
         }
     }
 
+    /// How many blocks' internal ETH is proven by logs, claimed by traces, or not seen.
+    fn internal_eth_json(&self) -> serde_json::Value {
+        json!({
+            InternalEth::Proven.name(): self.coverage.internal_proven,
+            InternalEth::Claimed.name(): self.coverage.internal_claimed,
+            InternalEth::NotSeen.name(): self.coverage.internal_not_seen(),
+        })
+    }
+
+    /// The same for people.
+    fn internal_eth(&self) -> String {
+        let RangeCoverage { internal_proven, internal_claimed, .. } = self.coverage;
+        let parts = [
+            (internal_proven, "proven by logs (EIP-7708)"),
+            (internal_claimed, "claimed by traces: nothing touched it there either, by the endpoints' word"),
+            (self.coverage.internal_not_seen(), "not seen, so not covered by this statement"),
+        ];
+        let said: Vec<_> = parts
+            .iter()
+            .filter(|(blocks, _)| *blocks > 0)
+            .map(|(blocks, what)| format!("{what}, in {blocks} blocks"))
+            .collect();
+        said.join("; ")
+    }
+
     fn as_json(&self) -> serde_json::Value {
         let RangeCoverage { from, to, .. } = self.coverage;
         let mut revisions: Vec<_> = self.ledger.iter().map(|range| range.watch_revision).collect();
@@ -136,6 +161,7 @@ impl Statement {
             "to": {"number": to, "hash": self.ends.1.to_string()},
             "blocks": self.coverage.proven,
             "planes": {"transactions": "proven", "logs": "proven", "withdrawals": "proven", "traces": self.traces()},
+            "internal_eth": self.internal_eth_json(),
             "senders": "all",
             "not_decoded": NOT_DECODED,
             "watch_revisions": revisions,
@@ -156,17 +182,15 @@ impl Statement {
                 "anchored by no checkpoint: the headers are as true as the endpoints' word for the last hash".to_owned()
             }
         };
-        let traces = match self.coverage.traces {
-            0 => "not seen: internal transfers are not covered by this statement".to_owned(),
-            _ => format!("{}: nothing touched it there either, by the endpoints' word", self.traces()),
-        };
         format!(
             "No proven activity touched {address} on chain {chain}\n\
              from block {from} {first}\n  to block {to} {last}\n\
-             {proven} blocks, none missing. Transactions, logs and withdrawals: proven. Traces: {traces}.\n\
+             {proven} blocks, none missing. Transactions, logs and withdrawals: proven.\n\
+             ETH that moved within transactions: {internal}.\n\
              The chain is {anchor}{final}.\n\
              Not decoded, so nothing is said of: {not}.\n",
             address = self.address,
+            internal = self.internal_eth(),
             first = self.ends.0,
             last = self.ends.1,
             final = if self.finalized { "; the last block is final" } else { "; the last block is not final yet" },

@@ -62,6 +62,20 @@ impl<'a> Question<'a> {
         CHECKS.iter().filter_map(|check| check(self).transpose()).collect()
     }
 
+    /// Why ETH that moved within transactions may have been missed; none where logs prove it or traces show it in every block that is
+    /// held. What roots prove is complete without.
+    pub(super) fn internal_shortfall(&self) -> Option<String> {
+        let not_seen = self.coverage.internal_not_seen();
+        (not_seen > 0).then(|| {
+            format!(
+                "in {not_seen} blocks of {} ETH that moved within transactions was not seen: they are of before EIP-7708, and not all of \
+                 their traces are known; {} fills them",
+                self.blocks(),
+                self.replay(" --traces require")
+            )
+        })
+    }
+
     fn replay(&self, flags: &str) -> String {
         format!("`bolo replay{flags} --from-block {} --to-block {}`", self.range.first, self.range.last)
     }

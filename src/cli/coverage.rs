@@ -31,6 +31,11 @@ pub(super) fn senders(range: &CoverageRange) -> &'static str {
     }
 }
 
+/// What is known of the ETH that moved within transactions.
+pub(super) fn internal_eth(range: &CoverageRange) -> &'static str {
+    range.internal_eth().name()
+}
+
 fn rooted(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
 }
@@ -115,11 +120,11 @@ pub(super) fn text(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)],
         let holes: Vec<_> = holes.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
         return format!(
             "{}\n",
-            json!({"planes": planes, "senders": listed(senders), "holes": holes, "filtered": filtered_json(filtered)})
+            json!({"planes": planes, "senders": listed(senders), "internal_eth": listed(internal_eth), "holes": holes, "filtered": filtered_json(filtered)})
         );
     }
     let mut out = String::new();
-    for (name, state) in PLANES.into_iter().chain([("senders", senders as State)]) {
+    for (name, state) in PLANES.into_iter().chain([("senders", senders as State), ("internal ETH", internal_eth)]) {
         for (place, (from, to, state)) in spans(coverage, state).into_iter().enumerate() {
             let name = if place == 0 { name } else { "" };
             let _ = writeln!(out, "{name:<14}{from} to {to}: {state} ({} blocks)", to - from + 1);

@@ -33,7 +33,7 @@ pub(super) struct AlertPrinter {
 
 const CSV_HEADER: &str = "id,status,severity,chain_id,block_number,block_hash,timestamp,tx_hash,tx_index,tx_from,tx_to,success,kind,\
 plane,log_index,trace_address,sub_index,from,to,asset_id,contract,symbol,decimals,amount,amount_display,token_id,watched,direction,\
-label,list,entity,programs,designation,counterparty,triage,triage_reasons,proof,endpoint,seen_at,replaces,retroactive";
+label,list,entity,programs,designation,counterparty,triage,triage_reasons,proof,endpoint,seen_at,replaces,retroactive,detail";
 
 impl AlertPrinter {
     pub(super) fn new(format: Format, chain: ChainWords) -> Result<Self, Failure> {

@@ -4,7 +4,7 @@ use alloy::primitives::{B256, U256};
 
 use super::alert_json::ChainWords;
 use super::amount::MinAmount;
-use super::args::{OrderArg, QueryArgs};
+use super::args::{OrderArg, QueryArgs, RequireComplete};
 use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
 use super::explain::explain;
 use super::present::AlertPrinter;
@@ -12,7 +12,7 @@ use super::short_id::{alert_id, transaction_hash};
 use super::sources::address;
 use super::{Context, Failure};
 use crate::lists::parse_address;
-use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, NamedRange, Order, Store};
+use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, NamedRange, Order, RangeCoverage, Store};
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     let chain = ChainWords::of(store.chain_id()?.unwrap_or(1));
     let filter = filter(args, &store, &chain)?;
     let named = range_of(&filter);
-    if args.require_complete && !named.is_named() {
+    if args.require_complete.is_some() && !named.is_named() {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
     let question = Question::new(&store, &named, &filter.addresses)?.filter(|question| !question.saw_nothing());
@@ -82,14 +82,33 @@ fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B2
 /// So many alerts are looked at to count what is left out.
 const COUNTED: u64 = 2_000;
 
+/// Says on stderr what is known of the ETH that moved within transactions.
+fn say_internal(coverage: &RangeCoverage) {
+    if coverage.internal_claimed > 0 {
+        tracing::info!(
+            blocks = coverage.internal_claimed,
+            "internal transfers of these blocks are claimed by an endpoint's traces, which no root covers"
+        );
+    }
+    if coverage.internal_not_seen() > 0 {
+        tracing::warn!(
+            blocks = coverage.internal_not_seen(),
+            "without traces, and before EIP-7708: internal transfers were not seen in these"
+        );
+    }
+}
+
 /// Says on stderr how far the range is covered; the exit code.
-fn say_coverage(question: Option<&Question<'_>>, required: bool) -> Result<u8, Failure> {
+fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplete>) -> Result<u8, Failure> {
     let Some(question) = question else {
         tracing::warn!("{NOTHING_SEEN}");
-        return Ok(if required { INCOMPLETE } else { 0 });
+        return Ok(if required.is_some() { INCOMPLETE } else { 0 });
     };
     let c = &question.coverage;
-    let mut shortfalls = if required { question.shortfalls()? } else { Vec::new() };
+    let mut shortfalls = if required.is_some() { question.shortfalls()? } else { Vec::new() };
+    if required == Some(RequireComplete::Internal) {
+        shortfalls.extend(question.internal_shortfall());
+    }
     if c.is_complete() {
         if shortfalls.is_empty() {
             tracing::info!(
@@ -98,9 +117,7 @@ fn say_coverage(question: Option<&Question<'_>>, required: bool) -> Result<u8, F
                 "complete: every block of the range is proven, with all its senders"
             );
         }
-        if c.traces < c.proven {
-            tracing::warn!(blocks = c.proven - c.traces, "without traces: internal transfers were not seen in these");
-        }
+        say_internal(c);
     } else {
         tracing::warn!(
             from = c.from,

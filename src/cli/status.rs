@@ -14,7 +14,7 @@ use super::{Context, Failure};
 use crate::lists::show_date;
 use crate::redact::{redact_json, redacted};
 use crate::screen::{AlertStatus, Severity};
-use crate::store::{Access, CoverageRange, Status, Store};
+use crate::store::{Access, CoverageRange, InternalEth, Status, Store};
 
 /// Ranges that are printed for people; JSON has all.
 const SHOWN: usize = 12;
@@ -79,7 +79,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "alerts_by_severity": as_object(by_severity(status)),
         "coverage": status.coverage.iter().map(|range| json!({
             "from": range.from, "to": range.to, "proof": proof(range), "traces": range.traces,
-            "senders": senders(range),
+            "senders": senders(range), "internal_eth": coverage::internal_eth(range),
         })).collect::<Vec<_>>(),
         "filtered": coverage::filtered_json(&status.filtered),
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
@@ -176,7 +176,13 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
         line("severity", severities);
     }
     for (place, range) in status.coverage.iter().take(SHOWN).enumerate() {
-        let traces = if range.traces { "traces seen" } else { "no traces: internal transfers not seen" };
+        let traces = match (range.internal_eth(), range.traces) {
+            (InternalEth::Proven, true) => "internal transfers proven by logs, traces seen",
+            (InternalEth::Proven, false) => "internal transfers proven by logs",
+            (InternalEth::Claimed, true) => "traces seen",
+            (InternalEth::Claimed, false) => "internal transfers by logs that were taken on trust",
+            (InternalEth::NotSeen, _) => "no traces: internal transfers not seen",
+        };
         let name = if place == 0 { "coverage" } else { "" };
         let matched = if senders(range) == "matched" { ", senders proven of alerts only" } else { "" };
         line(name, format!("{} to {}: {}{matched}, {traces}", range.from, range.to, proof(range)));

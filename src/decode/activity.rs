@@ -158,6 +158,27 @@ impl Ord for Location {
     }
 }
 
+named! {
+    /// Which instruction moved value within a transaction. The words are those of the contract's `detail`.
+    CallType {
+        /// `CALL`.
+        Call = "call",
+        /// `CREATE` or `CREATE2`.
+        Create = "create",
+        /// `SELFDESTRUCT`.
+        SelfDestruct = "selfdestruct",
+    }
+}
+
+/// The call frame of a movement that a log proves: no root covers it, and the movement's identity does not depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallFrame {
+    /// Path from the top frame, which is `[]`.
+    pub trace_address: Vec<u32>,
+    /// What made it.
+    pub call_type: CallType,
+}
+
 /// One movement. Amounts are in base units (wei, token units); `from` and `to` as the source has them: none for a withdrawal's
 /// or a fee's origin, or the target of a creation that failed; the zero address for a mint or burn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +197,8 @@ pub struct Activity {
     pub amount: U256,
     /// Which one, for ERC-721 and ERC-1155.
     pub token_id: Option<U256>,
+    /// The call frame of a native movement that a log proves, where traces are known.
+    pub frame: Option<CallFrame>,
 }
 
 impl Activity {

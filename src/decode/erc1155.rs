@@ -18,6 +18,7 @@ pub(super) fn transfers(log: &Log, place: Place, out: &mut Vec<Activity>) -> Res
             asset: Asset::Erc1155(log.address),
             amount,
             token_id: Some(id),
+            frame: None,
         });
     };
     if *topic == TRANSFER_SINGLE {

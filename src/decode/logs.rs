@@ -8,6 +8,7 @@ use alloy::sol_types::SolEvent;
 use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use super::{DecodeOptions, Decoded, erc1155};
 use crate::chain::VerifiedTransaction;
+use crate::chain::native_logs::NATIVE_LOG_EMITTER;
 
 /// The events by their signatures; topic 0 is computed from them, since public tables of hashes have errors.
 mod signatures {
@@ -33,9 +34,6 @@ pub const WRAP: B256 = signatures::Deposit::SIGNATURE_HASH;
 /// Topic 0 of WETH9 `Withdrawal`.
 pub const UNWRAP: B256 = signatures::Withdrawal::SIGNATURE_HASH;
 
-/// Emits the logs of native transfers under [EIP-7708](https://eips.ethereum.org/EIPS/eip-7708): never an ERC-20.
-const NATIVE_LOG_EMITTER: Address = address!("fffffffffffffffffffffffffffffffffffffffe");
-
 /// Contracts of the time before ERC-721 whose `Transfer` indexes nothing, so that its third word is a token id and not an
 /// amount; the bytes of the log do not tell. CryptoKitties.
 const UNINDEXED_ERC721: [Address; 1] = [address!("06012c8cf97BEaD5deAe237070F9587f8E7A266d")];
@@ -51,7 +49,8 @@ pub enum Undecoded {
     NotAnAddress,
     /// A batch whose ids and amounts are not as many, or whose arrays do not lie in the data.
     BrokenBatch,
-    /// A native transfer's log ([EIP-7708](https://eips.ethereum.org/EIPS/eip-7708)), which the traces show already.
+    /// A log of the emitter of native transfers ([EIP-7708](https://eips.ethereum.org/EIPS/eip-7708)) that is not of their form, or
+    /// in a block whose header is of no fork that has them.
     NativeLog,
     /// A call frame of a type that this build does not know, with a value.
     UnknownFrame,
@@ -71,8 +70,12 @@ impl Undecoded {
     }
 }
 
-pub(super) fn decode(tx: &VerifiedTransaction, options: &DecodeOptions, out: &mut Decoded) {
+/// `native_logs`: those of native transfers are decoded elsewhere.
+pub(super) fn decode(tx: &VerifiedTransaction, options: &DecodeOptions, native_logs: bool, out: &mut Decoded) {
     for (log, log_index) in tx.logs.iter().zip(tx.first_log_index..) {
+        if native_logs && log.address == NATIVE_LOG_EMITTER {
+            continue;
+        }
         let place = Place { tx_index: tx.index as u32, log_index: log_index as u32 };
         if let Err(reason) = decode_log(log, place, options, &mut out.activities) {
             *out.undecoded.entry(reason).or_default() += 1;
@@ -132,7 +135,7 @@ fn transfer(log: &Log, place: Place) -> Result<Activity, Undecoded> {
         (ActivityKind::Erc20Transfer, Asset::Erc20(log.address), value, None)
     };
     let (from, to) = (Some(as_address(from)?), Some(as_address(to)?));
-    Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id })
+    Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id, frame: None })
 }
 
 /// `Deposit` and `Withdrawal` of WETH9, which says nothing by `Transfer` when it wraps: shown as a mint and a burn.
@@ -144,7 +147,7 @@ fn wrapped(log: &Log, place: Place) -> Result<Activity, Undecoded> {
         if *topic == WRAP { (ActivityKind::Wrap, zero, account) } else { (ActivityKind::Unwrap, account, zero) };
     let amount = U256::from_be_bytes(word(&log.data.data, 0)?.0);
     let asset = Asset::Erc20(log.address);
-    Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id: None })
+    Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id: None, frame: None })
 }
 
 /// The word at that place of the data.

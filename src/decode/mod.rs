@@ -7,6 +7,7 @@
 pub mod activity;
 mod erc1155;
 mod logs;
+mod native_logs;
 mod traces;
 mod trail;
 mod transactions;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, Keccak256, U256};
 
-pub use activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
+pub use activity::{Activity, ActivityKind, Asset, CallFrame, CallType, Location, Plane, Position};
 pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, Undecoded, WRAP};
 pub use trail::{INDEXED, Trail};
 
@@ -30,7 +31,7 @@ pub struct DecodeOptions {
 }
 
 /// Raised whenever the same block yields more, or other, activities than before: a replay then takes blocks again.
-const DECODER_VERSION: u64 = 1;
+const DECODER_VERSION: u64 = 2;
 
 impl DecodeOptions {
     /// The decoder's version.
@@ -74,12 +75,17 @@ impl Decoded {
 pub fn decode(block: &VerifiedBlock, options: &DecodeOptions) -> Decoded {
     let logs: usize = block.transactions().iter().map(|tx| tx.logs.len()).sum();
     let mut out = Decoded { activities: Vec::with_capacity(logs + block.transactions().len()), ..Decoded::default() };
+    let native_logs = block.logs_native_transfers();
     let mut fees = U256::ZERO;
     for (place, tx) in block.transactions().iter().enumerate() {
         fees += transactions::decode(block, tx, &mut out);
-        logs::decode(tx, options, &mut out);
-        if let Some(frames) = block.frames().and_then(|frames| frames.get(place)) {
-            traces::decode(tx, frames, &mut out);
+        let frames = block.frames().and_then(|frames| frames.get(place)).map(Vec::as_slice);
+        if native_logs {
+            native_logs::decode(tx, frames, &mut out);
+        }
+        logs::decode(tx, options, native_logs, &mut out);
+        if let Some(frames) = frames {
+            traces::decode(tx, frames, native_logs, &mut out);
         }
     }
     transactions::fees(block, fees, &mut out);

@@ -5,8 +5,12 @@ use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use super::logs::Undecoded;
 use crate::chain::{Frame, FrameKind, VerifiedTransaction};
 
-pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], out: &mut Decoded) {
+/// `native_logs`: what moved to another account is shown by its log, which is proven; left are the frames that move nothing to another.
+pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], native_logs: bool, out: &mut Decoded) {
     for frame in frames {
+        if native_logs && frame.to != Some(frame.from) {
+            continue;
+        }
         // The top frame is the transaction's own value once more.
         if frame.trace_address.is_empty() || frame.reverted || frame.value.is_zero() {
             continue;
@@ -33,6 +37,7 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], out: &mut Decod
             asset: Asset::Native,
             amount: frame.value,
             token_id: None,
+            frame: None,
         });
     }
 }
@@ -81,7 +86,7 @@ mod tests {
             (vec![frame(FrameKind::NoValue, 5, false, &[0])], 0, 0),
         ] {
             let mut out = Decoded::default();
-            decode(&tx, &frames, &mut out);
+            decode(&tx, &frames, false, &mut out);
             assert_eq!(out.undecoded.get(&Undecoded::UnknownFrame).copied().unwrap_or_default(), counted);
             assert_eq!(out.activities.len(), decoded);
         }

@@ -22,6 +22,7 @@ pub(super) fn decode(block: &VerifiedBlock, tx: &VerifiedTransaction, out: &mut 
         asset: Asset::Native,
         amount,
         token_id: None,
+        frame: None,
     });
     fee(tx.gas_used, beneficiary_gas_price(tx.effective_gas_price, block.header().base_fee_per_gas))
 }
@@ -37,6 +38,7 @@ pub(super) fn fees(block: &VerifiedBlock, fees: U256, out: &mut Decoded) {
             asset: Asset::Native,
             amount: fees,
             token_id: None,
+            frame: None,
         });
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn decode(block: &VerifiedBlock, out: &mut Decoded) {
             // The header counts Gwei.
             amount: withdrawal.amount_wei(),
             token_id: None,
+            frame: None,
         });
     }
 }

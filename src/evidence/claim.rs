@@ -97,6 +97,8 @@ impl Claim {
         let plane = plane.ok_or_else(|| format!("{:?} is no plane", json.plane))?;
         let position = match (plane, json.log_index, json.trace_address) {
             (Plane::Logs, Some(index), None) => Position::Log(index),
+            // Where traces are known they add the frame of what a log proves: it is no part of the place.
+            (Plane::Logs, Some(index), Some(_)) if kind == ActivityKind::InternalTransfer => Position::Log(index),
             (Plane::Traces, None, Some(path)) => Position::Trace(path),
             (Plane::Transactions | Plane::Withdrawals, None, None) => Position::Whole,
             _ => return Err("log_index and trace_address do not fit the plane".to_owned()),

@@ -54,6 +54,10 @@ pub fn not_proven(claim: &Claim, chain_id_signed: bool) -> Vec<&'static str> {
     if claim.location.plane == Plane::Traces {
         names.extend(TRACED);
     }
+    // The log of a native transfer does not say which call frame made it.
+    if claim.location.plane == Plane::Logs && claim.kind == ActivityKind::InternalTransfer {
+        names.extend(["alert.detail", "alert.trace_address"]);
+    }
     if matches!(claim.kind, ActivityKind::Wrap | ActivityKind::Unwrap) {
         names.push("alert.kind");
     }

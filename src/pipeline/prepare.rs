@@ -108,6 +108,7 @@ impl Prepared {
             timestamp: self.block.header().timestamp,
             proof: self.block.proof(),
             traces: self.block.has_all_traces(),
+            native_logs: self.block.logs_native_transfers(),
             // Not what happens to be proven of this one: a range is to say one thing.
             senders: self.senders == Senders::All && self.block.proof() == Proof::Proven,
             watch_revision: self.watch_revision,

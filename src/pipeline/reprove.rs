@@ -196,6 +196,11 @@ fn held_against(block: &VerifiedBlock, activities: &[Activity], claim: &Claim) -
         if claim.token_id.is_some() || claim.location.sub_index != 0 {
             return Err("no movement of a call frame is of that form".to_owned());
         }
+        if block.logs_native_transfers() && claim.from != claim.to {
+            return Err(
+                "logs show what moved to another account in this block, and no call frame alone does".to_owned()
+            );
+        }
         return Ok(Shown::Transaction);
     }
     if !claim.proven {

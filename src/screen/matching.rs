@@ -142,6 +142,7 @@ mod tests {
             asset: Asset::Erc20(Address::with_last_byte(9)),
             amount: U256::from(u8::from(!bait)),
             token_id: None,
+            frame: None,
         };
         let mut alerts = Vec::new();
         let place = Place { chain_id: 1, timestamp: 0, watchlist: &watchlist };

@@ -9,7 +9,7 @@ use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
 use super::watch_spans::matched_until;
 use super::{Result, bytes, chain_int, sql_int};
-use crate::decode::Asset;
+use crate::decode::{Asset, CallFrame};
 use crate::screen::{Alert, Designation, Direction, TriageClass};
 
 /// What became of an alert.
@@ -40,10 +40,12 @@ pub(super) fn put_alert(
             .optional()?,
     };
     if let Some(id) = held {
+        put_frame(conn, id, alert)?;
         let rose = put_more_entries(conn, id, record, alert)?;
         return Ok(if rose { Put::New(id) } else { Put::Held });
     }
     let activity = &alert.activity;
+    let frame = activity.frame.as_ref().map(frame_columns);
     let location = activity.location.encode();
     let facts = activity.location.tx_index.and_then(|index| Some((index, record.transactions.get(&index)?)));
     let tx_id = facts.map(|(index, facts)| put_transaction(conn, ids, block_id, index, facts)).transpose()?;
@@ -53,7 +55,7 @@ pub(super) fn put_alert(
     let added = conn
         .prepare_cached(
             "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id, \
-             block_number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (block_id, location) DO NOTHING",
+             block_number, trace_address, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (block_id, location) DO NOTHING",
         )?
         .execute(params![
             block_id,
@@ -67,6 +69,8 @@ pub(super) fn put_alert(
             activity.amount.to_string(),
             activity.token_id.map(|id| id.to_string()),
             sql_int(record.link.number),
+            frame.as_ref().map(|(path, _)| path),
+            frame.as_ref().map(|(_, code)| code),
         ])?;
     let activity_id: i64 = match added {
         0 => conn
@@ -111,6 +115,21 @@ pub(super) fn put_alert(
     let id = conn.last_insert_rowid();
     put_entries(conn, id, record.link.number, &matched(alert))?;
     Ok(if alert.triage.class == TriageClass::Own { Put::Own } else { Put::New(id) })
+}
+
+/// A call frame as it is stored: its path (4 bytes a step, big endian), and the code of what made it.
+fn frame_columns(frame: &CallFrame) -> (Vec<u8>, u8) {
+    (frame.trace_address.iter().flat_map(|step| step.to_be_bytes()).collect(), frame.call_type.code())
+}
+
+/// Adds what a later trace shows of a movement that is stored already; one without traces takes nothing away.
+fn put_frame(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
+    let Some((path, call_type)) = alert.activity.frame.as_ref().map(frame_columns) else { return Ok(()) };
+    conn.prepare_cached(
+        "UPDATE activities SET trace_address = ?2, detail = ?3 WHERE id = (SELECT activity_id FROM alerts WHERE id = ?1)",
+    )?
+    .execute(params![alert_id, path, call_type])?;
+    Ok(())
 }
 
 /// An entry that an alert is about.

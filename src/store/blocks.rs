@@ -45,6 +45,8 @@ pub struct BlockRecord {
     pub proof: Proof,
     /// Whether the plane of traces was seen; all others come with every block.
     pub traces: bool,
+    /// Whether its header shows that logs prove every movement of the chain's own currency (EIP-7708).
+    pub native_logs: bool,
     /// Whether every sender of the block was recovered from its signature, and not only those of its alerts. Counts only where the
     /// block is proven: the signatures of one taken on trust may be of anything.
     pub senders: bool,

@@ -15,6 +15,9 @@ pub(super) const ALWAYS: i64 = 1 | 1 << 1 | 1 << 3;
 /// what alerted and is the endpoint's word of all else, so that a transfer out may have been missed.
 pub(super) const SENDERS: i64 = 1 << 5;
 
+/// No plane either: the block's logs show every movement of the chain's own currency (EIP-7708), known by its header.
+pub(super) const NATIVE_LOGS: i64 = 1 << 6;
+
 /// How a block was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -30,7 +33,8 @@ impl Taken {
         let proof = proof_code(record.proof);
         let traces = if record.traces { TRACES } else { 0 };
         let senders = if record.senders && proof == 1 { SENDERS } else { 0 };
-        let planes = ALWAYS | traces | senders;
+        let native_logs = if record.native_logs { NATIVE_LOGS } else { 0 };
+        let planes = ALWAYS | traces | senders | native_logs;
         Self { proof, planes, watch_revision: record.watch_revision, decoder: record.decoder }
     }
 
@@ -65,6 +69,7 @@ impl Taken {
             proven: self.proof == 1,
             traces: self.planes & TRACES != 0,
             senders: self.planes & SENDERS != 0,
+            native_logs: self.planes & NATIVE_LOGS != 0,
         }
     }
 }
@@ -82,6 +87,41 @@ pub struct CoverageRange {
     pub traces: bool,
     /// Every sender of every block was recovered from its signature; never where they are not proven.
     pub senders: bool,
+    /// The logs of every block show its movements of the chain's own currency (EIP-7708).
+    pub native_logs: bool,
+}
+
+/// What is known of the chain's own currency that moved within transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InternalEth {
+    /// Logs prove it, under EIP-7708.
+    Proven,
+    /// An endpoint claims it: by traces, or by a block that was taken on trust.
+    Claimed,
+    /// Nothing shows it.
+    NotSeen,
+}
+
+impl InternalEth {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Claimed => "claimed",
+            Self::NotSeen => "not_seen",
+        }
+    }
+}
+
+impl CoverageRange {
+    /// What is known of internal ETH in its blocks.
+    pub fn internal_eth(&self) -> InternalEth {
+        match (self.native_logs, self.proven, self.traces) {
+            (true, true, _) => InternalEth::Proven,
+            (true, false, _) | (false, _, true) => InternalEth::Claimed,
+            (false, _, false) => InternalEth::NotSeen,
+        }
+    }
 }
 
 /// A range of the ledger with all it says.
@@ -110,6 +150,10 @@ pub struct RangeCoverage {
     pub senders: u64,
     /// Blocks with traces in it.
     pub traces: u64,
+    /// Blocks in it whose logs prove the ETH that moved within transactions (EIP-7708).
+    pub internal_proven: u64,
+    /// Blocks in it where an endpoint claims it, by traces or as a block taken on trust.
+    pub internal_claimed: u64,
     /// Of the blocks that were not seen, those that an endpoint's filter was asked for (`replay --filtered`): its word is all there is.
     pub filtered: u64,
     /// Blocks screened before the watchlist gained entries that match blocks of their time: these may have a past there.
@@ -122,6 +166,11 @@ impl RangeCoverage {
     /// Blocks that were not seen.
     pub fn missing(&self) -> u64 {
         (self.to - self.from + 1).saturating_sub(self.proven + self.unproven)
+    }
+
+    /// Blocks that were seen, and of which nothing shows the ETH that moved within transactions.
+    pub fn internal_not_seen(&self) -> u64 {
+        (self.proven + self.unproven).saturating_sub(self.internal_proven + self.internal_claimed)
     }
 
     /// Every block is proven, with all its senders.
@@ -291,18 +340,23 @@ impl Store {
             unproven: 0,
             senders: 0,
             traces: 0,
+            internal_proven: 0,
+            internal_claimed: 0,
             filtered: self.filtered(from, to)?.iter().map(|(_, missing)| missing).sum(),
             screened_before: self.lacking_entries(&ledger)?,
             ends_known: true,
         };
         Ok(ledger.iter().fold(none, |sum, ledger| {
-            let CoverageRange { from, to, proven, traces, senders } = ledger.range;
+            let CoverageRange { from, to, proven, traces, senders, .. } = ledger.range;
+            let internal = ledger.range.internal_eth();
             let count = |is: bool| if is { to - from + 1 } else { 0 };
             RangeCoverage {
                 proven: sum.proven + count(proven),
                 unproven: sum.unproven + count(!proven),
                 senders: sum.senders + count(senders),
                 traces: sum.traces + count(traces),
+                internal_proven: sum.internal_proven + count(internal == InternalEth::Proven),
+                internal_claimed: sum.internal_claimed + count(internal == InternalEth::Claimed),
                 ..sum
             }
         }))

@@ -85,7 +85,7 @@ fn migrate_by(conn: &mut Connection, path: &Path, schema: &str, steps: &[&str]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{ActivityKind, Plane};
+    use crate::decode::{ActivityKind, CallType, Plane};
     use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass};
     use crate::store::EntryState;
 
@@ -163,9 +163,11 @@ mod tests {
         same!("designation", Designation);
         same!("list_kind", ListKind);
         same!("entry_state", EntryState);
-        // Beside the planes the ledger has one more bit.
+        same!("call_type", CallType);
+        // Beside the planes the ledger has more bits.
         let mut planes: Vec<_> = Plane::ALL.iter().map(|(v, word)| (v.code(), (*word).to_owned())).collect();
         planes.push((super::super::coverage::SENDERS.trailing_zeros() as u8, "senders".to_owned()));
+        planes.push((super::super::coverage::NATIVE_LOGS.trailing_zeros() as u8, "native_logs".to_owned()));
         assert_eq!(words("plane"), planes);
     }
 }

@@ -46,7 +46,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 pub use blocks::{BlockRecord, Committed, Progress, TransactionFacts};
 pub use check::StandingAlerts;
-pub use coverage::{CoverageRange, LedgerRange, RangeCoverage};
+pub use coverage::{CoverageRange, InternalEth, LedgerRange, RangeCoverage};
 pub use entries::{EntryRow, EntryState, ListRow};
 pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
 pub use filtered::FilteredSpan;

@@ -8,7 +8,7 @@ use super::filter::AlertFilter;
 use super::plan::{Plan, bound};
 use super::versions::{VERSION, VersionRow, version};
 use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes};
-use crate::decode::{ActivityKind, Location, Plane};
+use crate::decode::{ActivityKind, CallFrame, CallType, Location, Plane};
 use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass, WatchEntry};
 
 /// An alert with everything that is printed of it.
@@ -40,6 +40,8 @@ pub struct AlertRow {
     pub seen_at_ms: i64,
     pub replaces: Option<B256>,
     pub retroactive: bool,
+    /// Of a movement that a log proves, where traces are known.
+    pub frame: Option<CallFrame>,
 }
 
 /// The transaction of an alert.
@@ -109,7 +111,7 @@ const FROM: &str = " FROM alerts a \
 const COLUMNS: &str = "SELECT a.alert_id, a.id, b.status, a.severity, b.number, b.hash, b.timestamp, t.hash, t.tx_index, \
     signer.address, called.address, t.success, m.kind, a.location, f.address, r.address, m.asset, token.address, tokens.symbol, \
     tokens.decimals, m.amount, m.token_id, w.address, a.direction, a.triage, a.triage_reasons, b.proof, e.host, a.seen_at_ms, \
-    a.replaces, a.retroactive";
+    a.replaces, a.retroactive, m.trace_address, m.detail";
 
 /// Of a watch entry `e` on a list `l` by a version `v`, before [`VERSION`].
 const ENTRY: &str = "SELECT e.label, l.name, l.kind, e.entity, e.programs";
@@ -356,5 +358,19 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         seen_at_ms: row.get(28)?,
         replaces: maybe_bytes::<32>(row, 29)?.map(B256::from),
         retroactive: row.get(30)?,
+        frame: call_frame(row, 31)?,
     })
+}
+
+/// The call frame of a movement that a log proves, from two columns.
+fn call_frame(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<CallFrame>> {
+    let (path, code): (Option<Vec<u8>>, Option<u8>) = (row.get(at)?, row.get(at + 1)?);
+    let call_type = code.and_then(CallType::from_code);
+    Ok(path.zip(call_type).map(|(path, call_type)| CallFrame {
+        trace_address: path
+            .chunks_exact(4)
+            .map(|step| step.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+            .collect(),
+        call_type,
+    }))
 }

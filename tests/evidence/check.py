@@ -36,7 +36,7 @@ TRACED = """alert.amount alert.amount_display alert.counterparty alert.from aler
 # Which kinds a plane has, and (last) the plane's number in the id.
 PLANES = {
     "transactions": ({"native_transfer", "transaction", "contract_creation", "fee_recipient"}, 0),
-    "logs": ({"erc20_transfer", "erc721_transfer", "erc1155_transfer", "wrap", "unwrap"}, 1),
+    "logs": ({"erc20_transfer", "erc721_transfer", "erc1155_transfer", "wrap", "unwrap", "internal_transfer"}, 1),
     "traces": ({"internal_transfer", "self_destruct"}, 2),
     "withdrawals": ({"withdrawal"}, 3),
 }
@@ -347,6 +347,33 @@ def of_log(kind, log, sub_index):
     return source, target, number(0), None, contract
 
 
+def native_log(log):
+    """From, to and amount of a well-formed log of EIP-7708; None of any other log."""
+    contract, topics, data = log
+    if contract != NATIVE_LOG or len(topics) != 3 or topics[0] != TRANSFER or len(data) != 32:
+        return None
+    if topics[1][:12] != bytes(12) or topics[2][:12] != bytes(12):
+        return None
+    return topics[1][12:], topics[2][12:], int.from_bytes(data, "big")
+
+
+def of_native_log(logs, place, header, tx, sender, success):
+    need(header["native_logs"], "movement: the header does not show EIP-7708")
+    for log in logs:
+        contract, topics, data = rlp_list(log, "movement: log", 3)
+        rlp_bytes(contract, "movement: log address", 20), rlp_bytes(data, "movement: log data")
+        for topic in rlp_list(topics, "movement: topics", 0, 1, 2, 3, 4):
+            rlp_bytes(topic, "movement: topic", 32)
+    found = native_log(logs[place])
+    need(found, "movement: the log is no log of a native transfer")
+    recipient = tx["to"] or keccak(rlp.encode([sender, tx["nonce"]]))[12:]
+    pays = success is not False and tx["value"] > 0 and recipient != sender
+    is_first = all(native_log(log) is None for log in logs[:place])
+    need(not (pays and is_first and found == (sender, recipient, tx["value"])),
+         "movement: the log is that of the transaction's own payment")
+    return (*found, None, None)
+
+
 def of_withdrawal(items, sub_index):
     need(sub_index < len(items), "movement: the block has no withdrawal at sub_index")
     name = "movement: withdrawal"
@@ -386,6 +413,7 @@ def read_header(files, block):  # 2
         "receipts": rlp_bytes(items[5], "header: receipts root", 32),
         "beneficiary": rlp_bytes(items[2], "header: beneficiary", 20),
         "base_fee": rlp_uint(items[15], "header: base fee") if len(items) > 15 else 0,
+        "native_logs": len(items) >= 23,  # EIP-7708
         "withdrawals": rlp_bytes(items[16], "header: withdrawals root", 32) if len(items) > 16 else None,
     }
 
@@ -501,7 +529,11 @@ def check_claims(files):
     need(type(kind) is str and kind in kinds, "place: the kind is not of the plane")
     log_index, trace = get(alert, "log_index"), get(alert, "trace_address")
     need((log_index is not None) == (plane == "logs"), "place: log_index is null but in logs")
-    need((trace is not None) == (plane == "traces"), "place: trace_address is null but in traces")
+    by_native_log = plane == "logs" and kind == "internal_transfer"
+    need((trace is not None) == (plane == "traces") or by_native_log, "place: trace_address is null but in traces")
+    if trace is not None:
+        need(type(trace) is list, "json: trace_address is not a list")
+        trace = [integer(word, 32, "trace_address") for word in trace]
     need(sub_index == 0 or kind in ("erc1155_transfer", "withdrawal"), "place: sub_index is not 0")
     need((claim is None) == (kind in ("withdrawal", "fee_recipient")), "place: tx does not fit the kind")
     need((first_log is None) == (claim is None), "place: first_log_index is null exactly where tx is")
@@ -519,13 +551,17 @@ def check_claims(files):
         tx, sender, success, logs = read_transaction(files, header, claim, chain_id)
         signed = signs_chain_id(tx)
     if plane == "traces":
-        need(type(trace) is list, "json: trace_address is not a list")
-        words = [integer(word, 32, "trace_address") for word in trace]
+        words = trace
+        need(source == target or not header["native_logs"], "movement: logs show what moved to another account")
         proven = source, target, amount, None, None
     elif plane == "logs":
         words = [integer(log_index, 32, "log_index")]
         need(0 <= log_index - first_log < len(logs), "movement: the receipt has no such log")
-        proven = of_log(kind, logs[log_index - first_log], sub_index)
+        place = log_index - first_log
+        if by_native_log:
+            proven = of_native_log(logs, place, header, tx, sender, success)
+        else:
+            proven = of_log(kind, logs[place], sub_index)
     elif kind == "withdrawal":
         need(header["withdrawals"] is not None, "header: no withdrawals root")
         proven = of_withdrawal(all_items(files, "withdrawals.nodes", header["withdrawals"]), sub_index)
@@ -586,6 +622,7 @@ def check_claims(files):
     if claim is not None and claim["index"] > 0:
         limits |= {"first_log_index"} | ({"alert.log_index"} if plane == "logs" else set())
     limits |= set(TRACED) if plane == "traces" else set()
+    limits |= {"alert.detail", "alert.trace_address"} if by_native_log else set()
     need(evidence["not_proven"] == sorted(limits), "limits: not_proven is another list")
     nodes = {"withdrawals.nodes"} if plane == "withdrawals" else {"transactions.nodes", "receipts.nodes"}
     return nodes

@@ -26,6 +26,7 @@ from check import TOOLS, Refused, check, read_bundle
 # What docs/evidence.md, "What it proves and what not", leaves to SHA256SUMS; each with all that is within it.
 UNPROVEN = """alert.triage alert.asset.symbol alert.endpoint alert.seen_at alert.retroactive alert.replaces first_log_index
     screening made_by""".split()
+UNPROVEN_LOGS = ["alert.trace_address", "alert.detail"]  # the call frame of what a log proves
 UNPROVEN_TRACES = ["alert.amount", "alert.from", "alert.to", "alert.counterparty"]  # the movement within a transaction is the endpoint's word
 # Of these a wrong word is refused, and another right one is not: the record only has to agree with itself.
 RECORD = ["alert.status", "alert.severity", "sides[].entries[]"]
@@ -67,7 +68,7 @@ def leaves(text):
 
 def unproven(path, plane):
     """The unproven field that a path is in, or None."""
-    known = UNPROVEN + RECORD + UNPROVEN_TRACES * (plane == "traces")
+    known = UNPROVEN + RECORD + UNPROVEN_TRACES * (plane == "traces") + UNPROVEN_LOGS * (plane == "logs")
     return next((name for name in known if path == name or path.startswith((name + ".", name + "["))), None)
 
 

@@ -60,7 +60,7 @@ fn ten_thousand_blocks_of_downtime_are_caught_up_while_the_head_alerts_at_once()
     assert_eq!(status["holes"], json!([]));
     assert_eq!(
         status["coverage"],
-        json!([{"from": 0, "to": node.head(), "proof": "proven", "traces": false, "senders": "all"}])
+        json!([{"from": 0, "to": node.head(), "proof": "proven", "traces": false, "senders": "all", "internal_eth": "not_seen"}])
     );
     let fresh = Place::watching(&[(a, "a")]);
     fresh.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"]);

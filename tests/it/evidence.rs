@@ -24,7 +24,7 @@ pub(crate) fn script(name: &str) -> PathBuf {
 }
 
 /// One bundle for each kind of alert in each block, by `block-kind`.
-fn bundles(place: &Place) -> BTreeMap<String, PathBuf> {
+pub(crate) fn bundles(place: &Place) -> BTreeMap<String, PathBuf> {
     let mut wanted: BTreeMap<(u64, String), String> = BTreeMap::new();
     for alert in place.alerts(&["--triage", "all"]) {
         let key = (alert["block"]["number"].as_u64().unwrap(), alert["kind"].as_str().unwrap().to_owned());
@@ -54,7 +54,7 @@ fn size(dir: &Path) -> usize {
 }
 
 /// The independent checker takes them all, and refuses what `how` does to them.
-fn python_agrees(dirs: &[&PathBuf], how: &[&str]) {
+pub(crate) fn python_agrees(dirs: &[&PathBuf], how: &[&str]) {
     let run = |name: &str, arguments: &[&str]| {
         let out = Command::new(python())
             .arg(script(name))

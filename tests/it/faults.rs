@@ -457,7 +457,7 @@ fn an_endpoint_without_block_receipts_and_batches_is_asked_for_them_one_by_one()
     assert_eq!(asked.load(Ordering::Relaxed), 5);
     assert_eq!(
         place.status()["coverage"],
-        json!([{"from": 0, "to": 5, "proof": "proven", "senders": "all", "traces": false}])
+        json!([{"from": 0, "to": 5, "proof": "proven", "senders": "all", "traces": false, "internal_eth": "not_seen"}])
     );
     let out = place.run(&["replay", "-r", &old, "--from-block", "0", "--to-block", "latest", "--traces", "require"]);
     assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
@@ -488,7 +488,7 @@ fn traces_that_the_first_endpoint_lacks_are_had_from_the_second() {
     assert_eq!(place.alerts(&["--kind", "internal_transfer"]).len(), 1);
     assert_eq!(
         place.status()["coverage"],
-        json!([{"from": 0, "to": 2, "proof": "proven", "senders": "all", "traces": true}])
+        json!([{"from": 0, "to": 2, "proof": "proven", "senders": "all", "traces": true, "internal_eth": "claimed"}])
     );
 }
 

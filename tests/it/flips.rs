@@ -76,12 +76,13 @@ fn unnoticed(
     missed
 }
 
-/// Values that no hash covers and nothing here reads: README says so.
-const UNCOVERED: [&str; 2] = ["totalDifficulty", "uncles"];
+/// Values that no hash covers and nothing here depends on: README says so. `gasUsed` is that of a receipt.
+const UNCOVERED: [&str; 3] = ["totalDifficulty", "uncles", "gasUsed"];
 
 /// Fields that nodes may leave out: with another name they are left out, which says nothing wrong.
-const OPTIONAL: [&str; 12] = [
+const OPTIONAL: [&str; 13] = [
     "totalDifficulty",
+    "gasUsed",
     "uncles",
     "size",
     "type",

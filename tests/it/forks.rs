@@ -260,6 +260,9 @@ fn traces_that_are_refused_are_had_from_another_endpoint() {
     place.ok(&["replay", "-r", &liar, "-r", &honest, "--from-block", "0", "--to-block", "latest"]);
     assert_eq!(place.alerts(&["--kind", "internal_transfer"]).len(), 1);
     let status = place.status();
-    assert_eq!(status["coverage"], json!([{"from": 0, "to": 2, "proof": "proven", "senders": "all", "traces": true}]));
+    let range = json!({
+        "from": 0, "to": 2, "proof": "proven", "senders": "all", "traces": true, "internal_eth": "claimed",
+    });
+    assert_eq!(status["coverage"], json!([range]));
     assert!(status["lies"]["count"].as_u64().unwrap() > 0, "{status:#}");
 }

@@ -9,6 +9,7 @@
     reason = "tests may fail loudly, and JSON made in place reads best as an argument"
 )]
 
+mod amsterdam;
 mod check;
 mod common;
 mod crash;

@@ -174,7 +174,7 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::MarkLogRemoved, RECEIPTS, LOG_PLACE),
         (Sin::LogOfAnotherBlock, RECEIPTS, BLOCK_HASH),
         (Sin::FlipStatus, RECEIPTS, ROOT),
-        (Sin::RaiseCumulativeGas, RECEIPTS, Data(&["gas used does not fit"])),
+        (Sin::RaiseCumulativeGas, RECEIPTS, ROOT),
         (Sin::RaiseGasThroughout, RECEIPTS, ROOT),
         (Sin::RaiseGasPrice, RECEIPTS, Data(&["gas price does not fit"])),
         (Sin::OtherReceiptType, RECEIPTS, Data(&["receipt type does not fit"])),

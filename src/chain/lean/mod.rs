@@ -27,7 +27,7 @@ use super::bundle::{BlockBundle, BundleError, RawBlock};
 use super::error::VerifyError;
 use super::keccak::{Message, keccak_all};
 use super::proof::Encoded;
-use super::receipts::counts_gas_apart;
+use super::receipts::{counts_gas_apart, gas_claimed};
 use super::rlp::RlpBundle;
 use super::traces::Traces;
 use super::trie::ordered_root;
@@ -163,7 +163,7 @@ impl Reader {
         let (mut gas_before, mut blob_price) = (0, None);
         let mut verified = Vec::with_capacity(read.len());
         for (tx, receipt) in block.transactions.into_iter().zip(read) {
-            let gas_used = receipt.check(&tx, header, gas_before, gas_apart, &mut blob_price)?;
+            let gas_used = receipt.check(&tx, header, gas_before, &mut blob_price)?;
             gas_before = receipt.cumulative;
             let price = tx.paid(header.base_fee_per_gas);
             verified.push(self.transaction(verified.len(), tx, &receipt, (gas_used, price), &bytes));
@@ -189,7 +189,7 @@ impl Reader {
         let mut gas_before = 0;
         let mut verified = Vec::with_capacity(read.len());
         for (tx, receipt) in block.transactions.into_iter().zip(read) {
-            let gas_used = receipt.gas_used.unwrap_or_else(|| receipt.cumulative.saturating_sub(gas_before));
+            let gas_used = gas_claimed(receipt.cumulative, gas_before, receipt.gas_used);
             gas_before = receipt.cumulative;
             let price = receipt.price.unwrap_or_else(|| tx.paid_as_said(base_fee));
             verified.push(self.transaction(verified.len(), tx, &receipt, (gas_used, price), &bytes));

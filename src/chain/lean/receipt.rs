@@ -187,16 +187,9 @@ impl ReceiptParts {
         tx: &Tx<'_>,
         header: &Header,
         gas_before: u64,
-        gas_apart: bool,
         blob_price: &mut Option<u128>,
     ) -> Read<u64> {
-        let alone = self.cumulative.checked_sub(gas_before);
-        let gas_used = match (gas_apart, self.gas_used, alone) {
-            (true, Some(stated), _) => stated,
-            (true, None, alone) => alone.unwrap_or_default(),
-            (false, Some(stated), Some(alone)) if stated == alone => alone,
-            _ => return Err(Odd("gas that does not add up")),
-        };
+        let gas_used = self.cumulative.checked_sub(gas_before).ok_or(Odd("gas that does not add up"))?;
         let price_fits = match self.price {
             Some(stated) => stated == tx.paid(header.base_fee_per_gas),
             None => header.base_fee_per_gas.is_none(),
