@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use bolo::cli::{self, Cli};
+use bolo::ops::Shutdown;
 use bolo::redact;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -14,6 +15,8 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    // First of all: a signal in the first milliseconds of a long command is to stop it in order too.
+    let started = start();
     register_secrets();
     let cli = match Cli::try_parse_from(cli::join_negative_values(std::env::args_os())) {
         Ok(cli) => cli,
@@ -25,11 +28,14 @@ fn main() -> ExitCode {
     };
     start_log(&cli);
     let as_json = cli.global.log_format == cli::LogFormat::Json;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let Ok(runtime) = runtime.inspect_err(|error| tracing::error!(%error, "no runtime")) else {
-        return ExitCode::from(75);
+    let (runtime, shutdown) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::error!(%error, "the program cannot start its threads or listen for signals");
+            return ExitCode::from(75);
+        }
     };
-    let outcome = runtime.block_on(cli::run(cli));
+    let outcome = runtime.block_on(cli::run(cli, &shutdown));
     // Calls that are still under way are of no use any more.
     runtime.shutdown_background();
     match outcome {
@@ -41,6 +47,18 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Starts the runtime. Signals are listened for where the command line has a word that names a command which stops in order: any
+/// other command ends by the signal, as shells expect.
+fn start() -> std::io::Result<(tokio::runtime::Runtime, Shutdown)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let long = std::env::args_os().any(|word| ["watch", "replay", "record"].iter().any(|name| word == *name));
+    let shutdown = match long {
+        true => runtime.block_on(async { Shutdown::on_signals() })?,
+        false => Shutdown::default(),
+    };
+    Ok((runtime, shutdown))
 }
 
 /// The command line and the environment name endpoints, whose keys nothing may show.
@@ -88,7 +106,8 @@ fn start_log(cli: &Cli) {
     if let Ok(never) = bolo::source::NEVER_LOGGED.parse() {
         filter = filter.add_directive(never);
     }
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || cli::is_dumb_terminal();
+    let color = std::io::stderr().is_terminal() && !plain;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| RedactedLog).with_ansi(color);
     // A reader of the log that went away must not stop the watch.
     let log = log.log_internal_errors(false);

@@ -17,8 +17,8 @@ use crate::screen::{AlertStatus, Direction, Severity, TriageClass};
     max_term_width = 120,
     after_help = "Exit codes: 0 done; 1 the input is wrong (attest: the address was touched); 2 usage; 3 the answer is incomplete \
                   (--require-complete; status: unhealthy; attest: refused; verify: some alerts have no proof kept); 4 a block could \
-                  not be proven by any endpoint or contradicts what is final or a checkpoint, or a stored proof or a bundle does not hold: stopped, nothing skipped; 5 the database is unusable; 75 temporary: no endpoint \
-                  reachable or usable, try again.\n\nStart with: bolo demo"
+                  not be proven by any endpoint or contradicts what is final or a checkpoint, or a stored proof or a bundle does not hold: stopped, nothing skipped; 5 the database is unusable; 74 nobody reads the output of watch --json or replay --json any more; 75 temporary: no endpoint \
+                  reachable or usable, try again; 130 or 143: a signal stopped a replay or record before its end.\n\nStart with: bolo demo"
 )]
 pub struct Cli {
     /// What holds for every command.

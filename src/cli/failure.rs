@@ -1,5 +1,6 @@
 //! Why a command failed, with the exit code that CONTRACT gives it.
 
+use crate::ops::StopReason;
 use crate::pipeline::PipelineError;
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -7,7 +8,7 @@ use crate::store::StoreError;
 /// One line for the user, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// 1, 3, 4, 5 or 75; 0 for a closed pipe.
+    /// 1, 3, 4, 5, 74 or 75; 0 for a closed pipe.
     pub code: u8,
     /// What is wrong and what to do.
     pub message: String,
@@ -59,7 +60,10 @@ impl From<PipelineError> for Failure {
             PipelineError::TooDeep { .. } | PipelineError::NotLinked { .. } => {
                 Self { code: 4, message: error.to_string() }
             }
-            PipelineError::Output(error) => error.into(),
+            PipelineError::Output(error) => Self {
+                code: StopReason::OutputClosed.exit_code(),
+                message: format!("what was found cannot be printed: {error}"),
+            },
             PipelineError::Worker(_) => Self { code: 75, message: error.to_string() },
         }
     }

@@ -50,7 +50,8 @@ impl Health {
             }
         }
         if let Some(reason) = &status.stopped {
-            problems.push(problem("stopped", status.stopped_at.unwrap_or(now.as_second()), reason.clone()));
+            let code = status.stopped_code.as_deref().unwrap_or("stopped");
+            problems.push(problem(code, status.stopped_at.unwrap_or(now.as_second()), reason.clone()));
         }
         let (lies, lie_count) = store.lies(LIES)?;
         let states = store

@@ -19,6 +19,7 @@ mod list_history;
 mod list_import;
 mod list_report;
 mod list_update;
+mod live;
 mod moments;
 mod present;
 mod progress;
@@ -36,9 +37,11 @@ mod words;
 
 pub use args::{Cli, Command, Global, LogFormat};
 pub use failure::Failure;
+pub use progress::is_dumb_terminal;
 pub use words::join_negative_values;
 
 use crate::config::{ConfigFile, ListSettings, list_settings};
+use crate::ops::Shutdown;
 
 /// What every command needs.
 #[derive(Debug)]
@@ -55,15 +58,21 @@ pub(crate) struct Context {
 ///
 /// # Errors
 /// [`Failure`]: one line and the exit code of CONTRACT.
-pub async fn run(cli: Cli) -> Result<u8, Failure> {
+pub async fn run(cli: Cli, shutdown: &Shutdown) -> Result<u8, Failure> {
+    match &cli.command {
+        // A watch has no other end than to be stopped.
+        Command::Watch(_) => shutdown.end_in_order(true),
+        Command::Replay(_) | Command::Record(_) => shutdown.end_in_order(false),
+        _ => shutdown.end_at_once(),
+    }
     let config = ConfigFile::load(cli.global.config.as_deref()).map_err(Failure::input)?;
     let db = cli.global.db.clone().or_else(|| config.db.clone()).unwrap_or_else(|| "bolo.db".into());
     let lists = list_settings(&config.lists).map_err(Failure::input)?;
     let context = Context { db, config, lists };
     match cli.command {
-        Command::Watch(args) => watch::run(&context, args).await,
-        Command::Replay(args) => replay::run(&context, args).await,
-        Command::Record(args) => record::run(&context, args).await,
+        Command::Watch(args) => watch::run(&context, args, shutdown).await,
+        Command::Replay(args) => replay::run(&context, args, shutdown).await,
+        Command::Record(args) => record::run(&context, args, shutdown).await,
         Command::Query(args) => query::run(&context, &args),
         Command::Watchlist(args) => watchlist::run(&context, args).await,
         Command::Status(args) => status::run(&context, &args),

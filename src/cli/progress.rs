@@ -44,10 +44,16 @@ fn pace(elapsed: Duration, blocks: u64, of: Option<u64>, bytes: u64) -> Pace {
     Pace { blocks_per_s: per_s(blocks), mb_per_s: per_s(bytes) / 1_000_000, left }
 }
 
+/// What is written behind the bar. What matters most comes first: the line ends where the terminal does.
+fn message(pace: &Pace, alerts: u64, holes: u64) -> String {
+    let left = pace.left.map_or_else(String::new, |left| format!("{} left  ", HumanDuration(left)));
+    format!("{left}{alerts} alerts  {}/s  {} MB/s  {holes} holes", pace.blocks_per_s, pace.mb_per_s)
+}
+
 impl Progress {
     /// Of so many blocks, where that is known; `received` counts the bytes that come.
     pub(super) fn new(of: Option<u64>, received: Arc<AtomicU64>) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(of));
+        let bar = (std::io::stderr().is_terminal() && !is_dumb_terminal()).then(|| bar(of));
         let now = Instant::now();
         Self { bar, begun: now, said: now, blocks: 0, of, alerts: 0, holes: 0, received }
     }
@@ -73,18 +79,15 @@ impl Progress {
             return;
         }
         let bytes = self.received.load(Ordering::Relaxed);
-        let Pace { blocks_per_s, mb_per_s, left } = pace(self.begun.elapsed(), self.blocks, self.of, bytes);
+        let pace = pace(self.begun.elapsed(), self.blocks, self.of, bytes);
         match &self.bar {
             Some(bar) => {
-                let left = left.map_or_else(String::new, |left| format!("  {} left", HumanDuration(left)));
-                let (alerts, holes) = (self.alerts, self.holes);
-                bar.set_message(format!(
-                    "{blocks_per_s} blocks/s  {mb_per_s} MB/s  {alerts} alerts  {holes} holes{left}"
-                ));
+                bar.set_message(message(&pace, self.alerts, self.holes));
                 bar.inc(count);
             }
             None => {
                 self.said = Instant::now();
+                let Pace { blocks_per_s, mb_per_s, left } = pace;
                 let (blocks, of, alerts, holes) = (self.blocks, self.of, self.alerts, self.holes);
                 let left = left.map(|left| HumanDuration(left).to_string());
                 tracing::info!(blocks, of, blocks_per_s, mb_per_s, alerts, holes, left, "under way");
@@ -100,11 +103,16 @@ impl Progress {
     }
 }
 
+/// Whether the terminal understands neither colours nor the moving of its cursor.
+pub fn is_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 fn bar(blocks: Option<u64>) -> ProgressBar {
     let bar = blocks.map_or_else(ProgressBar::no_length, ProgressBar::new);
     let template = match blocks {
-        Some(_) => "{bar:40} {pos}/{len} blocks  {msg}",
-        None => "{spinner} {pos} blocks  {msg}",
+        Some(_) => "{bar:16} {pos}/{len} blocks  {wide_msg}",
+        None => "{spinner} {pos} blocks  {wide_msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
@@ -115,6 +123,25 @@ fn bar(blocks: Option<u64>) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_is_no_wider_than_its_terminal() {
+        use indicatif::{InMemoryTerm, ProgressDrawTarget};
+        for columns in [40, 60, 80, 132] {
+            for of in [Some(24_000_000), None] {
+                let terminal = InMemoryTerm::new(10, columns);
+                let bar = bar(of);
+                bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+                let left = Some(Duration::from_secs(4000)).filter(|_| of.is_some());
+                bar.set_message(message(&Pace { blocks_per_s: 12_345, mb_per_s: 650, left }, 1_234_567, 7_654_321));
+                bar.inc(1_234_567);
+                bar.tick();
+                let shown = terminal.contents();
+                assert_eq!(shown.lines().count(), 1, "{columns} columns: {shown:?}");
+                assert!(shown.contains("1234567"), "{shown:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_pace_is_of_the_whole_run_and_tells_what_is_left_where_the_end_is_known() {

@@ -6,12 +6,12 @@ use super::args::RecordArgs;
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, in_order, is_there};
 use super::{Context, Failure};
-use crate::ops::Shutdown;
+use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::record;
 
 const ROUNDS: u32 = 7;
 
-pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failure> {
+pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let settings = SourceSettings::new(context, &args.source)?;
     let (from, to) = (BlockArg::parse(&args.from_block)?, BlockArg::parse(&args.to_block)?);
     if let (BlockArg::Number(from), BlockArg::Number(to)) = (from, to) {
@@ -20,18 +20,24 @@ pub(super) async fn run(context: &Context, args: RecordArgs) -> Result<u8, Failu
     if args.out.is_dir() {
         return Err(Failure::input(format!("--out {} is a folder: name a file in it", args.out.display())));
     }
-    let shutdown = Shutdown::on_signals()?;
-    let pool = Arc::new(settings.connect(ROUNDS, None).await?);
+    let stopped = || shutdown.reason().map_or(0, StopReason::exit_code);
+    let pool = tokio::select! {
+        pool = settings.connect(ROUNDS, None) => Arc::new(pool?),
+        () = shutdown.requested() => return Ok(stopped()),
+    };
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     is_there(&pool, range.1).await?;
     let judge = settings.judge(pool.chain_id());
     let mut progress = Progress::new(Some(range.1 - range.0 + 1), pool.received());
     let recorded =
-        record(&pool, &judge, range, &args.out, settings.concurrency, &shutdown, |_| progress.block(0)).await?;
+        record(&pool, &judge, range, &args.out, settings.concurrency, shutdown, |_| progress.block(0)).await?;
     progress.finish();
     match recorded {
         Some(blocks) => tracing::info!(blocks, file = %args.out.display(), "recorded"),
-        None => tracing::warn!("stopped before the end: nothing was recorded"),
+        None => {
+            tracing::warn!("stopped before the end: nothing was recorded");
+            return Ok(stopped());
+        }
     }
     Ok(0)
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::args::{ReplayArgs, SendersArg};
 use super::explain::adopt_rules;
+use super::live::{CommitPrinter, OUTPUT_CLOSED, ending, stop_without_reader};
 use super::progress::Progress;
 use super::sources::{BlockArg, SourceSettings, announce, in_order, is_there};
-use super::watch::CommitPrinter;
 use super::{Context, Failure};
 use crate::chain::Proof;
-use crate::ops::Shutdown;
+use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::{
     Engine, FilteredOutcome, Judge, LookbackOutcome, ReplayOptions, ReplayOutcome, filterable, look_back,
     look_back_in_archive, replay_archive, replay_endpoints, replay_filtered,
@@ -20,7 +20,21 @@ use crate::store::{Access, Store};
 /// Rounds over the endpoints for one thing before giving up: about 30 seconds.
 const ROUNDS: u32 = 7;
 
-pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failure> {
+pub(super) async fn run(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
+    let json = args.json;
+    if json {
+        stop_without_reader(shutdown);
+    }
+    let outcome = replay(context, args, shutdown).await;
+    ending(&context.db, "replay", json, shutdown, outcome)
+}
+
+/// The exit code of a replay that reached its end, or was stopped before.
+fn code(stopped: bool, shutdown: &Shutdown) -> u8 {
+    shutdown.reason().filter(|_| stopped).map_or(0, StopReason::exit_code)
+}
+
+async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let settings = SourceSettings { raw: true, ..SourceSettings::new(context, &args.source)? };
     let from = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
     let to = args.to_block.as_deref().map(BlockArg::parse).transpose()?;
@@ -46,7 +60,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         };
         let range = (archive_end(from, "earliest")?, archive_end(to, "latest")?);
         in_order(range.0.unwrap_or(0), range.1.unwrap_or(u64::MAX))?;
-        let (lock, store, shutdown) = open(context)?;
+        let (lock, store) = open(context)?;
         let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
             tracing::warn!(
                 "the archive does not tell its chain: taken for Ethereum's mainnet (--chain says otherwise)"
@@ -54,6 +68,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
             1
         });
         let mut printer = CommitPrinter::new(args.json, chain_id);
+        printer.quiet = true;
         printer.progress = Some(Progress::new(None, archive.received()));
         let mut engine = Engine::new(store, chain_id, &mut printer)?;
         engine.store.vouch(&settings.checkpoints)?;
@@ -62,13 +77,13 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         let whole = (range.0.unwrap_or(0), range.1.unwrap_or(i64::MAX as u64));
         say_kept(&engine.store, &judge, whole)?;
         if args.new_entries {
-            let outcome = look_back_in_archive(&mut engine, archive, &judge, whole, options, &shutdown).await?;
+            let outcome = look_back_in_archive(&mut engine, archive, &judge, whole, options, shutdown).await?;
             engine.store.put_checkpoints(&settings.checkpoints)?;
             finish_looking_back(&mut printer, outcome);
             drop(lock);
-            return Ok(0);
+            return Ok(code(outcome.stopped, shutdown));
         }
-        let outcome = replay_archive(&mut engine, archive, &judge, range, options, &shutdown).await?;
+        let outcome = replay_archive(&mut engine, archive, &judge, range, options, shutdown).await?;
         // Not before: there is no endpoint that would have shown a mistaken one.
         engine.store.put_checkpoints(&settings.checkpoints)?;
         finish(&mut printer, outcome);
@@ -80,7 +95,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         if outcome.holes > 0 {
             tracing::warn!(blocks = outcome.holes, "not in the archive, and not seen by this replay");
         }
-        return Ok(0);
+        return Ok(code(outcome.stopped, shutdown));
     }
     if !args.holes && !args.new_entries && (from.is_none() || to.is_none()) {
         return Err(Failure::input(
@@ -90,7 +105,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
     }
-    let (lock, mut store, shutdown) = open(context)?;
+    let (lock, mut store) = open(context)?;
     let addresses = match args.filtered {
         true => Some(filterable(&store.watchlist()?).map_err(Failure::input)?),
         false => None,
@@ -106,7 +121,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     };
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, Some(&mut store)) => Arc::new(pool?),
-        () = shutdown.requested() => return Ok(0),
+        () = shutdown.requested() => return Ok(code(true, shutdown)),
     };
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     // What is held above the head of an endpoint that lags waits.
@@ -125,6 +140,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
         _ => vec![range],
     };
     let mut printer = CommitPrinter::new(args.json, chain_id);
+    printer.quiet = true;
     let blocks = spans.iter().map(|(from, to)| to - from + 1).sum();
     printer.progress = Some(Progress::new(Some(blocks), pool.received()));
     let mut engine = Engine::new(store, chain_id, &mut printer)?;
@@ -146,20 +162,20 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
             endpoints = settings.endpoints.len(),
             "--filtered: your watchlist is disclosed to the endpoints, which are asked for its addresses"
         );
-        let outcome = replay_filtered(&mut engine, &pool, &judge, &addresses, range, options, &shutdown).await?;
+        let outcome = replay_filtered(&mut engine, &pool, &judge, &addresses, range, options, shutdown).await?;
         finish_filtered(&mut printer, outcome);
         drop(lock);
-        return Ok(0);
+        return Ok(code(outcome.replayed.stopped, shutdown));
     }
     if args.new_entries {
-        let outcome = look_back(&mut engine, &pool, &judge, range, options, &shutdown).await?;
+        let outcome = look_back(&mut engine, &pool, &judge, range, options, shutdown).await?;
         finish_looking_back(&mut printer, outcome);
         drop(lock);
-        return Ok(0);
+        return Ok(code(outcome.stopped, shutdown));
     }
     let mut sum = ReplayOutcome::default();
     for span in spans {
-        let outcome = replay_endpoints(&mut engine, &pool, &judge, span, options, &shutdown).await?;
+        let outcome = replay_endpoints(&mut engine, &pool, &judge, span, options, shutdown).await?;
         sum.add(outcome);
         if outcome.stopped {
             break;
@@ -167,7 +183,7 @@ pub(super) async fn run(context: &Context, args: ReplayArgs) -> Result<u8, Failu
     }
     finish(&mut printer, sum);
     drop(lock);
-    Ok(0)
+    Ok(code(sum.stopped, shutdown))
 }
 
 /// What a filter cannot be together with.
@@ -183,11 +199,13 @@ fn may_filter(args: &ReplayArgs) -> Result<(), Failure> {
     }
 }
 
-fn open(context: &Context) -> Result<(crate::store::WriterLock, Store, Shutdown), Failure> {
+fn open(context: &Context) -> Result<(crate::store::WriterLock, Store), Failure> {
     let lock = Store::lock_for_writing(&context.db)?;
     let mut store = Store::open(&context.db, Access::Write { durable: false })?;
+    // Of an earlier replay: this one has a reader again, or needs none.
+    store.forget_stop(OUTPUT_CLOSED, "replay")?;
     adopt_rules(context, &mut store)?;
-    Ok((lock, store, Shutdown::on_signals()?))
+    Ok((lock, store))
 }
 
 /// An end of the range of an archive: a number, or none and its own `end`, which mean all of it.
@@ -226,8 +244,13 @@ fn finish_looking_back(printer: &mut CommitPrinter, outcome: LookbackOutcome) {
         progress.finish();
     }
     let LookbackOutcome { held, behind, ruled_out, read, alerts, left, stopped } = outcome;
-    let end = if stopped { "stopped before the end: run it again to go on" } else { "looked back" };
-    tracing::info!(held, behind, ruled_out_by_index = ruled_out, read_again = read, alerts, left, "{end}");
+    let begin = if stopped { "look-back stopped before its end: run it again to go on" } else { "look-back done" };
+    let found = if alerts == 0 { "no new alerts".to_owned() } else { printer.summary() };
+    tracing::info!(
+        "{begin}; of {held} {} held, {behind} were screened by older lists: {ruled_out} ruled out by their index, {read} read again, \
+         {left} left; {found}",
+        blocks(held)
+    );
     if left > 0 && !stopped {
         tracing::warn!(
             left,
@@ -258,6 +281,17 @@ fn finish(printer: &mut CommitPrinter, outcome: ReplayOutcome) {
     }
     printer.say_own();
     let ReplayOutcome { taken, skipped, outside, holes, stopped } = outcome;
-    let end = if stopped { "stopped before the end: run it again to go on" } else { "replay done" };
-    tracing::info!(taken, held_already = skipped, outside_the_range = outside, holes, "{end}");
+    let mut parts = vec![format!("{taken} {} committed", blocks(taken)), format!("{skipped} already held")];
+    for (count, what) in [(outside, "outside the range"), (holes, "missing")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    let parts = parts.join(", ");
+    let begin = if stopped { "replay stopped before its end: run it again to go on" } else { "replay done" };
+    tracing::info!("{begin}; {parts}; {}", printer.summary());
+}
+
+fn blocks(count: u64) -> &'static str {
+    if count == 1 { "block" } else { "blocks" }
 }

@@ -1,22 +1,20 @@
 //! `bolo watch`.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alert_json::{AlertJson, ChainWords};
 use super::args::WatchArgs;
 use super::explain::adopt_rules;
-use super::progress::Progress;
+use super::live::{CommitPrinter, ending, stop_without_reader};
 use super::sources::{BlockArg, SourceSettings, announce};
 use super::{Context, Failure};
-use crate::chain::canonical::Link;
 use crate::config::{chain_facts, parse_seconds};
 use crate::ops::Shutdown;
-use crate::pipeline::{Engine, Observer, PipelineError, WatchOptions, watch};
-use crate::screen::TriageClass;
-use crate::store::{Access, AlertFilter, Committed, Order, Store};
+use crate::pipeline::{Engine, PipelineError, WatchOptions, watch};
+use crate::store::{Access, Store};
 
+/// The problem of a watch that ended by itself.
+const STOPPED: &str = "stopped";
 /// Where blocks come faster, silence is measured by this all the same.
 const SHORTEST_SLOT: Duration = Duration::from_secs(1);
 /// Ethereum's.
@@ -24,7 +22,16 @@ const USUAL_SLOT: Duration = Duration::from_secs(12);
 /// Rounds over the endpoints for one thing before the head is looked at again.
 const ROUNDS: u32 = 3;
 
-pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failure> {
+pub(super) async fn run(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
+    let json = args.json;
+    if json {
+        stop_without_reader(shutdown);
+    }
+    let outcome = follow(context, args, shutdown).await;
+    ending(&context.db, "watch", json, shutdown, outcome)
+}
+
+async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let mut settings = SourceSettings::new(context, &args.source)?;
     settings.quorum = args.quorum.or(context.config.quorum).unwrap_or(1);
     if settings.quorum == 0 {
@@ -38,7 +45,6 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     let lock = Store::lock_for_writing(&context.db)?;
     let mut store = Store::open(&context.db, Access::Write { durable: true })?;
     adopt_rules(context, &mut store)?;
-    let shutdown = Shutdown::on_signals()?;
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, Some(&mut store)) => pool,
         () = shutdown.requested() => return Ok(0),
@@ -47,7 +53,7 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
         Ok(pool) => Arc::new(pool),
         Err(failure) => {
             // A watch that cannot begin is to be seen in `status`, not only in a log.
-            store.note_stop(Some(&failure.message))?;
+            store.note_stop(Some((STOPPED, "watch", &failure.message)))?;
             return Err(failure);
         }
     };
@@ -74,12 +80,12 @@ pub(super) async fn run(context: &Context, args: WatchArgs) -> Result<u8, Failur
     engine.store.put_checkpoints(&settings.checkpoints)?;
     announce(engine.watched(), &settings, chain_id);
     engine.store.note_stop(None)?;
-    let outcome = watch(&mut engine, &pool, &judge, &options, &shutdown).await;
+    let outcome = watch(&mut engine, &pool, &judge, &options, shutdown).await;
     if let Err(error) = &outcome
         && !matches!(error, PipelineError::Output(_))
     {
         // On a full disk even this fails, which is then said anyway.
-        let _ = engine.store.note_stop(Some(&error.to_string()));
+        let _ = engine.store.note_stop(Some((STOPPED, "watch", &error.to_string())));
     }
     outcome?;
     drop(engine);
@@ -93,80 +99,4 @@ fn default_poll(chain_id: u64, slot: Option<Duration>) -> Duration {
     let block_time = chain_facts(chain_id).block_time.unwrap_or(Duration::from_millis(500));
     let in_time = slot.map_or(Duration::MAX, |slot| slot / 3);
     block_time.min(in_time).clamp(Duration::from_millis(250), Duration::from_secs(1))
-}
-
-/// Tells of commits: each new alert as a JSON line where that is wanted, a line in the log otherwise.
-pub(super) struct CommitPrinter {
-    json: bool,
-    chain: ChainWords,
-    /// Moved on at each block.
-    pub(super) progress: Option<Progress>,
-    /// Says nothing of single blocks.
-    pub(super) quiet: bool,
-    /// What touched own wallets alone: stored, and not told of one by one.
-    own: usize,
-}
-
-impl CommitPrinter {
-    pub(super) fn new(json: bool, chain_id: u64) -> Self {
-        Self { json, chain: ChainWords::of(chain_id), progress: None, quiet: false, own: 0 }
-    }
-
-    /// Says at the end what was not told of.
-    pub(super) fn say_own(&self) {
-        if self.own > 0 {
-            tracing::info!(
-                own = self.own,
-                "stored and left out: what touches own wallets alone (bolo query --triage own)"
-            );
-        }
-    }
-}
-
-impl Observer for CommitPrinter {
-    fn committed(&mut self, store: &Store, link: &Link, committed: &Committed) -> std::io::Result<()> {
-        if let Some(progress) = &mut self.progress {
-            progress.block(committed.new_alerts.len());
-        }
-        self.own += committed.own;
-        tracing::debug!(block = link.number, hash = %link.hash, alerts = committed.new_alerts.len(), "block taken");
-        if committed.new_alerts.is_empty() || self.quiet {
-            return Ok(());
-        }
-        tracing::info!(block = link.number, alerts = committed.new_alerts.len(), "new alerts");
-        if !self.json {
-            return Ok(());
-        }
-        let filter = AlertFilter {
-            from_block: Some(link.number),
-            to_block: Some(link.number),
-            rows: Some(committed.new_alerts.clone()),
-            any_status: true,
-            triage: TriageClass::ALL.iter().map(|(class, _)| *class).collect(),
-            order: Order::Ascending,
-            ..AlertFilter::default()
-        };
-        let mut out = std::io::stdout().lock();
-        let printed = store.each_alert::<Failure>(&filter, |row| {
-            out.write_all(&AlertJson::new(&row, &self.chain).line()?)?;
-            Ok(())
-        });
-        match printed {
-            Ok(_) => out.flush(),
-            Err(failure) if failure.code == 0 => Err(std::io::ErrorKind::BrokenPipe.into()),
-            Err(failure) => Err(std::io::Error::other(failure.message)),
-        }
-    }
-
-    fn skipped(&mut self, _number: u64) {
-        if let Some(progress) = &mut self.progress {
-            progress.blocks(1);
-        }
-    }
-
-    fn not_read(&mut self, blocks: u64) {
-        if let Some(progress) = &mut self.progress {
-            progress.not_read(blocks);
-        }
-    }
 }

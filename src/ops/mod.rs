@@ -4,4 +4,4 @@ mod health;
 mod shutdown;
 
 pub use health::{ClockWatch, Jump};
-pub use shutdown::Shutdown;
+pub use shutdown::{Shutdown, StopReason};

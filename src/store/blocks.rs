@@ -15,7 +15,7 @@ use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_
 use crate::chain::Proof;
 use crate::chain::canonical::Link;
 use crate::decode::Undecoded;
-use crate::screen::{Alert, AlertStatus};
+use crate::screen::{Alert, AlertStatus, Severity};
 
 /// What alerts need to know of a transaction.
 #[derive(Debug, Clone)]
@@ -90,6 +90,8 @@ pub struct Committed {
     pub block_id: i64,
     /// Row ids of the alerts that were not there before, or touched own wallets alone and were none.
     pub new_alerts: Vec<i64>,
+    /// How many of them there are of each severity, by its code.
+    pub by_severity: [u64; Severity::ALL.len()],
     /// What touches own wallets alone and was not there before: stored, and no alert.
     pub own: usize,
 }
@@ -167,12 +169,15 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
     check_neighbours(tx, &record.link)?;
     let made = Taken::of(record);
     let (block_id, before, held) = put_block(tx, record)?;
-    let (mut new_alerts, mut own) = (Vec::new(), 0);
+    let (mut new_alerts, mut by_severity, mut own) = (Vec::new(), [0; Severity::ALL.len()], 0);
     // What is proven takes nothing on trust.
     if before.is_none_or(|before| before.proof <= made.proof) {
         for alert in &record.alerts {
             match put_alert(tx, ids, record, (block_id, before.map(|before| before.watch_revision)), alert)? {
-                Put::New(row) => new_alerts.push(row),
+                Put::New(row) => {
+                    new_alerts.push(row);
+                    by_severity[usize::from(alert.severity.code())] += 1;
+                }
                 Put::Own => own += 1,
                 Put::Held => {}
             }
@@ -190,7 +195,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         Progress::Head => set_meta(tx, "watch_next", &(record.link.number + 1).to_string())?,
         Progress::Owed => super::owed::take(tx, record.link.number)?,
     }
-    Ok(Committed { block_id, new_alerts, own })
+    Ok(Committed { block_id, new_alerts, by_severity, own })
 }
 
 /// Orphans the canonical blocks above that number up to `end`, as far as there is no gap; how many blocks and alerts that are.

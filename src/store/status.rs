@@ -4,7 +4,9 @@ use alloy::eips::BlockNumHash;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
-use super::{CoverageRange, FilteredSpan, ListRow, Result, Store, bytes, chain_int, meta, set_meta, sql_int};
+use super::{
+    CoverageRange, FilteredSpan, ListRow, Result, Store, StoreError, bytes, chain_int, meta, set_meta, sql_int,
+};
 use crate::redact::redacted;
 use crate::screen::{AlertStatus, Severity};
 
@@ -58,6 +60,7 @@ pub struct Status {
     pub checkpoints: Vec<BlockNumHash>,
     pub stopped: Option<String>,
     pub stopped_at: Option<i64>,
+    pub stopped_code: Option<String>,
 }
 
 impl Store {
@@ -96,6 +99,7 @@ impl Store {
             checkpoints: self.checkpoints()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             stopped_at: meta(&self.conn, "stopped_at")?.and_then(|text| text.parse().ok()),
+            stopped_code: meta(&self.conn, "stopped_code")?.filter(|code| !code.is_empty()),
             auto_lookback: meta(&self.conn, "auto_lookback")?.is_some(),
             screened_before: self.lacking_entries(&self.ledger(0, i64::MAX as u64)?)?,
             unasked_tokens: count(
@@ -134,12 +138,13 @@ impl Store {
         Ok(hasher.finalize().into())
     }
 
-    /// Keeps why the last watch ended by itself; none once one runs again.
+    /// Keeps why a command ended by itself, as (code of the problem, command, reason); none once a watch runs again.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn note_stop(&mut self, reason: Option<&str>) -> Result<()> {
-        let reason = redacted(reason.unwrap_or_default());
+    pub fn note_stop(&mut self, stop: Option<(&str, &str, &str)>) -> Result<()> {
+        let (code, command, reason) = stop.unwrap_or_default();
+        let reason = redacted(reason);
         if meta(&self.conn, "stopped")?.unwrap_or_default() == reason {
             return Ok(());
         }
@@ -148,8 +153,19 @@ impl Store {
                 "INSERT INTO meta (key, value) VALUES ('stopped_at', unixepoch()) ON CONFLICT (key) DO UPDATE SET value = unixepoch()",
                 [],
             )?;
+            set_meta(tx, "stopped_code", code)?;
+            set_meta(tx, "stopped_by", command)?;
             set_meta(tx, "stopped", &reason)
         })
+    }
+
+    /// That problem of that command is over.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn forget_stop(&mut self, code: &str, command: &str) -> Result<()> {
+        let is = |key: &str, value: &str| Ok::<_, StoreError>(meta(&self.conn, key)?.as_deref() == Some(value));
+        if is("stopped_code", code)? && is("stopped_by", command)? { self.note_stop(None) } else { Ok(()) }
     }
 
     /// Alerts by status and severity, own wallets left out.

@@ -247,7 +247,7 @@ fn era_files_outside_the_range_are_not_looked_into() {
         let range = ["--from-block", &from, "--to-block", &to, "--chain", "31337"];
         let out = place.run(&[&["replay", "--archive", dir.to_str().unwrap()], &range[..]].concat());
         assert!(out.status.success(), "{}", stderr(&out));
-        assert!(stderr(&out).contains("taken=2 held_already=0 outside_the_range=10"), "{}", stderr(&out));
+        assert!(stderr(&out).contains("2 blocks committed, 0 already held, 10 outside the range"), "{}", stderr(&out));
         assert_eq!(place.status()["blocks"], 2);
         // With the block before them the damaged file is in the range.
         let out = place.run(&["replay", "--archive", dir.to_str().unwrap(), "--to-block", &to, "--chain", "31337"]);
@@ -267,7 +267,7 @@ fn the_blocks_that_an_archive_lacks_in_its_middle_are_counted() {
     }
     let out = place.run(&["replay", "--archive", dir.to_str().unwrap(), "--chain", "31337"]);
     assert!(out.status.success(), "{}", stderr(&out));
-    assert!(stderr(&out).contains("taken=8 held_already=0 outside_the_range=0 holes=4"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("8 blocks committed, 0 already held, 4 missing"), "{}", stderr(&out));
     let ledger: Value = serde_json::from_str(&place.ok(&["-q", "status", "--coverage", "--format", "json"])).unwrap();
     assert_eq!(ledger["holes"], json!([{"from": chain.rich + 4, "to": chain.rich + 7}]));
 }

@@ -407,7 +407,7 @@ fn what_an_archive_lacks_of_the_range_is_said() {
     assert!(stderr(&out).contains("holds no block of this range"), "{}", stderr(&out));
     let out = replay(&["--from-block", "1", "--to-block", "9"]);
     assert!(out.status.success(), "{}", stderr(&out));
-    assert!(stderr(&out).contains("taken=4 held_already=0 outside_the_range=0 holes=5"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("4 blocks committed, 0 already held, 5 missing"), "{}", stderr(&out));
     let out = replay(&["--from-block", "earliest", "--to-block", "latest"]);
     assert!(stderr(&out).contains("holes=0"), "{}", stderr(&out));
     for wrong in [["--from-block", "latest"], ["--to-block", "earliest"], ["--to-block", "finalized"]] {
@@ -422,7 +422,7 @@ fn what_an_archive_lacks_of_the_range_is_said() {
         std::fs::copy(place.dir.path().join("some.jsonl"), folder.join(name)).unwrap();
     }
     let out = place.run(&["replay", "--archive", "folder", "--chain", "31337"]);
-    assert!(out.status.success() && stderr(&out).contains("held_already=4"), "{}", stderr(&out));
+    assert!(out.status.success() && stderr(&out).contains("4 already held"), "{}", stderr(&out));
     assert!(stderr(&out).contains("left out of the folder") && stderr(&out).contains("files=1"), "{}", stderr(&out));
 }
 
@@ -470,7 +470,7 @@ fn where_only_the_senders_of_alerts_were_recovered_nothing_is_said_of_what_did_n
     assert_eq!(code, Some(3));
     assert!(why.contains("in 2 blocks of 0 to 8 senders were recovered for alerts only"), "{why}");
     // A replay that recovers all takes these two again, and no others.
-    assert!(stderr(&place.run(&replay)).contains("taken=2 held_already=7"));
+    assert!(stderr(&place.run(&replay)).contains("2 blocks committed, 7 already held"));
     assert_eq!(ask("0", "8").0, Some(0));
     assert_eq!(place.ok(&["status", "--digest"]), digest);
 }

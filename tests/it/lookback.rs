@@ -49,8 +49,18 @@ fn bare(place: &Place) -> Vec<Value> {
 
 /// A number of the line that a run ends with.
 fn said(err: &str, name: &str) -> u64 {
-    let at = err.rfind(&format!("{name}=")).unwrap_or_else(|| panic!("{name} in {err}")) + name.len() + 1;
-    err[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    let words = match name {
+        "held" => " blocks held",
+        "behind" => " were screened by older lists",
+        "ruled_out_by_index" => " ruled out by their index",
+        "read_again" => " read again",
+        "left" => " left;",
+        "alerts" if err.contains("no new alerts") => return 0,
+        "alerts" => " new alert",
+        other => panic!("{other} is not said"),
+    };
+    let end = err.rfind(words).unwrap_or_else(|| panic!("{name} in {err}"));
+    err[..end].rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// Begins to look back and kills it once something is done; how many blocks were left at that moment or before.

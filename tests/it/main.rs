@@ -51,5 +51,6 @@ mod senders;
 mod severity;
 mod sins;
 mod socket;
+mod stopping;
 mod twist;
 mod update;

@@ -65,7 +65,7 @@ fn replaying_again_asks_for_nothing_and_changes_nothing() {
     let before = place.alerts(&[]);
     let second = place.run(&range);
     let total = node.head() + 1;
-    assert!(stderr(&second).contains(&format!("taken=0 held_already={total}")), "{}", stderr(&second));
+    assert!(stderr(&second).contains(&format!("0 blocks committed, {total} already held")), "{}", stderr(&second));
     assert_eq!(place.alerts(&[]), before, "to the last byte, seen_at too");
 }
 
@@ -97,7 +97,7 @@ fn an_interrupted_replay_goes_on_where_it_stopped() {
     let out = place.run(&["query", "--from-block", "0", "--to-block", "40", "--require-complete"]);
     assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
     let out = place.run(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
-    assert!(stderr(&out).contains("held_already=32"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("32 already held"), "{}", stderr(&out));
     assert_eq!(place.status()["holes"], json!([]));
     assert_eq!(
         place.run(&["query", "--from-block", "0", "--to-block", "40", "--require-complete"]).status.code(),

@@ -36,9 +36,9 @@ fn senders_of_alerts_alone_give_the_same_alerts_and_a_ledger_that_says_so_until_
     assert_eq!(place.run(&complete).status.code(), Some(3), "that nothing else was sent is not proven");
     // The same again has nothing to add; with all senders it has.
     let again = replay(&place, &chain.node.url, blocks, &["--senders", "matched"]);
-    assert!(log(&again).contains("taken=0"), "{}", log(&again));
+    assert!(log(&again).contains("0 blocks committed"), "{}", log(&again));
     let all = replay(&place, &chain.node.url, blocks, &[]);
-    assert!(log(&all).contains("taken=8"), "{}", log(&all));
+    assert!(log(&all).contains("8 blocks committed"), "{}", log(&all));
     assert_eq!(senders(&place), ["all"]);
     assert_eq!(place.run(&complete).status.code(), Some(0));
     assert!(place.run(&["verify"]).status.success());

@@ -149,12 +149,12 @@ async fn replay(db: &Path) -> Result<u64, Failure> {
     for Token { address, symbol, decimals } in tokens {
         store.put_token(address, &TokenFacts { symbol, decimals }, 0)?;
     }
-    let mut printer = super::watch::CommitPrinter::new(false, CHAIN_ID);
+    let mut printer = super::live::CommitPrinter::new(false, CHAIN_ID);
     printer.quiet = true;
     let mut engine = Engine::new(store, CHAIN_ID, &mut printer)?;
     let judge = Judge::new(CHAIN_ID, false, DecodeOptions { wrapped_native: vec![WRAPPED] });
     let options = ReplayOptions { concurrency: 4, traces: TraceMode::Auto };
     let archive = Archive::from_bytes(CHAIN)?;
-    let outcome = replay_archive(&mut engine, archive, &judge, (None, None), options, &Shutdown::on_signals()?).await?;
+    let outcome = replay_archive(&mut engine, archive, &judge, (None, None), options, &Shutdown::default()).await?;
     Ok(outcome.taken)
 }
