@@ -13,6 +13,7 @@ use alloy::primitives::{Address, B256, Bloom, Bytes, U64, U128, U256};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::fork::unknown_members;
 use super::rlp::{RlpBlock, RlpReceipts};
 use super::traces::Traces;
 
@@ -70,6 +71,8 @@ pub struct BundleError {
 pub struct BlockBundle {
     /// The header, as far as its fields are known to this build.
     pub header: Header,
+    /// Names of the block's members that are unknown to this build.
+    pub unknown_members: Vec<String>,
     /// Everything else of the block.
     pub body: RpcBody,
     /// One for each transaction, in order.
@@ -88,6 +91,7 @@ impl BlockBundle {
         let body: RpcBody = read("block", block)?;
         Ok(Self {
             header: read("block", block)?,
+            unknown_members: unknown_members(block),
             body,
             receipts: read("receipts", receipts)?,
             traces: traces.map(|raw| Traces::parse(raw.get())).transpose()?,

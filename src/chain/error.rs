@@ -88,14 +88,24 @@ pub enum VerifyError {
     },
     /// A transaction type that this build cannot encode, hence not prove.
     #[error(
-        "transaction {index} is of unknown type {tx_type:#x}: this build cannot prove it; a newer bolo may, or --trust-rpc takes \
-         the endpoint's word"
+        "transaction {index} is of unknown type {tx_type:#x}, which this build cannot prove: update bolo, or take the endpoint's word \
+         with --trust-rpc"
     )]
     UnknownTransactionType {
         /// Index of the transaction.
         index: u64,
         /// The type byte.
         tx_type: u64,
+    },
+    /// The header does not hash to the block's hash, and has fields that this build does not know: of a newer fork, or of a chain whose
+    /// blocks are hashed otherwise.
+    #[error(
+        "the header has fields that this build does not know ({fields}), and does not hash to the block's hash without them: update \
+         bolo, or take the endpoint's word with --trust-rpc"
+    )]
+    UnknownHeaderFields {
+        /// Their names, or how many there are where the encoding names none.
+        fields: String,
     },
     /// The endpoint could not trace some transactions (a time-out, no state that old), which contradicts nothing.
     #[error("{}", not_traced(.0))]
@@ -117,6 +127,13 @@ fn not_traced(missing: &[MissingTrace]) -> String {
         others => format!(" (and {others} more transactions)"),
     };
     format!("transaction {} could not be traced: {}{others}", first.index, first.detail)
+}
+
+impl VerifyError {
+    /// Whether the block has something that this build does not know: it is nobody's false answer.
+    pub fn is_unknown_fork(&self) -> bool {
+        matches!(self, Self::UnknownTransactionType { .. } | Self::UnknownHeaderFields { .. })
+    }
 }
 
 fn at(index: Option<u64>) -> String {

@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod canonical;
 mod error;
+pub mod fork;
 mod keccak;
 pub mod lean;
 pub mod native_logs;

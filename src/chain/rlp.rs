@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::bundle::BundleError;
 use super::error::{Part, VerifyError, same};
+use super::fork::HEADER_FIELDS;
 use super::proof::{Encoded, opened};
 use super::receipts::{counts_gas_apart, enveloped, gas_paid};
 use super::traces::Traces;
@@ -58,6 +59,8 @@ pub enum RlpReceipts {
 #[derive(Debug)]
 pub struct RlpBundle {
     header: Header,
+    /// Fields of the header beyond those that this build knows.
+    unknown_fields: usize,
     hash: B256,
     /// EIP-2718 encodings.
     transactions: Vec<Bytes>,
@@ -85,11 +88,16 @@ impl RlpBundle {
             RlpBlock::Parts { header, body } => (body, &header[..], payload(body).map_err(of_block)?),
         };
         let (transactions, ommers, withdrawals) = read_body(source, body).map_err(of_block)?;
-        let (receipts, consensus) =
-            read_receipts(receipts).map_err(|detail| BundleError { what: "receipts", detail })?;
+        // Receipts of a transaction of an unknown type may be of any form; the transaction is what the block is refused for.
+        let all_known = (0..).zip(&transactions).all(|(index, tx)| known_type(index, tx).is_ok());
+        let (receipts, consensus) = match all_known {
+            true => read_receipts(receipts).map_err(|detail| BundleError { what: "receipts", detail })?,
+            false => Default::default(),
+        };
         Ok(Self {
             hash: keccak256(header),
-            header: alloy::rlp::decode_exact(header).map_err(of_block)?,
+            unknown_fields: fields_of(header).map_err(of_block)?.saturating_sub(HEADER_FIELDS),
+            header: read_header(header).map_err(of_block)?,
             transactions,
             ommers,
             withdrawals,
@@ -111,18 +119,23 @@ impl RlpBundle {
     /// # Errors
     /// The first that does not fit, cheap things first, signatures last.
     pub fn verify(self, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
-        let Self { header, hash, transactions, ommers, withdrawals, receipts, consensus, traces } = self;
+        let Self { header, unknown_fields, hash, transactions, ommers, withdrawals, receipts, consensus, traces } =
+            self;
         if let Some(asked) = expected.hash {
             same(Part::BlockHash, None, hash, asked)?;
         }
         // What is stored as proof is encoded from the fields.
+        if unknown_fields > 0 {
+            let fields = format!("{unknown_fields} after the {HEADER_FIELDS} that it knows");
+            return Err(VerifyError::UnknownHeaderFields { fields });
+        }
         same(Part::HeaderHash, None, hash, header.hash_slow())?;
         same(Part::OmmersHash, None, keccak256(&ommers), header.ommers_hash)?;
         let withdrawals = verify_withdrawals(&header, withdrawals.as_ref())?;
-        same(Part::ReceiptCount, None, receipts.len(), transactions.len())?;
         for (index, tx) in (0..).zip(&transactions) {
             known_type(index, tx)?;
         }
+        same(Part::ReceiptCount, None, receipts.len(), transactions.len())?;
         same(Part::TransactionsRoot, None, ordered_root(&transactions), header.transactions_root)?;
         same(Part::ReceiptsRoot, None, ordered_root(&receipts), header.receipts_root)?;
         verify_blooms(&header, &consensus)?;
@@ -157,7 +170,25 @@ pub fn number_of(block: &RlpBlock) -> Option<u64> {
         RlpBlock::Whole(block) => apart(block).ok()?.0,
         RlpBlock::Parts { header, .. } => header,
     };
-    alloy::rlp::decode_exact::<Header>(header).ok().map(|header| header.number)
+    read_header(header).ok().map(|header| header.number)
+}
+
+/// Number of a header's fields.
+fn fields_of(header: &[u8]) -> alloy::rlp::Result<usize> {
+    Ok(items(payload(header)?)?.len())
+}
+
+/// The header, as far as its fields are known: what a later fork adds comes after them.
+fn read_header(header: &[u8]) -> alloy::rlp::Result<Header> {
+    let fields = items(payload(header)?)?;
+    let known: usize = fields.iter().take(HEADER_FIELDS).map(|field| field.whole.len()).sum();
+    if fields.len() <= HEADER_FIELDS {
+        return alloy::rlp::decode_exact(header);
+    }
+    let mut cut = Vec::with_capacity(header.len());
+    RlpHeader { list: true, payload_length: known }.encode(&mut cut);
+    fields.iter().take(HEADER_FIELDS).for_each(|field| cut.extend_from_slice(field.whole));
+    alloy::rlp::decode_exact(&cut)
 }
 
 /// The chain that the transactions were signed for: that of the first which says so. None where there is none, or where they
@@ -399,7 +430,11 @@ mod tests {
         refused(&[EMPTY, &[0x80]], none(), "unexpected string");
         refused(&[EMPTY, EMPTY, EMPTY, EMPTY], none(), "more parts");
         refused(&[EMPTY, &list(&[EMPTY])], none(), "ommers hash does not fit");
-        refused(&[&list(&[&string(&[5, 0xc0])]), EMPTY], none(), "number of receipts");
+        refused(&[&list(&[&string(&[5, 0xc0])]), EMPTY], none(), "transaction 0 is of unknown type 0x5");
+        let typed =
+            |receipts: RlpReceipts| refused(&[&list(&[&string(&[6, 0xc0])]), EMPTY], receipts, "unknown type 0x6");
+        typed(RlpReceipts::Slim(receipt(6, 1)));
+        typed(RlpReceipts::Each(vec![Bytes::from_static(&[6, 0xc2, 1, 5])]));
         let one = || RlpReceipts::Each(vec![ReceiptEnvelope::Legacy(Default::default()).encoded_2718().into()]);
         refused(&[&list(&[&string(&[5, 0xc0])]), EMPTY], one(), "transaction 0 is of unknown type 0x5");
         refused(&[&list(&[&string(&[0xc0])]), EMPTY], one(), "starts with no type");
@@ -411,6 +446,36 @@ mod tests {
         // 262,145 items of a byte each.
         let many = list(&[&vec![1; MOST_ITEMS + 1]]);
         refused(&[&many, EMPTY], none(), "more than 262,144 items");
+    }
+
+    #[test]
+    fn a_header_with_more_fields_than_are_known_is_refused_and_says_to_update() {
+        let amsterdam = Header {
+            number: 7,
+            base_fee_per_gas: Some(1),
+            withdrawals_root: Some(B256::ZERO),
+            blob_gas_used: Some(0),
+            excess_blob_gas: Some(0),
+            parent_beacon_block_root: Some(B256::ZERO),
+            requests_hash: Some(B256::ZERO),
+            block_access_list_hash: Some(B256::ZERO),
+            slot_number: Some(9),
+            ..Header::default()
+        };
+        let encoded = alloy::rlp::encode(&amsterdam);
+        assert_eq!(fields_of(&encoded), Ok(HEADER_FIELDS), "as many as alloy's header has");
+        let fields: Vec<_> =
+            items(payload(&encoded).unwrap()).unwrap().iter().map(|item| item.whole.to_vec()).collect();
+        for more in [vec![string(&[1; 32])], vec![string(&[1]), string(&[2; 32])], vec![EMPTY.to_vec(), string(&[])]] {
+            let all: Vec<_> = fields.iter().chain(&more).map(Vec::as_slice).collect();
+            let block = RlpBlock::Parts { header: list(&all).into(), body: list(&[EMPTY, EMPTY, EMPTY]).into() };
+            assert_eq!(number_of(&block), Some(7));
+            let read = RlpBundle::read(&block, &RlpReceipts::Each(Vec::new()), None).unwrap();
+            let error = read.verify(EXPECTED).unwrap_err();
+            assert!(error.is_unknown_fork());
+            let said = error.to_string();
+            assert!(said.contains(&format!("({} after the 23", more.len())) && said.contains("update bolo"), "{said}");
+        }
     }
 
     proptest! {

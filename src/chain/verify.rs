@@ -16,6 +16,7 @@ use alloy::trie::root::ordered_trie_root_encoded;
 
 use super::bundle::{BlockBundle, RpcBody, RpcTransaction};
 use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated};
+use super::fork::name_unknown_members;
 use super::proof::Encoded;
 use super::receipts::{consensus_log, gas_claimed, verify_receipts};
 use super::transaction::{Envelope, effective_gas_price};
@@ -46,12 +47,12 @@ pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, 
 /// # Errors
 /// The first claim that does not fit, cheap ones first.
 pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
-    let BlockBundle { header, body, receipts, traces } = bundle;
+    let BlockBundle { header, unknown_members, body, receipts, traces } = bundle;
     if let Some(hash) = expected.hash {
         same(Part::BlockHash, None, body.hash, hash)?;
     }
     let hash = header.hash_slow();
-    same(Part::HeaderHash, None, body.hash, hash)?;
+    same(Part::HeaderHash, None, body.hash, hash).map_err(|error| name_unknown_members(error, &unknown_members))?;
     // keccak of an RLP list is computed from headers that we do not have; but none and some can be told apart.
     if body.uncles.is_empty() != (header.ommers_hash == EMPTY_OMMER_ROOT_HASH) {
         let listed = format!("{} ommers listed", body.uncles.len());
@@ -178,7 +179,7 @@ pub(super) fn verify_size(header: &Header, body: &RpcBody, transactions: usize) 
 /// # Errors
 /// Where even that does not fit.
 pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
-    let BlockBundle { header, body, receipts, traces } = bundle;
+    let BlockBundle { header, body, receipts, traces, .. } = bundle;
     if let Some(hash) = expected.hash {
         same(Part::BlockHash, None, body.hash, hash)?;
     }

@@ -2,11 +2,12 @@
 //! loop at the head waits for. So `bolo status` can tell a quiet chain from a dead watch.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{PipelineError, now_ms};
 use crate::ops::ClockWatch;
-use crate::source::{EndpointState, Lie, Pool, PoolOptions, Problem};
+use crate::source::{EndpointState, Lie, Pool, PoolOptions, Problem, SourceError};
 use crate::store::{LieRow, ProblemRow, Store, StoreError};
 
 /// A sign of life at least that often.
@@ -17,14 +18,17 @@ const BEAT_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Condition {
     /// Why no block can be taken just now, and since when.
     waiting: Mutex<Option<(i64, String)>>,
+    /// What it waits for has something that this build does not know.
+    unknown_fork: AtomicBool,
     /// Why what is owed cannot be taken just now, and since when.
     backfill: Mutex<Option<(i64, String)>>,
 }
 
 impl Condition {
     /// It has to wait; none: it goes on.
-    pub(super) fn waits(&self, reason: Option<String>) {
-        note(&self.waiting, reason);
+    pub(super) fn waits(&self, reason: Option<&SourceError>) {
+        self.unknown_fork.store(reason.is_some_and(SourceError::is_unknown_fork), Ordering::Relaxed);
+        note(&self.waiting, reason.map(SourceError::to_string));
     }
 
     /// What is owed has to wait; none: it goes on.
@@ -37,7 +41,8 @@ impl Condition {
             let (since, detail) = slot.lock().ok()?.clone()?;
             Some(ProblemRow { code: code.to_owned(), host: None, since, detail })
         };
-        [of("waiting", &self.waiting), of("catching_up_waits", &self.backfill)].into_iter().flatten()
+        let waiting = if self.unknown_fork.load(Ordering::Relaxed) { "unknown_fork_field" } else { "waiting" };
+        [of(waiting, &self.waiting), of("catching_up_waits", &self.backfill)].into_iter().flatten()
     }
 }
 

@@ -150,7 +150,7 @@ impl Follower<'_, '_> {
                     0
                 }
                 Err(PipelineError::Source(error)) => {
-                    self.condition.waits(Some(error.to_string()));
+                    self.condition.waits(Some(&error));
                     wait_for_better(error, self.pool, self.engine)?;
                     failures + 1
                 }

@@ -12,6 +12,7 @@ use super::call::CallError;
 use super::endpoint::Endpoint;
 use super::{ProofError, RawBundle, lock, unix_now};
 use crate::chain::canonical::Link;
+use crate::chain::fork::{name_unknown_members, unknown_members};
 use crate::chain::rlp::{RlpBlock, RlpReceipts};
 use crate::chain::{BundleError, Part, RawBlock, VerifyError};
 
@@ -197,7 +198,12 @@ fn link_of(raw: &RawValue, asked: Asked<'_>, trust: bool, checkpoints: &[(u64, B
     let link = Link { number: claimed.number.to(), hash: claimed.hash, parent_hash: claimed.parent_hash };
     if !trust {
         let header: Header = serde_json::from_str(raw.get()).map_err(unreadable)?;
-        same(Part::HeaderHash, link.hash, header.hash_slow())?;
+        same(Part::HeaderHash, link.hash, header.hash_slow()).map_err(|error| match error {
+            ProofError::Refused(error) => {
+                ProofError::Refused(name_unknown_members(error, &unknown_members(raw.get().as_bytes())))
+            }
+            other => other,
+        })?;
     }
     match asked {
         Asked::Tag(_) => {}
@@ -247,7 +253,7 @@ impl Endpoint {
                     self.note_error(format!("block {what}: {reason}"));
                 }
                 // What this build cannot prove is nobody's lie.
-                if matches!(reason, ProofError::Refused(VerifyError::UnknownTransactionType { .. })) {
+                if reason.is_unknown_fork() {
                     return;
                 }
                 self.shared.lies.push(Lie {

@@ -138,6 +138,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether the block has something that this build does not know, so that only an update helps.
+    pub fn is_unknown_fork(&self) -> bool {
+        matches!(self, Self::Unproven { reason, .. } if reason.is_unknown_fork())
+    }
+
     /// Whether it may be another time: then what was asked for is asked for again.
     pub fn may_pass(&self) -> bool {
         !matches!(
@@ -174,6 +179,11 @@ impl ProofError {
             Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::ReceiptCount,
             Self::Unreadable(_) | Self::Refused(_) => false,
         }
+    }
+
+    /// Whether the block has something that this build does not know.
+    pub fn is_unknown_fork(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_unknown_fork())
     }
 
     /// Whether it is only the traces that were refused: the block itself may be good.

@@ -11,12 +11,12 @@ use crate::common::{Place, shared, stderr, well_proven};
 const CHAINS: [(&str, &str, &str); 2] =
     [("blocks", "watch.txt", "expected.jsonl"), ("crossing", "crossing-watch.txt", "crossing-expected.jsonl")];
 
-fn file(name: &str) -> Option<String> {
+pub(crate) fn file(name: &str) -> Option<String> {
     shared(&format!("amsterdam/{name}"))
 }
 
 /// A database with the list of a chain.
-fn watching(list: &str) -> Option<Place> {
+pub(crate) fn watching(list: &str) -> Option<Place> {
     let place = Place::new();
     std::fs::write(place.dir.path().join("watch.txt"), file(list)?).unwrap();
     place.ok(&["watchlist", "import", "watch.txt"]);
@@ -299,4 +299,43 @@ fn bundles_of_every_kind_under_the_fork_are_proven_by_both_checkers() {
         crate::evidence::python_agrees(&all, &[]);
         crate::evidence::python_agrees(&[&dir], &["--sample", "3000"]);
     }
+}
+
+#[test]
+fn internal_eth_is_complete_where_logs_prove_it_or_traces_show_it() {
+    let Some(plain) = replayed("crossing-watch.txt", "crossing.jsonl.zst") else { return };
+    let traced = replayed("crossing-watch.txt", "crossing-traced.jsonl.zst").unwrap();
+    let asks = |place: &Place, range: [&str; 2], flag: &str| {
+        let out = place.run(&["query", "--from-block", range[0], "--to-block", range[1], "--limit", "1", flag]);
+        (out.status.code(), stderr(&out))
+    };
+    for (range, complete) in [(["7", "12"], true), (["1", "6"], false), (["6", "7"], false), (["12", "12"], true)] {
+        let (code, said) = asks(&plain, range, "--require-complete=internal");
+        assert_eq!(code, Some(if complete { 0 } else { 3 }), "{range:?}: {said}");
+        assert_eq!(said.contains("was not seen"), !complete, "{range:?}: {said}");
+        assert_eq!(asks(&plain, range, "--require-complete").0, Some(0), "roots prove these blocks");
+        assert_eq!(asks(&traced, range, "--require-complete=internal").0, Some(0), "{range:?}");
+    }
+    let state = |place: &Place| {
+        let coverage: Value =
+            serde_json::from_str(&place.ok(&["-q", "status", "--coverage", "--format", "json"])).unwrap();
+        coverage["internal_eth"].clone()
+    };
+    let halves =
+        |before: &str| json!([{"from": 1, "to": 6, "state": before}, {"from": 7, "to": 12, "state": "proven"}]);
+    assert_eq!((state(&plain), state(&traced)), (halves("not_seen"), halves("claimed")));
+    let attest = |place: &Place| {
+        place.ok(&["watchlist", "add", "0x00000000000000000000000000000000000000e1"]);
+        place.ok(&["replay", "--archive", "archive.jsonl"]);
+        let args = ["--address", "0x00000000000000000000000000000000000000e1", "--from-block", "1", "--to-block", "12"];
+        let json = place.ok(&[&["-q", "attest", "--format", "json"], &args[..]].concat());
+        let words = place.ok(&[&["-q", "attest"], &args[..]].concat());
+        (serde_json::from_str::<Value>(&json).unwrap()["internal_eth"].clone(), words)
+    };
+    let (counts, words) = attest(&plain);
+    assert_eq!(counts, json!({"proven": 6, "claimed": 0, "not_seen": 6}));
+    assert!(words.contains("proven by logs (EIP-7708), in 6 blocks; not seen"), "{words}");
+    let (counts, words) = attest(&traced);
+    assert_eq!(counts, json!({"proven": 6, "claimed": 6, "not_seen": 0}));
+    assert!(words.contains("claimed by traces"), "{words}");
 }

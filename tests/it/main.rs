@@ -53,4 +53,5 @@ mod sins;
 mod socket;
 mod stopping;
 mod twist;
+mod unknown_fork;
 mod update;

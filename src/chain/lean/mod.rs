@@ -25,6 +25,7 @@ use self::scan::{Cursor, Read};
 use self::transaction::{Tx, TxReader};
 use super::bundle::{BlockBundle, BundleError, RawBlock};
 use super::error::VerifyError;
+use super::fork::unknown_transaction_type;
 use super::keccak::{Message, keccak_all};
 use super::proof::Encoded;
 use super::receipts::{counts_gas_apart, gas_claimed};
@@ -104,7 +105,8 @@ impl Reader {
                 Ok((block, Path::Lean))
             }
             Err(odd) => {
-                let bundle = BlockBundle::parse(block, receipts, traces)?;
+                let bundle = BlockBundle::parse(block, receipts, traces)
+                    .map_err(|error| unknown_transaction_type(block).map_or(error.into(), TakeError::Refused))?;
                 let take = if trust { verify::trust } else { verify::verify_but_senders };
                 Ok((take(bundle, expected)?, Path::Typed(odd)))
             }
