@@ -33,8 +33,8 @@ INSERT INTO words (topic, code, word) VALUES
     ('kind', 0, 'native_transfer'), ('kind', 1, 'transaction'), ('kind', 2, 'contract_creation'),
     ('kind', 3, 'internal_transfer'), ('kind', 4, 'self_destruct'), ('kind', 5, 'erc20_transfer'),
     ('kind', 6, 'erc721_transfer'), ('kind', 7, 'erc1155_transfer'), ('kind', 8, 'wrap'), ('kind', 9, 'unwrap'),
-    ('kind', 10, 'withdrawal'), ('kind', 11, 'fee_recipient'),
-    ('asset', 0, 'native'), ('asset', 1, 'erc20'), ('asset', 2, 'erc721'), ('asset', 3, 'erc1155'),
+    ('kind', 10, 'withdrawal'), ('kind', 11, 'fee_recipient'), ('kind', 12, 'erc6909_transfer'),
+    ('asset', 0, 'native'), ('asset', 1, 'erc20'), ('asset', 2, 'erc721'), ('asset', 3, 'erc1155'), ('asset', 4, 'erc6909'),
     ('direction', 0, 'out'), ('direction', 1, 'in'), ('direction', 2, 'self'), ('direction', 3, 'party'),
     ('severity', 0, 'low'), ('severity', 1, 'medium'), ('severity', 2, 'high'), ('severity', 3, 'severe'),
     ('triage', 0, 'value'), ('triage', 1, 'zero_value'), ('triage', 2, 'dust'), ('triage', 3, 'spoofed'),
@@ -122,6 +122,7 @@ CREATE TABLE activities (
     block_number INTEGER NOT NULL,
     trace_address BLOB,                -- of a native movement that a log proves, where traces are known: 4 bytes a step, big endian
     detail   INTEGER,                  -- the call_type of that frame
+    operator_id INTEGER REFERENCES addresses (id), -- who moved it for the giving side, where that is screened: ERC-6909
     UNIQUE (block_id, location)
 ) STRICT;
 

@@ -109,8 +109,6 @@ impl ConfigFile {
 /// What a chain has that its blocks do not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainFacts {
-    /// Symbol of its native currency.
-    pub native_symbol: String,
     /// Its wrapped-native contracts, as far as they are built in.
     pub wrapped_native: Vec<Address>,
     /// How long a block takes, where that is known.
@@ -121,7 +119,6 @@ pub struct ChainFacts {
 pub fn chain_facts(chain_id: u64) -> ChainFacts {
     let named = Chain::from_id(chain_id).named();
     ChainFacts {
-        native_symbol: named.and_then(alloy_chains::NamedChain::native_currency_symbol).unwrap_or("ETH").to_owned(),
         wrapped_native: named.and_then(alloy_chains::NamedChain::wrapped_native_token).into_iter().collect(),
         block_time: named.and_then(alloy_chains::NamedChain::average_blocktime_hint),
     }

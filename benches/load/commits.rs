@@ -123,6 +123,7 @@ fn record(known: &Known, rng: &mut Rng, parent: Link, timestamp: u64, alerts: us
                 amount: rng.amount() * U256::from(rng.below(1_000_000)),
                 token_id: None,
                 frame: None,
+                operator: None,
             },
             watched,
             direction: if out { Direction::Out } else { Direction::In },

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod canonical;
+mod currency;
 mod error;
 pub mod fork;
 mod keccak;
@@ -21,6 +22,7 @@ mod verified;
 pub mod verify;
 
 pub use bundle::{BlockBundle, BundleError, RawBlock};
+pub use currency::NativeCurrency;
 pub use error::{Part, VerifyError};
 pub use traces::{Frame, FrameKind, MissingTrace};
 pub use verified::{Proof, VerifiedBlock, VerifiedTransaction};

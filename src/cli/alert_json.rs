@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::Failure;
 use super::present::{csv_record, no_formula};
-use crate::decode::Position;
+use crate::chain::NativeCurrency;
+use crate::decode::{AssetStandard, Position};
 use crate::lists::show_date;
 use crate::screen::{Designation, Direction, ListKind};
-use crate::store::{AlertRow, MatchedEntry};
+use crate::store::{AlertRow, AssetRow, MatchedEntry};
 pub(super) use crate::text::in_units;
 
 /// An alert as CONTRACT has it.
@@ -34,6 +35,8 @@ pub(super) struct AlertJson {
     amount_display: Option<String>,
     token_id: Option<String>,
     detail: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parties: Vec<PartyJson>,
     watched: WatchedJson,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     watched_all: Vec<WatchedJson>,
@@ -45,6 +48,13 @@ pub(super) struct AlertJson {
     retroactive: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
+}
+
+/// An address that the activity names, and as what.
+#[derive(Debug, Serialize)]
+struct PartyJson {
+    role: &'static str,
+    address: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,16 +100,24 @@ struct TriageJson {
     reasons: Vec<String>,
 }
 
-/// What a chain calls its own currency, and which chain it is.
-#[derive(Debug, Clone)]
+/// Which chain it is, and its own currency.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ChainWords {
     pub(super) chain_id: u64,
-    pub(super) native_symbol: String,
+    pub(super) currency: NativeCurrency,
 }
 
 impl ChainWords {
     pub(super) fn of(chain_id: u64) -> Self {
-        Self { chain_id, native_symbol: crate::config::chain_facts(chain_id).native_symbol }
+        Self { chain_id, currency: NativeCurrency::of_chain(chain_id) }
+    }
+
+    /// Symbol and decimals of an asset, as far as they are known.
+    pub(super) fn symbol_and_decimals(&self, asset: &AssetRow) -> (Option<String>, Option<u8>) {
+        match asset.contract {
+            None => (self.currency.symbol.map(str::to_owned), Some(self.currency.decimals)),
+            Some(_) => (asset.symbol.clone(), asset.decimals),
+        }
     }
 }
 
@@ -114,10 +132,11 @@ pub(super) fn moment(seconds: i64) -> String {
 
 impl AlertJson {
     pub(super) fn new(row: &AlertRow, chain: &ChainWords) -> Self {
-        let native = row.asset.contract.is_none();
-        let decimals = if native { Some(18) } else { row.asset.decimals };
-        let fungible = matches!(row.asset.standard, "slip44" | "erc20");
-        let reference = row.asset.contract.map_or_else(|| "60".to_owned(), checksum);
+        let (symbol, decimals) = chain.symbol_and_decimals(&row.asset);
+        let fungible = matches!(row.asset.standard, AssetStandard::Native | AssetStandard::Erc20);
+        let party = |role: &'static str, address: Option<Address>| {
+            address.map(|address| PartyJson { role, address: checksum(address) })
+        };
         let (log_index, trace_address) = match &row.location.position {
             Position::Whole => (None, None),
             Position::Log(index) => (Some(*index), row.frame.as_ref().map(|frame| frame.trace_address.clone())),
@@ -174,15 +193,26 @@ impl AlertJson {
             from: row.from.map(checksum),
             to: row.to.map(checksum),
             asset: AssetJson {
-                id: format!("eip155:{}/{}:{reference}", chain.chain_id, row.asset.standard),
+                id: row.asset.contract.map_or_else(
+                    || chain.currency.caip19(chain.chain_id),
+                    |contract| {
+                        format!("eip155:{}/{}:{}", chain.chain_id, row.asset.standard.name(), checksum(contract))
+                    },
+                ),
                 contract: row.asset.contract.map(checksum),
-                symbol: if native { Some(chain.native_symbol.clone()) } else { row.asset.symbol.clone() },
+                symbol,
                 decimals,
             },
             amount: row.amount.clone(),
             amount_display: decimals.filter(|_| fungible).map(|decimals| in_units(&row.amount, decimals)),
             token_id: row.token_id.clone(),
             detail: row.frame.as_ref().map(|frame| frame.call_type.name()),
+            // Only where they say more than `from` and `to`.
+            parties: [("from", row.from), ("to", row.to), ("operator", row.operator)]
+                .into_iter()
+                .filter(|_| row.operator.is_some())
+                .filter_map(|(role, address)| party(role, address))
+                .collect(),
             watched: row.entries.first().map_or_else(nothing, watched),
             watched_all: if row.entries.len() > 1 { row.entries.iter().map(watched).collect() } else { Vec::new() },
             counterparty: counterparty(row).map(checksum),

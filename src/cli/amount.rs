@@ -5,8 +5,8 @@ use alloy::primitives::U256;
 use super::Failure;
 use crate::store::AmountFilter;
 
-/// Base units of the native currency below which an amount was probably meant in whole units: a millionth of an ether.
-const TINY: u64 = 1_000_000_000_000;
+/// An amount of the native currency below this part of a unit was probably meant in whole units: 10^-6.
+const TINY_PLACES: u8 = 6;
 /// Longest number that is read: far more digits than 2^256 has.
 const MAX_DIGITS: usize = 100;
 
@@ -55,9 +55,10 @@ impl MinAmount {
 }
 
 impl AmountFilter {
-    /// Whether it is next to nothing of a native currency with 18 decimals.
-    pub(super) fn is_tiny_as_native(&self) -> bool {
-        matches!(self, Self::Base(amount) if !amount.is_zero() && *amount < U256::from(TINY))
+    /// Whether it is next to nothing of a native currency with so many decimals.
+    pub(super) fn is_tiny_as_native(&self, decimals: u8) -> bool {
+        let tiny = U256::from(10).pow(U256::from(decimals.saturating_sub(TINY_PLACES)));
+        matches!(self, Self::Base(amount) if !amount.is_zero() && *amount < tiny)
     }
 }
 
@@ -184,7 +185,7 @@ mod tests {
         for (text, tiny) in
             [("100", true), ("1_000", true), ("1e11", true), ("0", false), ("1e18", false), ("1.0", false)]
         {
-            assert_eq!(parsed(text).0.is_tiny_as_native(), tiny, "{text}");
+            assert_eq!(parsed(text).0.is_tiny_as_native(18), tiny, "{text}");
         }
     }
 }

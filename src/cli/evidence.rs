@@ -121,7 +121,7 @@ fn bundle(store: &Store, row: &AlertRow) -> Result<Files, Failure> {
     let proof = proof_of(&proof, &claim).map_err(unproven)?;
     let chain_id_signed = proof.signs_chain_id().map_err(|error| unproven(error.to_string()))?;
     let mut sides = Vec::new();
-    for (role, address) in [("from", row.from), ("to", row.to)] {
+    for (role, address) in [("from", row.from), ("to", row.to), ("operator", row.operator)] {
         if let Some(address) = address {
             sides.push(Side { role, address, entries: store.side_entries(id, address)? });
         }

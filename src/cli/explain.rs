@@ -107,9 +107,9 @@ fn for_people(explained: &Explained, rules: &Rules, entries: &[EntryVersions], c
     if let Some(tx) = &alert.tx {
         line("transaction", tx.hash.to_string());
     }
-    let asset = alert.asset.contract.map_or_else(|| chain.native_symbol.clone(), checksum);
+    let asset = alert.asset.contract.map_or_else(|| chain.currency.symbol.unwrap_or("native").to_owned(), checksum);
     let amount = match alert.asset.contract {
-        None => in_units(&alert.amount, 18),
+        None => in_units(&alert.amount, chain.currency.decimals),
         Some(_) => format!("{} base units", alert.amount),
     };
     let token_id = alert.token_id.as_ref().map(|id| format!(" #{id}")).unwrap_or_default();

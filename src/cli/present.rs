@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::alert_json::{AlertJson, ChainWords, checksum, counterparty, csv_line, in_units, moment};
 use super::args::Format;
+use crate::decode::AssetStandard;
 use crate::evidence::version_json;
 use crate::lists::show_date;
 use crate::redact::redacted;
@@ -92,19 +93,16 @@ fn table_row(row: &AlertRow, chain: &ChainWords) -> Vec<String> {
         Some(label) => format!("{} {}", clean(label, 28), short(row.watched)),
         None => short(row.watched),
     };
-    let (decimals, symbol) = match row.asset.contract {
-        None => (Some(18), Some(chain.native_symbol.clone())),
-        Some(_) => (row.asset.decimals, row.asset.symbol.clone()),
-    };
+    let (symbol, decimals) = chain.symbol_and_decimals(&row.asset);
     let amount = match (row.asset.standard, decimals) {
-        ("slip44" | "erc20", Some(decimals)) => in_units(&row.amount, decimals),
-        ("slip44" | "erc20", None) => format!("{} base units", row.amount),
+        (AssetStandard::Native | AssetStandard::Erc20, Some(decimals)) => in_units(&row.amount, decimals),
+        (AssetStandard::Native | AssetStandard::Erc20, None) => format!("{} base units", row.amount),
         _ => format!("{} of #{}", row.amount, clean(row.token_id.as_deref().unwrap_or("?"), 20)),
     };
     let asset = match (symbol, row.asset.contract) {
         (Some(symbol), _) => clean(&symbol, 16),
         (None, Some(contract)) => short(contract),
-        (None, None) => String::new(),
+        (None, None) => "native".to_owned(),
     };
     let triage = if row.triage == crate::screen::TriageClass::Value { "" } else { row.triage.name() };
     let failed = row.tx.as_ref().is_some_and(|tx| tx.success == Some(false));

@@ -194,11 +194,13 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
 /// The smallest amount and the assets. An amount that names its asset (100eth) is of that asset.
 fn amount_and_assets(args: &QueryArgs, chain: &ChainWords) -> Result<(Option<AmountFilter>, Vec<String>), Failure> {
     let Some(text) = args.min_amount.as_deref() else { return Ok((None, args.asset.clone())) };
-    let MinAmount { filter, asset } = MinAmount::parse(text, &chain.native_symbol)?;
+    let MinAmount { filter, asset } = MinAmount::parse(text, chain.currency.symbol.unwrap_or_default())?;
     let Some(asset) = asset else {
-        if filter.is_tiny_as_native() && (args.asset.is_empty() || args.asset.iter().any(|asset| asset == "native")) {
+        if filter.is_tiny_as_native(chain.currency.decimals)
+            && (args.asset.is_empty() || args.asset.iter().any(|asset| asset == "native"))
+        {
             tracing::warn!(
-                "--min-amount {text} is in base units: of the native currency that is next to nothing; write 100eth or 100.0"
+                "--min-amount {text} is in base units: of the native currency that is next to nothing; write 100native or 100.0"
             );
         }
         return Ok((Some(filter), args.asset.clone()));
@@ -219,7 +221,7 @@ fn or_all<T: Copy>(given: &[Option<T>]) -> (Vec<T>, bool) {
     }
 }
 
-/// A symbol, a contract, or a CAIP-19 id. A symbol that is the native currency's means that as well.
+/// A symbol, a contract, or a CAIP-19 id. A symbol that is the native currency's means that as well, and `native` nothing else.
 fn assets(text: &str, chain: &ChainWords) -> Vec<Result<AssetFilter, Failure>> {
     let text = text.trim();
     if text.starts_with("eip155:") {
@@ -228,8 +230,11 @@ fn assets(text: &str, chain: &ChainWords) -> Vec<Result<AssetFilter, Failure>> {
     if text.starts_with("0x") || text.starts_with("0X") {
         return vec![address(text).map(|contract| AssetFilter::Contract(contract, None))];
     }
+    if text.eq_ignore_ascii_case("native") {
+        return vec![Ok(AssetFilter::Native)];
+    }
     let mut found = vec![Ok(AssetFilter::Symbol(text.to_owned()))];
-    if text.eq_ignore_ascii_case(&chain.native_symbol) || text == "native" {
+    if chain.currency.symbol.is_some_and(|symbol| text.eq_ignore_ascii_case(symbol)) {
         found.push(Ok(AssetFilter::Native));
     }
     found
@@ -248,11 +253,14 @@ fn caip19(text: &str, chain: &ChainWords) -> Result<AssetFilter, Failure> {
         .map(|id| U256::from_str_radix(id, 10).map_err(|_| bad("the token id is no decimal number")))
         .transpose()?;
     match namespace {
-        "slip44" => Ok(AssetFilter::Native),
-        "erc20" | "erc721" | "erc1155" => parse_address(asset)
+        "slip44" | "native" if format!("{namespace}:{asset}") == chain.currency.reference() => Ok(AssetFilter::Native),
+        "erc20" | "erc721" | "erc1155" | "erc6909" => parse_address(asset)
             .map(|contract| AssetFilter::Contract(contract, token_id))
             .map_err(|reason| bad(&reason)),
-        _ => Err(bad("write slip44:60, erc20:0x…, erc721:0x… or erc1155:0x…")),
+        _ => Err(bad(&format!(
+            "write {}, erc20:0x…, erc721:0x…, erc1155:0x… or erc6909:0x…",
+            chain.currency.reference()
+        ))),
     }
 }
 

@@ -129,7 +129,7 @@ impl SourceSettings {
         if self.trust {
             tracing::warn!("--trust-rpc: nothing is proven; what comes of it is marked unproven");
         }
-        Judge::new(chain_id, self.trust, DecodeOptions { wrapped_native })
+        Judge::new(chain_id, self.trust, DecodeOptions::of_chain(chain_id, wrapped_native))
             .requiring_traces(self.traces == TraceMode::Require)
     }
 }

@@ -31,6 +31,8 @@ named! {
         Withdrawal = "withdrawal",
         /// Priority fees of a block.
         FeeRecipient = "fee_recipient",
+        /// [ERC-6909](https://eips.ethereum.org/EIPS/eip-6909) `Transfer`.
+        Erc6909Transfer = "erc6909_transfer",
     }
 }
 
@@ -45,6 +47,8 @@ pub enum Asset {
     Erc721(Address),
     /// A multi-token: id and amount.
     Erc1155(Address),
+    /// A multi-token of [ERC-6909](https://eips.ethereum.org/EIPS/eip-6909): id and amount.
+    Erc6909(Address),
 }
 
 impl Asset {
@@ -52,8 +56,37 @@ impl Asset {
     pub fn contract(self) -> Option<Address> {
         match self {
             Self::Native => None,
-            Self::Erc20(contract) | Self::Erc721(contract) | Self::Erc1155(contract) => Some(contract),
+            Self::Erc20(contract) | Self::Erc721(contract) | Self::Erc1155(contract) | Self::Erc6909(contract) => {
+                Some(contract)
+            }
         }
+    }
+
+    /// The namespace of its CAIP-19 id; for the native currency that depends on the chain.
+    pub fn standard(self) -> AssetStandard {
+        match self {
+            Self::Native => AssetStandard::Native,
+            Self::Erc20(_) => AssetStandard::Erc20,
+            Self::Erc721(_) => AssetStandard::Erc721,
+            Self::Erc1155(_) => AssetStandard::Erc1155,
+            Self::Erc6909(_) => AssetStandard::Erc6909,
+        }
+    }
+}
+
+named! {
+    /// The standard that an asset follows. The words are the namespaces of CAIP-19, but for the native currency.
+    AssetStandard {
+        /// The chain's own currency.
+        Native = "native",
+        /// [ERC-20](https://eips.ethereum.org/EIPS/eip-20).
+        Erc20 = "erc20",
+        /// [ERC-721](https://eips.ethereum.org/EIPS/eip-721).
+        Erc721 = "erc721",
+        /// [ERC-1155](https://eips.ethereum.org/EIPS/eip-1155).
+        Erc1155 = "erc1155",
+        /// [ERC-6909](https://eips.ethereum.org/EIPS/eip-6909).
+        Erc6909 = "erc6909",
     }
 }
 
@@ -195,16 +228,26 @@ pub struct Activity {
     pub asset: Asset,
     /// How much; 1 for an ERC-721 token, 0 where no value moved.
     pub amount: U256,
-    /// Which one, for ERC-721 and ERC-1155.
+    /// Which one, for ERC-721, ERC-1155 and ERC-6909.
     pub token_id: Option<U256>,
     /// The call frame of a native movement that a log proves, where traces are known.
     pub frame: Option<CallFrame>,
+    /// Who moved it on behalf of the giving side, where the event says so and that is screened: ERC-6909's `caller`.
+    pub operator: Option<Address>,
 }
 
 impl Activity {
-    /// The addresses it touches, the giving side first, each once: what is screened, and what the index for looking back holds.
+    /// The addresses it touches, the giving side first, then the receiving one and the operator, each once: what is screened, and what
+    /// the index for looking back holds.
     pub fn sides(&self) -> impl Iterator<Item = Address> {
-        self.from.into_iter().chain(self.to.filter(|to| self.from != Some(*to)))
+        let [from, to, operator] = self.parties();
+        from.into_iter().chain(to).chain(operator)
+    }
+
+    /// The same by role: the giving side, the receiving one where it is another, and the operator where it is neither.
+    pub fn parties(&self) -> [Option<Address>; 3] {
+        let (from, to) = (self.from, self.to);
+        [from, to.filter(|to| from != Some(*to)), self.operator.filter(|other| ![from, to].contains(&Some(*other)))]
     }
 }
 

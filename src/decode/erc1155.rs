@@ -2,8 +2,10 @@
 
 use alloy::primitives::{Log, U256};
 
+use super::Undecoded;
 use super::activity::{Activity, ActivityKind, Asset};
-use super::logs::{Place, TRANSFER_SINGLE, Undecoded, as_address, word};
+use super::events::TRANSFER_SINGLE;
+use super::logs::{Place, as_address, word};
 
 pub(super) fn transfers(log: &Log, place: Place, out: &mut Vec<Activity>) -> Result<(), Undecoded> {
     let [topic, _operator, from, to] = log.topics() else { return Err(Undecoded::TopicCount) };
@@ -19,6 +21,7 @@ pub(super) fn transfers(log: &Log, place: Place, out: &mut Vec<Activity>) -> Res
             amount,
             token_id: Some(id),
             frame: None,
+            operator: None,
         });
     };
     if *topic == TRANSFER_SINGLE {

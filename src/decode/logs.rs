@@ -2,84 +2,34 @@
 //! before it is believed to be what the event's signature says; what does not fit is counted.
 
 use alloy::primitives::{Address, B256, Log, U256, address};
-use alloy::sol;
-use alloy::sol_types::SolEvent;
 
 use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
-use super::{DecodeOptions, Decoded, erc1155};
+use super::events::*;
+use super::repeats::{Event, Repeats};
+use super::{DecodeOptions, Decoded, Undecoded, erc20, erc1155, erc6909, punks};
 use crate::chain::VerifiedTransaction;
 use crate::chain::native_logs::NATIVE_LOG_EMITTER;
-
-/// The events by their signatures; topic 0 is computed from them, since public tables of hashes have errors.
-mod signatures {
-    use super::sol;
-    sol! {
-        event Transfer(address indexed from, address indexed to, uint256 value);
-        event TransferSingle(address indexed operator, address indexed from, address indexed to, uint256 id, uint256 value);
-        event TransferBatch(address indexed operator, address indexed from, address indexed to, uint256[] ids, uint256[] values);
-        event Deposit(address indexed dst, uint256 wad);
-        event Withdrawal(address indexed src, uint256 wad);
-    }
-}
-
-/// Topic 0 of `Transfer`: [ERC-20](https://eips.ethereum.org/EIPS/eip-20) with three topics,
-/// [ERC-721](https://eips.ethereum.org/EIPS/eip-721) with four; contracts older than the standards index nothing.
-pub const TRANSFER: B256 = signatures::Transfer::SIGNATURE_HASH;
-/// Topic 0 of [ERC-1155](https://eips.ethereum.org/EIPS/eip-1155) `TransferSingle`.
-pub const TRANSFER_SINGLE: B256 = signatures::TransferSingle::SIGNATURE_HASH;
-/// Topic 0 of [ERC-1155](https://eips.ethereum.org/EIPS/eip-1155) `TransferBatch`.
-pub const TRANSFER_BATCH: B256 = signatures::TransferBatch::SIGNATURE_HASH;
-/// Topic 0 of WETH9 `Deposit`.
-pub const WRAP: B256 = signatures::Deposit::SIGNATURE_HASH;
-/// Topic 0 of WETH9 `Withdrawal`.
-pub const UNWRAP: B256 = signatures::Withdrawal::SIGNATURE_HASH;
 
 /// Contracts of the time before ERC-721 whose `Transfer` indexes nothing, so that its third word is a token id and not an
 /// amount; the bytes of the log do not tell. CryptoKitties.
 const UNINDEXED_ERC721: [Address; 1] = [address!("06012c8cf97BEaD5deAe237070F9587f8E7A266d")];
 
-/// Why a log with a known topic 0, or a frame that shows value, is no activity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Undecoded {
-    /// Not as many topics as any known form has.
-    TopicCount,
-    /// Data too short for the event.
-    DataLength,
-    /// A word that should be an address has more than 20 bytes.
-    NotAnAddress,
-    /// A batch whose ids and amounts are not as many, or whose arrays do not lie in the data.
-    BrokenBatch,
-    /// A log of the emitter of native transfers ([EIP-7708](https://eips.ethereum.org/EIPS/eip-7708)) that is not of their form, or
-    /// in a block whose header is of no fork that has them.
-    NativeLog,
-    /// A call frame of a type that this build does not know, with a value.
-    UnknownFrame,
-}
-
-impl Undecoded {
-    /// The name in the store and in `status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TopicCount => "topic_count",
-            Self::DataLength => "data_length",
-            Self::NotAnAddress => "not_an_address",
-            Self::BrokenBatch => "broken_batch",
-            Self::NativeLog => "native_log",
-            Self::UnknownFrame => "unknown_frame",
-        }
-    }
-}
-
 /// `native_logs`: those of native transfers are decoded elsewhere.
 pub(super) fn decode(tx: &VerifiedTransaction, options: &DecodeOptions, native_logs: bool, out: &mut Decoded) {
+    let mut repeats = Repeats::from(out.activities.len());
     for (log, log_index) in tx.logs.iter().zip(tx.first_log_index..) {
         if native_logs && log.address == NATIVE_LOG_EMITTER {
             continue;
         }
         let place = Place { tx_index: tx.index as u32, log_index: log_index as u32 };
-        if let Err(reason) = decode_log(log, place, options, &mut out.activities) {
-            *out.undecoded.entry(reason).or_default() += 1;
+        let before = out.activities.len();
+        match decode_log(log, place, options, &mut out.activities) {
+            Ok(event) => repeats.note(event, before, out.activities.len(), log),
+            Err(reason) => out.count_log(reason, log),
         }
+    }
+    for log in repeats.merge(&mut out.activities) {
+        out.count_log(Undecoded::OtherStandard, log);
     }
 }
 
@@ -106,14 +56,40 @@ pub(super) fn decode_log(
     place: Place,
     options: &DecodeOptions,
     out: &mut Vec<Activity>,
-) -> Result<(), Undecoded> {
-    match log.topics().first() {
-        Some(&TRANSFER) => out.push(transfer(log, place)?),
-        Some(&TRANSFER_SINGLE | &TRANSFER_BATCH) => erc1155::transfers(log, place, out)?,
-        Some(&WRAP | &UNWRAP) if options.wrapped_native.contains(&log.address) => out.push(wrapped(log, place)?),
-        _ => {}
-    }
-    Ok(())
+) -> Result<Event, Undecoded> {
+    let Some(topic) = log.topics().first() else { return Ok(Event::Other) };
+    let (activity, event) = match *topic {
+        TRANSFER => {
+            let activity = transfer(log, place)?;
+            let is_token = activity.kind == ActivityKind::Erc721Transfer;
+            (activity, if is_token { Event::Token } else { Event::Fungible })
+        }
+        TRANSFER_SINGLE | TRANSFER_BATCH => {
+            erc1155::transfers(log, place, out)?;
+            return Ok(Event::Other);
+        }
+        WRAP | UNWRAP if options.wrapped_native.contains(&log.address) => (wrapped(log, place)?, Event::Other),
+        WRAP | UNWRAP if options.wrapped_native.is_empty() && wrapped(log, place).is_ok() => {
+            return Err(Undecoded::UnknownWrapper);
+        }
+        TRANSFER_WITH_DATA => (erc20::with_data(log, place)?, Event::FungibleWithData),
+        ERC20_TRANSFER => (erc20::fungible(log, place)?, Event::FungibleOfHybrid),
+        ERC721_TRANSFER => (erc20::token(log, place)?, Event::TokenOfHybrid),
+        MINT | BURN => (erc20::minted(log, place)?, Event::MintOrBurn),
+        ERC6909_TRANSFER => (erc6909::transfer(log, place)?, Event::Other),
+        PUNK_TRANSFER | PUNK_BOUGHT | PUNK_ASSIGN if log.address == punks::CONTRACT => {
+            let Some(activity) = punks::transfer(log, place)? else { return Ok(Event::Other) };
+            (activity, Event::TokenOfHybrid)
+        }
+        SENT | MINTED | BURNED | TRANSFER_BY_PARTITION => (erc20::announced(log, place)?, Event::Announced),
+        CONSECUTIVE_TRANSFER | TRANSFER_VALUE | LSP7_TRANSFER | LSP8_TRANSFER => {
+            return Err(Undecoded::OtherStandard);
+        }
+        other if UNKNOWN_TRANSFERS.contains(&other) => return Err(Undecoded::OtherStandard),
+        _ => return Ok(Event::Other),
+    };
+    out.push(activity);
+    Ok(event)
 }
 
 fn transfer(log: &Log, place: Place) -> Result<Activity, Undecoded> {
@@ -121,21 +97,73 @@ fn transfer(log: &Log, place: Place) -> Result<Activity, Undecoded> {
         return Err(Undecoded::NativeLog);
     }
     let data = &log.data.data;
-    let (from, to, value, is_erc721) = match log.topics() {
-        [_, from, to] => (*from, *to, word(data, 0)?, false),
-        [_, from, to, id] => (*from, *to, *id, true),
-        [_] => (word(data, 0)?, word(data, 1)?, word(data, 2)?, UNINDEXED_ERC721.contains(&log.address)),
-        // One indexed side: which of the two it is, the log does not say.
-        _ => return Err(Undecoded::TopicCount),
-    };
-    let value = U256::from_be_bytes(value.0);
-    let (kind, asset, amount, token_id) = if is_erc721 {
-        (ActivityKind::Erc721Transfer, Asset::Erc721(log.address), U256::ONE, Some(value))
-    } else {
-        (ActivityKind::Erc20Transfer, Asset::Erc20(log.address), value, None)
-    };
-    let (from, to) = (Some(as_address(from)?), Some(as_address(to)?));
-    Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id, frame: None })
+    match *log.topics() {
+        [_, from, to] => erc20_transfer(log, place, from, to, word(data, 0)?),
+        [_, from, to, id] => erc721_transfer(log, place, from, to, id),
+        [_] => {
+            let [from, to, value] = [word(data, 0)?, word(data, 1)?, word(data, 2)?];
+            if UNINDEXED_ERC721.contains(&log.address) {
+                erc721_transfer(log, place, from, to, value)
+            } else {
+                erc20_transfer(log, place, from, to, value)
+            }
+        }
+        [_, indexed] => half_indexed(log, place, indexed),
+        _ => Err(Undecoded::TopicCount),
+    }
+}
+
+/// `Transfer` with one indexed argument, which may be any of the three: an activity where the words leave one reading. An address is a
+/// word with twelve zero bytes in front whose next eight are not all zero, or the zero address: what is smaller is a number.
+fn half_indexed(log: &Log, place: Place, indexed: B256) -> Result<Activity, Undecoded> {
+    let [first, second] = [word(&log.data.data, 0)?, word(&log.data.data, 1)?];
+    let is_side =
+        |word: B256| as_address(word).is_ok() && (word.is_zero() || word[12..20].iter().any(|byte| *byte != 0));
+    let value_indexed = is_side(first) && is_side(second);
+    let side_indexed = is_side(indexed) && is_side(first);
+    match (side_indexed, value_indexed) {
+        // Only token ids are indexed, as in ERC-721.
+        (false, true) => erc721_transfer(log, place, first, second, indexed),
+        // Which side is indexed does not matter where both are the same.
+        (true, false) if indexed == first => erc20_transfer(log, place, first, first, second),
+        _ => Err(Undecoded::TopicCount),
+    }
+}
+
+/// A movement of fungible units of the emitter.
+pub(super) fn erc20_transfer(
+    log: &Log,
+    place: Place,
+    from: B256,
+    to: B256,
+    value: B256,
+) -> Result<Activity, Undecoded> {
+    Ok(Activity {
+        kind: ActivityKind::Erc20Transfer,
+        location: place.location(0),
+        from: Some(as_address(from)?),
+        to: Some(as_address(to)?),
+        asset: Asset::Erc20(log.address),
+        amount: U256::from_be_bytes(value.0),
+        token_id: None,
+        operator: None,
+        frame: None,
+    })
+}
+
+/// A movement of one token of the emitter.
+pub(super) fn erc721_transfer(log: &Log, place: Place, from: B256, to: B256, id: B256) -> Result<Activity, Undecoded> {
+    Ok(Activity {
+        kind: ActivityKind::Erc721Transfer,
+        location: place.location(0),
+        from: Some(as_address(from)?),
+        to: Some(as_address(to)?),
+        asset: Asset::Erc721(log.address),
+        amount: U256::ONE,
+        token_id: Some(U256::from_be_bytes(id.0)),
+        operator: None,
+        frame: None,
+    })
 }
 
 /// `Deposit` and `Withdrawal` of WETH9, which says nothing by `Transfer` when it wraps: shown as a mint and a burn.
@@ -147,7 +175,17 @@ fn wrapped(log: &Log, place: Place) -> Result<Activity, Undecoded> {
         if *topic == WRAP { (ActivityKind::Wrap, zero, account) } else { (ActivityKind::Unwrap, account, zero) };
     let amount = U256::from_be_bytes(word(&log.data.data, 0)?.0);
     let asset = Asset::Erc20(log.address);
-    Ok(Activity { kind, location: place.location(0), from, to, asset, amount, token_id: None, frame: None })
+    Ok(Activity {
+        kind,
+        location: place.location(0),
+        from,
+        to,
+        asset,
+        amount,
+        token_id: None,
+        operator: None,
+        frame: None,
+    })
 }
 
 /// The word at that place of the data.
@@ -168,7 +206,7 @@ pub(super) fn as_address(word: B256) -> Result<Address, Undecoded> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy::primitives::{Bytes, LogData, b256};
+    use alloy::primitives::{Bytes, LogData};
     use proptest::prelude::*;
 
     const TOKEN: Address = address!("00000000000000000000000000000000000000aa");
@@ -189,14 +227,8 @@ mod tests {
 
     fn run(log: &Log) -> Result<Vec<Activity>, Undecoded> {
         let mut out = Vec::new();
-        decode_log(log, PLACE, &DecodeOptions { wrapped_native: vec![TOKEN] }, &mut out).map(|()| out)
-    }
-
-    #[test]
-    fn topic_hashes_are_those_of_the_standards() {
-        assert_eq!(TRANSFER, b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"));
-        assert_eq!(WRAP, b256!("e1fffcc4923d04b559f4d29a8bfc6cda04eb5b0d3c460751c2402c5c5cc9109c"));
-        assert_eq!(UNWRAP, b256!("7fcf532c15f0a6db0bd6d0e038bea71d30d808c7d98cb3bf7268a95bf5081b65"));
+        let options = DecodeOptions { wrapped_native: vec![TOKEN], ..DecodeOptions::default() };
+        decode_log(log, PLACE, &options, &mut out).map(|_| out)
     }
 
     #[test]

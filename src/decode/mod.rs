@@ -6,20 +6,29 @@
 
 pub mod activity;
 mod erc1155;
+mod erc20;
+mod erc6909;
+mod events;
 mod logs;
 mod native_logs;
+mod punks;
+mod repeats;
+mod tests;
 mod traces;
 mod trail;
 mod transactions;
+mod undecoded;
 mod withdrawals;
 
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, Keccak256, U256};
 
-pub use activity::{Activity, ActivityKind, Asset, CallFrame, CallType, Location, Plane, Position};
-pub use logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, Undecoded, WRAP};
+pub use activity::{Activity, ActivityKind, Asset, AssetStandard, CallFrame, CallType, Location, Plane, Position};
+pub use events::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, WRAP};
 pub use trail::{INDEXED, Trail};
+pub use undecoded::{Named, Undecoded};
+pub use withdrawals::WithdrawalToken;
 
 use crate::chain::VerifiedBlock;
 
@@ -28,12 +37,19 @@ use crate::chain::VerifiedBlock;
 pub struct DecodeOptions {
     /// The chain's wrapped-native contracts (WETH9 and its likes); no other contract's Deposit is a wrap.
     pub wrapped_native: Vec<Address>,
+    /// What withdrawals are paid in, where that is not the chain's own currency.
+    pub withdrawal_token: Option<WithdrawalToken>,
 }
 
 /// Raised whenever the same block yields more, or other, activities than before: a replay then takes blocks again.
-const DECODER_VERSION: u64 = 2;
+const DECODER_VERSION: u64 = 3;
 
 impl DecodeOptions {
+    /// Those of a chain, with its wrapped-native contracts.
+    pub fn of_chain(chain_id: u64, wrapped_native: Vec<Address>) -> Self {
+        Self { wrapped_native, withdrawal_token: WithdrawalToken::of_chain(chain_id) }
+    }
+
     /// The decoder's version.
     pub fn version() -> u64 {
         DECODER_VERSION
@@ -47,6 +63,10 @@ impl DecodeOptions {
         let mut hasher = Keccak256::new();
         hasher.update(DECODER_VERSION.to_be_bytes());
         wrapped.iter().for_each(|address| hasher.update(address));
+        if let Some(token) = self.withdrawal_token {
+            hasher.update(token.contract.into_word());
+            hasher.update(token.divisor.to_be_bytes());
+        }
         let hash = hasher.finalize();
         // The upper 63 bits, since SQLite's integers have a sign.
         let upper = hash[..8].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
@@ -59,8 +79,10 @@ impl DecodeOptions {
 pub struct Decoded {
     /// In the order of their [`Location`].
     pub activities: Vec<Activity>,
-    /// Logs that look like a known event but are not one, and frames of unknown types that show value, by reason.
+    /// Logs and frames that look like a movement of value and are not decoded, by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
+    /// The addresses that these may be about.
+    pub named: Named,
 }
 
 impl Decoded {
@@ -89,7 +111,7 @@ pub fn decode(block: &VerifiedBlock, options: &DecodeOptions) -> Decoded {
         }
     }
     transactions::fees(block, fees, &mut out);
-    withdrawals::decode(block, &mut out);
+    withdrawals::decode(block, options, &mut out);
     // They mostly are in order by now, and then it costs a look at each.
     out.activities.sort_by(|a, b| a.location.cmp(&b.location));
     out

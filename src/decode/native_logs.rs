@@ -2,6 +2,8 @@
 //! of the transaction's own payment, which the plane of transactions shows. Traces add which frame it was and nothing else, so that
 //! the same block gives the same activities with traces and without.
 
+use std::collections::BTreeSet;
+
 use super::activity::{Activity, ActivityKind, Asset, CallFrame, CallType};
 use super::logs::Place;
 use super::{Decoded, Undecoded};
@@ -13,9 +15,9 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: Option<&[Frame]>, out: &m
     let own = NativeTransfer::of_transaction(tx);
     // A transaction whose trace is missing has no frames.
     let frames = match_frames(tx, frames.unwrap_or_default()).unwrap_or_default();
-    let mut decoded = 0;
+    let mut decoded = BTreeSet::new();
     for (order, (place, transfer)) in native_logs(tx).enumerate() {
-        decoded += 1;
+        decoded.insert(place);
         // It comes before all others, or not at all. Another payment may be equal to it.
         if order == 0 && own == Some(transfer) {
             continue;
@@ -29,12 +31,14 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: Option<&[Frame]>, out: &m
             asset: Asset::Native,
             amount: transfer.amount,
             token_id: None,
+            operator: None,
             frame: frames.get(order).and_then(|frame| call_frame(frame)),
         });
     }
-    let emitted = tx.logs.iter().filter(|log| log.address == NATIVE_LOG_EMITTER).count();
-    if emitted > decoded {
-        *out.undecoded.entry(Undecoded::NativeLog).or_default() += (emitted - decoded) as u64;
+    for (place, log) in tx.logs.iter().enumerate() {
+        if log.address == NATIVE_LOG_EMITTER && !decoded.contains(&place) {
+            out.count_log(Undecoded::NativeLog, log);
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Value that moves within a transaction, which only call frames show.
 
-use super::Decoded;
 use super::activity::{Activity, ActivityKind, Asset, Location, Plane, Position};
-use super::logs::Undecoded;
+use super::{Decoded, Undecoded};
 use crate::chain::{Frame, FrameKind, VerifiedTransaction};
 
 /// `native_logs`: what moved to another account is shown by its log, which is proven; left are the frames that move nothing to another.
@@ -20,7 +19,7 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], native_logs: bo
             FrameKind::SelfDestruct => ActivityKind::SelfDestruct,
             FrameKind::NoValue => continue,
             FrameKind::Unknown => {
-                *out.undecoded.entry(Undecoded::UnknownFrame).or_default() += 1;
+                out.count_frame(Undecoded::UnknownFrame, std::iter::once(frame.from).chain(frame.to));
                 continue;
             }
         };
@@ -38,6 +37,7 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], native_logs: bo
             amount: frame.value,
             token_id: None,
             frame: None,
+            operator: None,
         });
     }
 }
@@ -89,6 +89,8 @@ mod tests {
             decode(&tx, &frames, false, &mut out);
             assert_eq!(out.undecoded.get(&Undecoded::UnknownFrame).copied().unwrap_or_default(), counted);
             assert_eq!(out.activities.len(), decoded);
+            let sides = if counted > 0 { vec![Address::repeat_byte(1), Address::repeat_byte(2)] } else { Vec::new() };
+            assert_eq!(out.named, crate::decode::Named::These(sides.into_iter().collect()));
         }
     }
 }

@@ -4,7 +4,7 @@
 use alloy::primitives::B256;
 
 use super::activity::ActivityKind;
-use super::logs::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, WRAP};
+use super::events::*;
 
 /// By what the addresses of a movement can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +21,12 @@ impl ActivityKind {
     /// By what its addresses can be found.
     pub fn trail(self) -> Trail {
         match self {
-            Self::Erc20Transfer | Self::Erc721Transfer | Self::Erc1155Transfer | Self::Wrap | Self::Unwrap => {
-                Trail::Topics
-            }
+            Self::Erc20Transfer
+            | Self::Erc721Transfer
+            | Self::Erc1155Transfer
+            | Self::Erc6909Transfer
+            | Self::Wrap
+            | Self::Unwrap => Trail::Topics,
             Self::NativeTransfer
             | Self::Transaction
             | Self::ContractCreation
@@ -35,11 +38,40 @@ impl ActivityKind {
 }
 
 /// The places of topics where an address can stand that a movement is from or to, each with the topics 0 of the events that have it
-/// there. Who emits a log is never a side of a movement, and the operator of an ERC-1155 transfer neither.
+/// there. Who emits a log is never a side of a movement, and the operator of an ERC-1155 transfer neither; that of an ERC-6909 transfer
+/// stands in the data.
 pub const INDEXED: [(usize, &[B256]); 3] = [
-    (1, &[TRANSFER, WRAP, UNWRAP]),
-    (2, &[TRANSFER, TRANSFER_SINGLE, TRANSFER_BATCH]),
-    (3, &[TRANSFER_SINGLE, TRANSFER_BATCH]),
+    (
+        1,
+        &[
+            TRANSFER,
+            WRAP,
+            UNWRAP,
+            TRANSFER_WITH_DATA,
+            ERC20_TRANSFER,
+            ERC721_TRANSFER,
+            ERC6909_TRANSFER,
+            MINT,
+            BURN,
+            PUNK_TRANSFER,
+            PUNK_ASSIGN,
+        ],
+    ),
+    (
+        2,
+        &[
+            TRANSFER,
+            TRANSFER_SINGLE,
+            TRANSFER_BATCH,
+            TRANSFER_WITH_DATA,
+            ERC20_TRANSFER,
+            ERC721_TRANSFER,
+            ERC6909_TRANSFER,
+            PUNK_TRANSFER,
+            PUNK_BOUGHT,
+        ],
+    ),
+    (3, &[TRANSFER_SINGLE, TRANSFER_BATCH, PUNK_BOUGHT]),
 ];
 
 #[cfg(test)]
@@ -53,12 +85,16 @@ mod tests {
     #[test]
     fn every_side_that_is_decoded_from_topics_is_at_a_place_that_is_asked_for() {
         let emitter = Address::with_last_byte(0xaa);
-        let options = DecodeOptions { wrapped_native: vec![emitter] };
+        let options = DecodeOptions { wrapped_native: vec![emitter], ..DecodeOptions::default() };
         let number = |n: u64| U256::from(n).to_be_bytes::<32>();
         // ids and amounts of a batch of one.
         let data: Vec<u8> = [64, 128, 1, 7, 1, 9].into_iter().flat_map(number).collect();
         let mut needed = Vec::new();
-        for topic in [TRANSFER, TRANSFER_SINGLE, TRANSFER_BATCH, WRAP, UNWRAP] {
+        let punks = [PUNK_TRANSFER, PUNK_BOUGHT, PUNK_ASSIGN];
+        let tokens = [TRANSFER_WITH_DATA, ERC20_TRANSFER, ERC721_TRANSFER, ERC6909_TRANSFER, MINT, BURN];
+        let old = [TRANSFER, TRANSFER_SINGLE, TRANSFER_BATCH, WRAP, UNWRAP];
+        for topic in old.into_iter().chain(tokens).chain(punks) {
+            let emitter = if punks.contains(&topic) { super::super::punks::CONTRACT } else { emitter };
             for count in 1..=3u8 {
                 let sides: Vec<Address> = (1..=count).map(Address::with_last_byte).collect();
                 let topics = std::iter::once(topic).chain(sides.iter().map(Address::into_word)).collect();

@@ -23,6 +23,7 @@ pub(super) fn decode(block: &VerifiedBlock, tx: &VerifiedTransaction, out: &mut 
         amount,
         token_id: None,
         frame: None,
+        operator: None,
     });
     fee(tx.gas_used, beneficiary_gas_price(tx.effective_gas_price, block.header().base_fee_per_gas))
 }
@@ -39,6 +40,7 @@ pub(super) fn fees(block: &VerifiedBlock, fees: U256, out: &mut Decoded) {
             amount: fees,
             token_id: None,
             frame: None,
+            operator: None,
         });
     }
 }

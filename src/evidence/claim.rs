@@ -3,7 +3,8 @@
 use alloy::primitives::{Address, B256, U256};
 use serde::{Deserialize, Deserializer};
 
-use crate::decode::{ActivityKind, Location, Plane, Position};
+use crate::chain::NativeCurrency;
+use crate::decode::{ActivityKind, AssetStandard, Location, Plane, Position};
 use crate::screen::Direction;
 use crate::store::AlertRow;
 
@@ -30,14 +31,16 @@ pub struct Claim {
     pub from: Option<Address>,
     /// The receiving side.
     pub to: Option<Address>,
-    /// `slip44`, `erc20`, `erc721` or `erc1155`.
-    pub standard: String,
+    /// What standard the asset follows.
+    pub standard: AssetStandard,
     /// The token's contract.
     pub contract: Option<Address>,
     /// Base units.
     pub amount: U256,
     /// Id of the token.
     pub token_id: Option<U256>,
+    /// Who moved it for the giving side.
+    pub operator: Option<Address>,
     /// The watched address.
     pub watched: Address,
     /// Its side.
@@ -76,10 +79,11 @@ impl Claim {
             location: row.location.clone(),
             from: row.from,
             to: row.to,
-            standard: row.asset.standard.to_owned(),
+            standard: row.asset.standard,
             contract: row.asset.contract,
             amount: decimal(&row.amount)?,
             token_id: row.token_id.as_deref().map(decimal).transpose()?,
+            operator: row.operator,
             watched: row.watched,
             direction: row.direction,
             proven: row.proven,
@@ -114,9 +118,15 @@ impl Claim {
         }
         let (prefix, asset) = json.asset.id.split_once('/').ok_or("the asset's id is not CAIP-19")?;
         let (standard, reference) = asset.split_once(':').ok_or("the asset's id is not CAIP-19")?;
-        let expected = json.asset.contract.map_or_else(|| "60".to_owned(), |contract| contract.0.to_checksum(None));
-        if prefix != format!("eip155:{}", json.chain_id) || reference != expected {
-            return Err("the asset's id does not fit the chain or the contract".to_owned());
+        let standard = match json.asset.contract {
+            None if asset == NativeCurrency::of_chain(json.chain_id).reference() => AssetStandard::Native,
+            Some(contract) if reference == contract.0.to_checksum(None) => AssetStandard::from_name(standard)
+                .filter(|standard| *standard != AssetStandard::Native)
+                .ok_or_else(|| format!("{standard:?} is no standard of tokens"))?,
+            _ => return Err("the asset's id does not fit the chain or the contract".to_owned()),
+        };
+        if prefix != format!("eip155:{}", json.chain_id) {
+            return Err("the asset's id is of another chain".to_owned());
         }
         let claim = Self {
             id: json.id.0,
@@ -134,10 +144,11 @@ impl Claim {
             location,
             from: json.from.map(|from| from.0),
             to: json.to.map(|to| to.0),
-            standard: standard.to_owned(),
+            standard,
             contract: json.asset.contract.map(|contract| contract.0),
             amount: decimal(&json.amount)?,
             token_id: json.token_id.as_deref().map(decimal).transpose()?,
+            operator: json.parties.iter().flatten().find(|party| party.role == "operator").map(|party| party.address.0),
             watched: json.watched.address.0,
             direction,
             proven: match json.proof.as_str() {
@@ -146,10 +157,22 @@ impl Claim {
                 other => return Err(format!("proof {other:?} is neither proven nor unproven")),
             },
         };
+        let parties = [("from", claim.from), ("to", claim.to), ("operator", claim.operator)];
+        let expected = parties.into_iter().filter_map(|(role, address)| Some((role, address?)));
+        if let Some(parties) = &json.parties
+            && !parties.iter().map(|party| (party.role.as_str(), party.address.0)).eq(expected)
+        {
+            return Err("the parties are not the two sides and the operator".to_owned());
+        }
         if json.counterparty.map(|other| other.0) != claim.counterparty() {
             return Err("the counterparty is not the other side".to_owned());
         }
         Ok(claim)
+    }
+
+    /// Whether the watched address is named by the activity, and is neither side.
+    pub fn named_otherwise(&self) -> bool {
+        self.operator == Some(self.watched) && ![self.from, self.to].contains(&Some(self.watched))
     }
 
     fn counterparty(&self) -> Option<Address> {
@@ -189,6 +212,7 @@ struct AlertIn {
     amount: String,
     #[serde(deserialize_with = "nullable")]
     token_id: Option<String>,
+    parties: Option<Vec<PartyIn>>,
     watched: WatchedIn,
     #[serde(deserialize_with = "nullable")]
     counterparty: Option<Written<Address>>,
@@ -218,6 +242,13 @@ struct AssetIn {
     id: String,
     #[serde(deserialize_with = "nullable")]
     contract: Option<Written<Address>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartyIn {
+    role: String,
+    address: Written<Address>,
 }
 
 #[derive(Deserialize)]

@@ -133,11 +133,6 @@ pub fn version_json(version: &VersionRow) -> serde_json::Value {
     })
 }
 
-/// Decimals of the chain's own currency.
-fn native_decimals(_chain_id: u64) -> u8 {
-    18
-}
-
 impl Bundle {
     /// Reads what the files say.
     ///

@@ -34,6 +34,10 @@ pub(super) fn text<A>(contents: &Contents<'_, A>, alert: &serde_json::Value) -> 
     listed(&mut line, "from", sides);
     line(format!("To           {}", side(claim.to)));
     listed(&mut line, "to", sides);
+    if let Some(operator) = claim.operator {
+        line(format!("Moved by     {}", side(Some(operator))));
+        listed(&mut line, "operator", sides);
+    }
     let token = claim.contract.map_or_else(|| "the chain's own currency".to_owned(), |c| c.to_checksum(None));
     let symbol = alert["asset"]["symbol"].as_str().map(|symbol| format!(" {}", visible(symbol))).unwrap_or_default();
     match alert["amount_display"].as_str() {

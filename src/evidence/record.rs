@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 
 use super::claim::{Written, nullable};
 use super::{Claim, version_json};
+use crate::chain::NativeCurrency;
+use crate::decode::AssetStandard;
 use crate::lists::{parse_date, show_date};
 use crate::screen::{AlertStatus, Designation, ListKind, Severity};
 use crate::store::EntryVersions;
@@ -15,7 +17,7 @@ use crate::text::in_units;
 /// A side of the movement with what the lists say of it.
 #[derive(Debug, Clone)]
 pub struct Side {
-    /// `from` or `to`.
+    /// `from`, `to` or `operator`.
     pub role: &'static str,
     /// Its address.
     pub address: Address,
@@ -153,7 +155,9 @@ pub(super) fn check(alert: &RawValue, sides: &RawValue, claim: &Claim) -> Result
         return Err(format!("{:?} is no severity", alert.severity));
     }
     check_units(&alert, claim)?;
-    let expected = [("from", claim.from), ("to", claim.to)].into_iter().filter_map(|(role, side)| Some((role, side?)));
+    let expected = [("from", claim.from), ("to", claim.to), ("operator", claim.operator)]
+        .into_iter()
+        .filter_map(|(role, side)| Some((role, side?)));
     if !sides.iter().map(|side| (side.role.as_str(), side.address.0)).eq(expected) {
         return Err("the sides are not those of the movement".to_owned());
     }
@@ -183,10 +187,10 @@ pub(super) fn check(alert: &RawValue, sides: &RawValue, claim: &Claim) -> Result
 /// The amount in units is the amount in base units, by the decimals that are said.
 fn check_units(alert: &AlertIn, claim: &Claim) -> Result<(), String> {
     let decimals = alert.asset.decimals;
-    if claim.contract.is_none() && decimals != Some(super::native_decimals(claim.chain_id)) {
+    if claim.contract.is_none() && decimals != Some(NativeCurrency::of_chain(claim.chain_id).decimals) {
         return Err("the decimals are not those of the chain's own currency".to_owned());
     }
-    let is_fungible = claim.contract.is_none() || claim.standard == "erc20";
+    let is_fungible = claim.contract.is_none() || claim.standard == AssetStandard::Erc20;
     let expected = decimals.filter(|_| is_fungible).map(|decimals| in_units(&alert.amount, decimals));
     if alert.amount_display == expected { Ok(()) } else { Err("amount_display is not the amount".to_owned()) }
 }

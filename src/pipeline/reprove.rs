@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::chain::proof::{BlockProof, Claimed, Wanted};
 use crate::chain::{VerifiedBlock, VerifiedTransaction};
-use crate::decode::{Activity, ActivityKind, Asset, DecodeOptions, Plane, decode};
+use crate::decode::{Activity, ActivityKind, AssetStandard, DecodeOptions, Plane, decode};
 use crate::evidence::{Bundle, Claim, check_seal, not_proven, read};
 use crate::screen::{Direction, alert_id};
 use crate::store::{AlertFilter, AlertRow, Order, ProvenRow, Store, StoreError};
@@ -153,7 +153,8 @@ fn claims_of(store: &Store, chain_id: u64, row: &ProvenRow) -> Result<Vec<Claim>
 fn decoded(block: &VerifiedBlock, claims: &[Claim]) -> Vec<Activity> {
     let wraps = |claim: &&Claim| matches!(claim.kind, ActivityKind::Wrap | ActivityKind::Unwrap);
     let wrapped_native = claims.iter().filter(wraps).filter_map(|claim| claim.contract).collect();
-    decode(block, &DecodeOptions { wrapped_native }).activities
+    let chain_id = claims.first().map_or(0, |claim| claim.chain_id);
+    decode(block, &DecodeOptions::of_chain(chain_id, wrapped_native)).activities
 }
 
 /// Holds a claim against what is proven.
@@ -183,14 +184,20 @@ fn held_against(block: &VerifiedBlock, activities: &[Activity], claim: &Claim) -
         Direction::Out => claim.from == Some(claim.watched) && claim.to != Some(claim.watched),
         Direction::In => claim.to == Some(claim.watched) && claim.from != Some(claim.watched),
         Direction::Own => claim.from == Some(claim.watched) && claim.to == Some(claim.watched),
-        Direction::Party => false,
+        Direction::Party => claim.named_otherwise(),
     };
     if !is_watched {
         return Err("the watched address is not on the side that the direction says".to_owned());
     }
     if claim.location.plane == Plane::Traces {
         let inner = matches!(claim.kind, ActivityKind::InternalTransfer | ActivityKind::SelfDestruct);
-        if !inner || claim.proven || claim.contract.is_some() || claim.standard != "slip44" || claim.tx.is_none() {
+        if !inner
+            || claim.proven
+            || claim.contract.is_some()
+            || claim.standard != AssetStandard::Native
+            || claim.operator.is_some()
+            || claim.tx.is_none()
+        {
             return Err("no alert of the plane of traces says so".to_owned());
         }
         if claim.token_id.is_some() || claim.location.sub_index != 0 {
@@ -216,13 +223,10 @@ fn held_against(block: &VerifiedBlock, activities: &[Activity], claim: &Claim) -
     if claim.token_id != found.token_id {
         return Err("the token id is another".to_owned());
     }
-    let standard = match found.asset {
-        Asset::Native => "slip44",
-        Asset::Erc20(_) => "erc20",
-        Asset::Erc721(_) => "erc721",
-        Asset::Erc1155(_) => "erc1155",
-    };
-    same("standard of the asset", &claim.standard.as_str(), &standard)?;
+    if claim.operator != found.operator {
+        return Err("the operator is another".to_owned());
+    }
+    same("standard of the asset", &claim.standard.name(), &found.asset.standard().name())?;
     if claim.contract != found.asset.contract() {
         return Err("the contract is another".to_owned());
     }

@@ -54,8 +54,7 @@ impl Place<'_> {
         signer: impl Fn() -> Option<Address>,
         alerts: &mut Vec<Alert>,
     ) {
-        let other = activity.to.filter(|to| activity.from != Some(*to));
-        let sides = [activity.from, other].map(|side| (side, side.map_or(&[][..], |side| self.watchlist.get(&side))));
+        let sides = activity.parties().map(|side| (side, side.map_or(&[][..], |side| self.watchlist.get(&side))));
         if sides.iter().all(|(_, entries)| entries.is_empty()) {
             return;
         }
@@ -143,6 +142,7 @@ mod tests {
             amount: U256::from(u8::from(!bait)),
             token_id: None,
             frame: None,
+            operator: None,
         };
         let mut alerts = Vec::new();
         let place = Place { chain_id: 1, timestamp: 0, watchlist: &watchlist };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::alert::{Designation, Direction, Severity, TriageClass};
 use super::watchlist::ListKind;
+use crate::chain::NativeCurrency;
 use crate::decode::ActivityKind;
 
 /// One rule. Of each condition any of the values will do, all conditions must hold, and one that is left out holds always; but
@@ -128,9 +129,20 @@ pub enum RuleAsset {
 /// At least so much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinAmount {
-    /// In base units; of what is written with a decimal point, in wei.
-    pub base_units: U256,
+    /// In base units; of what is written with a decimal point, in units of 10^-18.
+    value: U256,
     text: String,
+}
+
+impl MinAmount {
+    /// Whether an amount in base units is enough. What is written with a decimal point is of the chain's own currency.
+    pub fn is_reached(&self, amount: U256, chain_id: u64) -> bool {
+        if !self.text.contains('.') {
+            return amount >= self.value;
+        }
+        let places = 18u8.saturating_sub(NativeCurrency::of_chain(chain_id).decimals);
+        amount >= self.value.div_ceil(U256::from(10).pow(U256::from(places)))
+    }
 }
 
 /// A value that is written as a word.
@@ -199,8 +211,15 @@ impl Word for RuleAsset {
             None => None,
         };
         match (namespace, parts.next()) {
-            ("slip44", None) if token_id.is_none() => Ok(Self::Native(Some(chain))),
-            ("erc20" | "erc721" | "erc1155", None) => contract(Some(chain), asset, token_id),
+            ("slip44" | "native", None) if token_id.is_none() => {
+                let currency = NativeCurrency::of_chain(chain);
+                if format!("{namespace}:{asset}") == currency.reference() {
+                    Ok(Self::Native(Some(chain)))
+                } else {
+                    Err(format!("{text:?}: chain {chain} has the currency {}", currency.caip19(chain)))
+                }
+            }
+            ("erc20" | "erc721" | "erc1155" | "erc6909", None) => contract(Some(chain), asset, token_id),
             _ => Err(bad()),
         }
     }
@@ -208,7 +227,7 @@ impl Word for RuleAsset {
     fn show(&self) -> String {
         match self {
             Self::Native(None) => "native".to_owned(),
-            Self::Native(Some(chain)) => format!("eip155:{chain}/slip44:60"),
+            Self::Native(Some(chain)) => NativeCurrency::of_chain(*chain).caip19(*chain),
             Self::Contract { text, .. } => text.clone(),
         }
     }
@@ -216,7 +235,11 @@ impl Word for RuleAsset {
 
 impl Word for MinAmount {
     fn read(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text:?}: write base units (\"1500000\"), or ether with a decimal point (\"1.5\")");
+        let bad = || {
+            format!(
+                "{text:?}: write base units (\"1500000\"), or units of the chain's own currency with a decimal point (\"1.5\")"
+            )
+        };
         let plain = text.trim().replace('_', "");
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let base = match plain.split_once('.') {
@@ -226,8 +249,8 @@ impl Word for MinAmount {
             None if digits(&plain) => plain,
             _ => return Err(bad()),
         };
-        let base_units = U256::from_str_radix(&base, 10).map_err(|_| bad())?;
-        Ok(Self { base_units, text: text.to_owned() })
+        let value = U256::from_str_radix(&base, 10).map_err(|_| bad())?;
+        Ok(Self { value, text: text.to_owned() })
     }
 
     fn show(&self) -> String {
@@ -295,7 +318,7 @@ mod tests {
             rule.text(),
             r#"set = "severe", list = ["a", "b"], list_kind = "blocking", program = "DPRK3", designation = "listed", direction = "out", kind = "wrap", asset = ["native", "eip155:1/slip44:60"], min_amount = "1_000.5", triage = "value", own = true"#
         );
-        let least = rule.min_amount.clone().unwrap().base_units;
+        let least = rule.min_amount.clone().unwrap().value;
         assert_eq!(least, U256::from(1_000_500_000_000_000_000_000u128));
         assert_eq!(rule.check(), Ok(()));
     }

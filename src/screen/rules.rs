@@ -172,7 +172,7 @@ impl Rules {
             && any(&rule.direction, &facts.direction)
             && any(&rule.kind, &facts.kind)
             && (rule.asset.is_empty() || rule.asset.iter().any(|asset| is_asset(asset, facts)))
-            && rule.min_amount.as_ref().is_none_or(|least| facts.amount >= least.base_units)
+            && rule.min_amount.as_ref().is_none_or(|least| least.is_reached(facts.amount, facts.chain_id))
             && facts.entries.iter().any(|entry| self.fits_entry(rule, entry))
     }
 

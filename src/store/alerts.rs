@@ -9,7 +9,7 @@ use super::addresses::AddressIds;
 use super::blocks::{BlockRecord, TransactionFacts};
 use super::watch_spans::matched_until;
 use super::{Result, bytes, chain_int, sql_int};
-use crate::decode::{Asset, CallFrame};
+use crate::decode::CallFrame;
 use crate::screen::{Alert, Designation, Direction, TriageClass};
 
 /// What became of an alert.
@@ -52,10 +52,11 @@ pub(super) fn put_alert(
     let mut optional = |address: Option<Address>| address.map(|a| ids.of(conn, a)).transpose();
     let (from, to) = (optional(activity.from)?, optional(activity.to)?);
     let token = optional(activity.asset.contract())?;
+    let operator = optional(activity.operator)?;
     let added = conn
         .prepare_cached(
             "INSERT INTO activities (block_id, location, tx_id, kind, from_id, to_id, asset, token_address_id, amount, token_id, \
-             block_number, trace_address, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (block_id, location) DO NOTHING",
+             block_number, trace_address, detail, operator_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (block_id, location) DO NOTHING",
         )?
         .execute(params![
             block_id,
@@ -64,13 +65,14 @@ pub(super) fn put_alert(
             activity.kind.code(),
             from,
             to,
-            asset_code(activity.asset),
+            activity.asset.standard().code(),
             token,
             activity.amount.to_string(),
             activity.token_id.map(|id| id.to_string()),
             sql_int(record.link.number),
             frame.as_ref().map(|(path, _)| path),
             frame.as_ref().map(|(_, code)| code),
+            operator,
         ])?;
     let activity_id: i64 = match added {
         0 => conn
@@ -208,16 +210,6 @@ fn put_entries(conn: &Connection, alert_id: i64, block: u64, entries: &[Entry]) 
         .execute(params![alert_id, rank, entry.id, entry.designation, sql_int(block), entry.matches])?;
     }
     Ok(())
-}
-
-/// The code in the store of an asset's standard.
-fn asset_code(asset: Asset) -> i64 {
-    match asset {
-        Asset::Native => 0,
-        Asset::Erc20(_) => 1,
-        Asset::Erc721(_) => 2,
-        Asset::Erc1155(_) => 3,
-    }
 }
 
 fn put_transaction(

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::addresses::find_address;
 use super::entries::in_force;
-use super::{Result, sql_int};
+use super::{Result, meta, sql_int};
+use crate::chain::NativeCurrency;
 use crate::decode::ActivityKind;
 use crate::screen::{AlertStatus, Direction, ListKind, Severity, TriageClass};
 
@@ -145,6 +146,8 @@ pub(super) struct Resolved {
     pub(super) digits: Option<Vec<i64>>,
     /// First and last block.
     pub(super) range: (i64, i64),
+    /// Decimals of the chain's own currency.
+    pub(super) native_decimals: u8,
 }
 
 /// Tokens by the number of their address.
@@ -224,6 +227,10 @@ impl AlertFilter {
             },
             digits: self.digits(conn)?,
             range: self.range(conn)?,
+            native_decimals: {
+                let chain_id = meta(conn, "chain_id")?.and_then(|text| text.parse().ok()).unwrap_or(0);
+                NativeCurrency::of_chain(chain_id).decimals
+            },
         })
     }
 
@@ -347,8 +354,9 @@ impl AlertFilter {
                 AmountFilter::Units(least) => {
                     let mark = c.bind(least.clone());
                     format!(
-                        "units_at_least(m.amount, CASE m.asset WHEN 0 THEN 18 ELSE \
-                         (SELECT decimals FROM tokens WHERE address_id = m.token_address_id) END, {mark})"
+                        "units_at_least(m.amount, CASE m.asset WHEN 0 THEN {native} ELSE \
+                         (SELECT decimals FROM tokens WHERE address_id = m.token_address_id) END, {mark})",
+                        native = resolved.native_decimals
                     )
                 }
             };

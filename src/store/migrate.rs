@@ -157,6 +157,7 @@ mod tests {
         }
         same!("status", AlertStatus);
         same!("kind", ActivityKind);
+        same!("asset", crate::decode::AssetStandard);
         same!("direction", Direction);
         same!("severity", Severity);
         same!("triage", TriageClass);

@@ -8,7 +8,7 @@ use super::filter::AlertFilter;
 use super::plan::{Plan, bound};
 use super::versions::{VERSION, VersionRow, version};
 use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes};
-use crate::decode::{ActivityKind, CallFrame, CallType, Location, Plane};
+use crate::decode::{ActivityKind, AssetStandard, CallFrame, CallType, Location, Plane};
 use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass, WatchEntry};
 
 /// An alert with everything that is printed of it.
@@ -30,6 +30,7 @@ pub struct AlertRow {
     pub asset: AssetRow,
     pub amount: String,
     pub token_id: Option<String>,
+    pub operator: Option<Address>,
     pub watched: Address,
     pub direction: Direction,
     pub entries: Vec<MatchedEntry>,
@@ -59,8 +60,7 @@ pub struct TxRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "CONTRACT.md says what each field means")]
 pub struct AssetRow {
-    /// `slip44`, `erc20`, `erc721` or `erc1155`: the namespace of CAIP-19.
-    pub standard: &'static str,
+    pub standard: AssetStandard,
     pub contract: Option<Address>,
     pub symbol: Option<String>,
     pub decimals: Option<u8>,
@@ -106,12 +106,13 @@ const FROM: &str = " FROM alerts a \
     LEFT JOIN addresses f ON f.id = m.from_id \
     LEFT JOIN addresses r ON r.id = m.to_id \
     LEFT JOIN addresses token ON token.id = m.token_address_id \
+    LEFT JOIN addresses operator ON operator.id = m.operator_id \
     LEFT JOIN tokens ON tokens.address_id = m.token_address_id";
 
 const COLUMNS: &str = "SELECT a.alert_id, a.id, b.status, a.severity, b.number, b.hash, b.timestamp, t.hash, t.tx_index, \
     signer.address, called.address, t.success, m.kind, a.location, f.address, r.address, m.asset, token.address, tokens.symbol, \
     tokens.decimals, m.amount, m.token_id, w.address, a.direction, a.triage, a.triage_reasons, b.proof, e.host, a.seen_at_ms, \
-    a.replaces, a.retroactive, m.trace_address, m.detail";
+    a.replaces, a.retroactive, m.trace_address, m.detail, operator.address";
 
 /// Of a watch entry `e` on a list `l` by a version `v`, before [`VERSION`].
 const ENTRY: &str = "SELECT e.label, l.name, l.kind, e.entity, e.programs";
@@ -325,7 +326,6 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
     let location: Vec<u8> = row.get(13)?;
     let location = Location::decode(&location).ok_or_else(|| bad(13))?;
     let reasons: String = row.get(25)?;
-    let standard = ["slip44", "erc20", "erc721", "erc1155"];
     Ok(AlertRow {
         id: bytes(row, 0)?.into(),
         row: row.get(1)?,
@@ -340,7 +340,7 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         from: address(14)?,
         to: address(15)?,
         asset: AssetRow {
-            standard: standard.get(usize::from(row.get::<_, u8>(16)?)).ok_or_else(|| bad(16))?,
+            standard: AssetStandard::from_code(row.get(16)?).ok_or_else(|| bad(16))?,
             contract: address(17)?,
             symbol: row.get(18)?,
             decimals: row.get(19)?,
@@ -359,6 +359,7 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         replaces: maybe_bytes::<32>(row, 29)?.map(B256::from),
         retroactive: row.get(30)?,
         frame: call_frame(row, 31)?,
+        operator: address(33)?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy::primitives::{B256, U256};
 
 use super::{AlertFilter, AlertRow, Order, Result, Store, StoreError, meta, set_meta};
-use crate::decode::Asset;
+use crate::decode::{Asset, AssetStandard};
 use crate::screen::rules::{EntryFacts, Facts, Rating, Rules, Touches};
 use crate::screen::{ListKind, Watchlist};
 
@@ -134,8 +134,9 @@ impl Store {
             direction: alert.direction,
             kind: alert.kind,
             asset: match (alert.asset.standard, alert.asset.contract) {
-                ("erc721", Some(contract)) => Asset::Erc721(contract),
-                ("erc1155", Some(contract)) => Asset::Erc1155(contract),
+                (AssetStandard::Erc721, Some(contract)) => Asset::Erc721(contract),
+                (AssetStandard::Erc1155, Some(contract)) => Asset::Erc1155(contract),
+                (AssetStandard::Erc6909, Some(contract)) => Asset::Erc6909(contract),
                 (_, Some(contract)) => Asset::Erc20(contract),
                 (_, None) => Asset::Native,
             },

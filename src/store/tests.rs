@@ -46,6 +46,7 @@ pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
                 amount: U256::from(number),
                 token_id: None,
                 frame: None,
+                operator: None,
             },
             watched: WATCHED,
             direction: Direction::Out,

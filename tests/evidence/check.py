@@ -21,6 +21,7 @@ from coincurve import PublicKey
 from Crypto.Hash import keccak as _keccak
 
 NATIVE_LOG = bytes.fromhex("fffffffffffffffffffffffffffffffffffffffe")  # EIP-7708
+PUNKS = bytes.fromhex("b47e3cd837ddf8e4c57f05d70ab865de6e193bbb")
 KITTIES = bytes.fromhex("06012c8cf97bead5deae237070f9587f8e7a266d")
 TOP = {"format", "proves", "alert", "first_log_index", "sides", "not_proven", "screening", "made_by"}
 TOOLS = {"FORMAT.md", "check.py", "requirements.txt"}
@@ -36,9 +37,27 @@ TRACED = """alert.amount alert.amount_display alert.counterparty alert.from aler
 # Which kinds a plane has, and (last) the plane's number in the id.
 PLANES = {
     "transactions": ({"native_transfer", "transaction", "contract_creation", "fee_recipient"}, 0),
-    "logs": ({"erc20_transfer", "erc721_transfer", "erc1155_transfer", "wrap", "unwrap", "internal_transfer"}, 1),
+    "logs": ({"erc20_transfer", "erc721_transfer", "erc1155_transfer", "erc6909_transfer", "wrap", "unwrap", "internal_transfer"}, 1),
     "traces": ({"internal_transfer", "self_destruct"}, 2),
     "withdrawals": ({"withdrawal"}, 3),
+}
+# The coin types of the chains' own currencies: `coin: chain …`.
+COINS = """
+60: 1 3 4 5 42 17000 560048 11155111 1337 31337 10 69 420 11155420 8453 84531 84532 130 1301 185 255 288 360 424 58008
+480 4801 690 17069 919 34443 1135 4202 1868 1946 7560 57073 763373 60808 808813 81457 168587773 747474 7777777 999999999
+42161 42170 421611 421613 421614 55244 169 280 300 324 1101 2442 2741 11124 4326 6343 7887 48900 59140 59141 59144
+167000 167009 534351 534352 534353 543210 810180 1313161554 1313161555 61: 61 714: 56 97 204 5611 966: 137 80002 966:
+80001 9005: 43114 43113 700: 100 10200 1007: 250 4002 10007: 146 14601 57054 394: 25 338 3030: 295 296 297 461: 314
+314159 52752: 42220 44787 11142220 195: 728126428 2494104990 3448148188 8217: 8217 1001 474: 42262 42261 23294 23295
+1284: 1284 1285: 1285 810: 592 809: 336 1023: 1666600000 1666700000 459: 2222 2221 503: 1030 71 304: 4689 4690 137: 30
+31 550: 50 51 5718350: 888 1001: 108 178: 99 77 246: 246 820: 820 108: 8 554: 14 268435779: 143 10143 2457: 999 998
+19000118: 1329 1328 977: 40 41 57: 57 5700 641: 321 996: 66 1010: 128 1116: 1116 688: 52 6060: 60 2305: 20 5655640: 106
+889: 88 7000: 7000 7001 9797: 39797 1130: 1130 539: 747 545 787: 787 685: 248 989: 168 1012: 81 121: 7332 1348: 11235
+"""
+# Chains that pay withdrawals in a token, and how many times its Gwei they count.
+WITHDRAWAL_TOKENS = {
+    100: (bytes.fromhex("9c58bacc331c9aa871afd802db6379a98e80cedb"), 32),
+    10200: (bytes.fromhex("19c653da7c37c66208fbfbe8908a5051b57b4c70"), 32),
 }
 TX_FIELDS = {
     0: "nonce gas_price gas to value data v r s",
@@ -67,7 +86,28 @@ TRANSFER_SINGLE = keccak(b"TransferSingle(address,address,address,uint256,uint25
 TRANSFER_BATCH = keccak(b"TransferBatch(address,address,address,uint256[],uint256[])")
 DEPOSIT = keccak(b"Deposit(address,uint256)")
 WITHDRAWAL = keccak(b"Withdrawal(address,uint256)")
+TRANSFER_WITH_DATA = keccak(b"Transfer(address,address,uint256,bytes)")
+ERC20_TRANSFER = keccak(b"ERC20Transfer(address,address,uint256)")
+ERC721_TRANSFER = keccak(b"ERC721Transfer(address,address,uint256)")
+ERC6909_TRANSFER = keccak(b"Transfer(address,address,address,uint256,uint256)")
+MINT, BURN = keccak(b"Mint(address,uint256)"), keccak(b"Burn(address,uint256)")
+PUNK_TRANSFER = keccak(b"PunkTransfer(address,address,uint256)")
+PUNK_BOUGHT = keccak(b"PunkBought(uint256,uint256,address,address)")
+PUNK_ASSIGN = keccak(b"Assign(address,uint256)")
 EMPTY_TRIE = keccak(b"\x80")
+
+
+def coin_types():
+    coins, coin = {}, None
+    for word in COINS.split():
+        if word.endswith(":"):
+            coin = word[:-1]
+        else:
+            coins[int(word)] = coin
+    return coins
+
+
+COIN_TYPES = coin_types()
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -281,70 +321,160 @@ def parse_receipt(raw, tx_type, name="receipt"):
     return {b"": False, b"\x01": True}.get(status), rlp_uint(gas, f"{name}: gas"), rlp_list(logs, f"{name}: logs")
 
 
-# ---- 5. movements: each gives (from, to, amount, token id, contract) -----------------------------------------------
+# ---- 5. movements: each gives (from, to, amount, token id, contract, operator) -------------------------------------
 
 def of_transaction(kind, tx, sender, success):
     creates, value = tx["to"] is None and success is not False, tx["value"]
     transfers = success is not False and value > 0 and tx["to"] is not None
     if kind == "native_transfer":
         need(transfers, "movement: the transaction is no native transfer")
-        return sender, tx["to"], value, None, None
+        return sender, tx["to"], value, None, None, None
     if kind == "contract_creation":
         need(creates, "movement: the transaction creates no contract")
-        return sender, keccak(rlp.encode([sender, tx["nonce"]]))[12:], value, None, None
+        return sender, keccak(rlp.encode([sender, tx["nonce"]]))[12:], value, None, None, None
     need(not transfers and not creates, "movement: the transaction is a transfer or a creation")
-    return sender, tx["to"], 0, None, None
+    return sender, tx["to"], 0, None, None, None
 
 
-def of_log(kind, log, sub_index):
-    contract, topics, data = rlp_list(log, "movement: log", 3)
-    rlp_bytes(contract, "movement: log address", 20)
-    rlp_bytes(data, "movement: log data")
-    topics = [rlp_bytes(topic, "movement: topic", 32) for topic in rlp_list(topics, "movement: topics", 0, 1, 2, 3, 4)]
-    signature, count = (topics or [b""])[0], len(topics)
+class Log:
+    """A log of a receipt: its parts, and the words that its events are made of."""
 
-    def number(at):  # the word of the data that begins at a byte
-        need(at + 32 <= len(data), "movement: the log's data is too short")
-        return int.from_bytes(data[at:at + 32], "big")
+    def __init__(self, item):
+        contract, topics, data = rlp_list(item, "movement: log", 3)
+        self.contract = rlp_bytes(contract, "movement: log address", 20)
+        self.data = rlp_bytes(data, "movement: log data")
+        topics = rlp_list(topics, "movement: topics", 0, 1, 2, 3, 4)
+        self.topics = [rlp_bytes(topic, "movement: topic", 32) for topic in topics]
+        self.signature, self.count = (self.topics or [b""])[0], len(topics)
 
-    def account(word):
-        if type(word) is int:
-            word = word.to_bytes(32, "big")
-        need(word[:12] == bytes(12), "movement: a word of the log is no address")
-        return word[12:]
+    def word(self, at):  # the word of the data that begins at a byte
+        need(at + 32 <= len(self.data), "movement: the log's data is too short")
+        return self.data[at:at + 32]
+
+    def number(self, at):
+        return int.from_bytes(self.word(at), "big")
+
+
+def is_account(word):
+    return word[:12] == bytes(12)
+
+
+def account(word):
+    need(is_account(word), "movement: a word of the log is no address")
+    return word[12:]
+
+
+def is_large(word):  # an address, and no small number
+    return is_account(word) and (word == bytes(32) or word[12:20] != bytes(8))
+
+
+def words_of(log):
+    """Kind, rank, and the words of from, to, and amount or id: of an event that shows one movement."""
+    signature, count, topics, word = log.signature, log.count, log.topics, log.word
+    zero, none = bytes(32), "movement: the log shows no movement"
+    if signature == TRANSFER:
+        need(log.contract != NATIVE_LOG, "movement: the log of a native transfer is no token's")
+        if count == 4:
+            return "erc721_transfer", 0, topics[1], topics[2], topics[3]
+        if count == 3:
+            return "erc20_transfer", 0, topics[1], topics[2], word(0)
+        if count == 1:
+            kind = "erc721_transfer" if log.contract == KITTIES else "erc20_transfer"
+            return kind, 0, word(0), word(32), word(64)
+        of_value = is_large(word(0)) and is_large(word(32))
+        of_side = is_large(topics[1]) and is_large(word(0))
+        if of_value and not of_side:
+            return "erc721_transfer", 0, word(0), word(32), topics[1]
+        need(of_side and not of_value and topics[1] == word(0), "movement: the log can be read in two ways")
+        return "erc20_transfer", 0, word(0), word(0), word(32)
+    if signature == ERC20_TRANSFER and count != 2:
+        if count == 1:
+            return "erc20_transfer", 1, word(0), word(32), word(64)
+        return "erc20_transfer", 1, topics[1], topics[2], topics[3] if count == 4 else word(0)
+    if signature == ERC721_TRANSFER and count != 2:
+        if count == 1:
+            return "erc721_transfer", 1, word(0), word(32), word(64)
+        return "erc721_transfer", 1, topics[1], topics[2], topics[3] if count == 4 else word(0)
+    if signature == TRANSFER_WITH_DATA:
+        if count == 3 or count == 4 and len(log.data) == 32:
+            return "erc20_transfer", 2, topics[1], topics[2], word(0)
+        if count == 4:
+            need(log.number(0) == 32, none)
+            return "erc20_transfer", 2, topics[1], topics[2], topics[3]
+        need(count == 1 or len(log.data) == 96, none)
+        return "erc20_transfer", 2, word(0), word(32), word(64)
+    if signature in (MINT, BURN):
+        need(count in (1, 2, 3), none)
+        guy, value = (word(0), word(32)) if count == 1 else (topics[1], topics[2] if count == 3 else word(0))
+        return "erc20_transfer", 3, *((guy, zero) if signature == BURN else (zero, guy)), value
+    need(log.contract == PUNKS, none)
+    if signature == PUNK_TRANSFER and count == 3:
+        return "erc721_transfer", 1, topics[1], topics[2], word(0)
+    if signature == PUNK_BOUGHT and count == 4 and topics[3] != zero:
+        return "erc721_transfer", 1, topics[2], topics[3], topics[1]
+    need(signature == PUNK_ASSIGN and count == 2, none)
+    return "erc721_transfer", 1, zero, topics[1], word(0)
+
+
+def movement_of(log):
+    """Kind, rank, contract, from, to, amount or id; None where the log shows no single movement of a token."""
+    try:
+        kind, rank, source, target, value = words_of(log)
+        return kind, rank, log.contract, account(source), account(target), int.from_bytes(value, "big")
+    except Refused:
+        return None
+
+
+def is_repetition(logs, at):
+    """Whether the log repeats a movement that another log of the receipt shows."""
+    moves = [movement_of(Log(item)) for item in logs]
+    kind, rank, *what = moves[at]
+    alike = [move for move in moves if move and move[0] == kind and list(move[2:]) == what]
+    most = max((sum(move[1] == lower for move in alike) for lower in range(rank)), default=0)
+    before = sum(move is not None and move[:2] == (kind, rank) and list(move[2:]) == what for move in moves[:at])
+    sides = {(move[0], move[1]) for move in moves if move and list(move[2:5]) == what[:3]}
+    if kind == "erc721_transfer":
+        return before < most or bool(sides & {("erc20_transfer", 0), ("erc20_transfer", 1)})
+    return before < most or rank >= 2 and any(other == "erc721_transfer" for other, _ in sides)
+
+
+def of_log(kind, logs, at, sub_index):
+    """What the log shows: from, to, amount, token id, contract, operator."""
+    log = Log(logs[at])
+    topics, number = log.topics, log.number
 
     def signed(*signatures):
-        need(signature in signatures, f"movement: the log is no {kind}")
+        need(log.signature in signatures, f"movement: the log is no {kind}")
 
-    need(signature != TRANSFER or contract != NATIVE_LOG, "movement: the log of a native transfer is no token's")
-    if kind == "erc20_transfer":
-        signed(TRANSFER)
-        if count == 3:
-            return account(topics[1]), account(topics[2]), number(0), None, contract
-        need(count == 1 and contract != KITTIES, "movement: the log is no erc20_transfer")
-        return account(number(0)), account(number(32)), number(64), None, contract
-    if kind == "erc721_transfer":
-        signed(TRANSFER)
-        if count == 4:
-            return account(topics[1]), account(topics[2]), 1, int.from_bytes(topics[3], "big"), contract
-        need(count == 1 and contract == KITTIES, "movement: the log is no erc721_transfer")
-        return account(number(0)), account(number(32)), 1, number(64), contract
+    if kind in ("erc20_transfer", "erc721_transfer"):
+        shown, _, source, target, value = words_of(log)
+        need(shown == kind, f"movement: the log is no {kind}")
+        source, target, value = account(source), account(target), int.from_bytes(value, "big")
+        need(not is_repetition(logs, at), "movement: another log of the receipt shows it")
+        of_token = kind == "erc721_transfer"
+        return source, target, 1 if of_token else value, value if of_token else None, log.contract, None
+    if kind == "erc6909_transfer":
+        signed(ERC6909_TRANSFER)
+        need(log.count == 4, "movement: the log is no erc6909_transfer")
+        source, target, operator = account(topics[1]), account(topics[2]), account(log.word(0))
+        return source, target, number(32), int.from_bytes(topics[3], "big"), log.contract, operator
     if kind == "erc1155_transfer":
         signed(TRANSFER_SINGLE, TRANSFER_BATCH)
-        need(count == 4, "movement: the log is no erc1155_transfer")
+        need(log.count == 4, "movement: the log is no erc1155_transfer")
         source, target = account(topics[2]), account(topics[3])
-        if signature == TRANSFER_SINGLE:
+        if log.signature == TRANSFER_SINGLE:
             need(sub_index == 0, "place: sub_index of a single transfer is not 0")
-            return source, target, number(32), number(0), contract
+            return source, target, number(32), number(0), log.contract, None
         ids, amounts = number(0), number(32)
         need(number(ids) == number(amounts), "movement: the batch's arrays differ in length")
         need(sub_index < number(ids), "movement: sub_index is beyond the batch")
         number(ids + 32 * number(ids)), number(amounts + 32 * number(ids))  # the last items are there
-        return source, target, number(amounts + 32 + 32 * sub_index), number(ids + 32 + 32 * sub_index), contract
+        amount, token = number(amounts + 32 + 32 * sub_index), number(ids + 32 + 32 * sub_index)
+        return source, target, amount, token, log.contract, None
     signed(DEPOSIT if kind == "wrap" else WITHDRAWAL)
-    need(count == 2, f"movement: the log is no {kind}")
+    need(log.count == 2, f"movement: the log is no {kind}")
     source, target = (bytes(20), account(topics[1])) if kind == "wrap" else (account(topics[1]), bytes(20))
-    return source, target, number(0), None, contract
+    return source, target, number(0), None, log.contract, None
 
 
 def native_log(log):
@@ -371,15 +501,16 @@ def of_native_log(logs, place, header, tx, sender, success):
     is_first = all(native_log(log) is None for log in logs[:place])
     need(not (pays and is_first and found == (sender, recipient, tx["value"])),
          "movement: the log is that of the transaction's own payment")
-    return (*found, None, None)
+    return (*found, None, None, None)
 
 
-def of_withdrawal(items, sub_index):
+def of_withdrawal(items, sub_index, chain_id):
     need(sub_index < len(items), "movement: the block has no withdrawal at sub_index")
     name = "movement: withdrawal"
-    index, validator, account, gwei = rlp_list(unrlp(items[sub_index], name), name, 4)
+    index, validator, target, gwei = rlp_list(unrlp(items[sub_index], name), name, 4)
     rlp_uint(index, name), rlp_uint(validator, name)
-    return None, rlp_bytes(account, name, 20), rlp_uint(gwei, name) * 10**9, None, None
+    token, divisor = WITHDRAWAL_TOKENS.get(chain_id, (None, 1))
+    return None, rlp_bytes(target, name, 20), rlp_uint(gwei, name) * 10**9 // divisor, None, token, None
 
 
 def of_fees(transactions, receipts, header, chain_id):
@@ -393,7 +524,7 @@ def of_fees(transactions, receipts, header, chain_id):
         total += (gas - before) * (price - base_fee)
         before = gas
         signs = signs or signs_chain_id(tx)
-    return (None, header["beneficiary"], total, None, None), signs
+    return (None, header["beneficiary"], total, None, None, None), signs
 
 
 # ---- the bundle ----------------------------------------------------------------------------------------------------
@@ -553,7 +684,7 @@ def check_claims(files):
     if plane == "traces":
         words = trace
         need(source == target or not header["native_logs"], "movement: logs show what moved to another account")
-        proven = source, target, amount, None, None
+        proven = source, target, amount, None, None, None
     elif plane == "logs":
         words = [integer(log_index, 32, "log_index")]
         need(0 <= log_index - first_log < len(logs), "movement: the receipt has no such log")
@@ -561,10 +692,10 @@ def check_claims(files):
         if by_native_log:
             proven = of_native_log(logs, place, header, tx, sender, success)
         else:
-            proven = of_log(kind, logs[place], sub_index)
+            proven = of_log(kind, logs, place, sub_index)
     elif kind == "withdrawal":
         need(header["withdrawals"] is not None, "header: no withdrawals root")
-        proven = of_withdrawal(all_items(files, "withdrawals.nodes", header["withdrawals"]), sub_index)
+        proven = of_withdrawal(all_items(files, "withdrawals.nodes", header["withdrawals"]), sub_index, chain_id)
     elif kind == "fee_recipient":
         shown = [all_items(files, f"{name}.nodes", header[name]) for name in ("transactions", "receipts")]
         proven, signed = of_fees(*shown, header, chain_id)
@@ -573,25 +704,36 @@ def check_claims(files):
     for name, said, is_so in zip(("from", "to", "amount", "token_id", "asset.contract"),
                                  (source, target, amount, token, contract), proven):
         need(said == is_so, f"movement: alert.{name} is not what is proven")
+    operator = proven[5]
+    parties = [(role, party) for role, party in (("from", source), ("to", target), ("operator", operator)) if party]
+    if operator or "parties" in alert:
+        listed = get(alert, "parties")
+        need(type(listed) is list, "json: parties is not a list")
+        for party in listed:
+            need(type(party) is dict and set(party) == {"role", "address"}, "json: a party is not a role and an address")
+        said = [(party["role"], address(party["address"], "parties.address")) for party in listed]
+        need(said == parties, "movement: alert.parties are not the sides and the operator")
 
     # 7. Watched
     watched = address(get(alert, "watched", "address"), "watched.address")
     sides = (watched == source, watched == target)
     direction = {(True, False): "out", (False, True): "in", (True, True): "self"}.get(sides)
-    need(watched is not None and direction, "watched: the watched address is no side of the movement")
+    direction = direction or ("party" if watched == operator else None)
+    need(watched is not None and direction, "watched: the watched address is not named by the movement")
     need(get(alert, "watched", "direction") == direction, "watched: the direction is another")
-    other = {"out": target, "in": source, "self": None}[direction]
+    other = {"out": target, "in": source}.get(direction)
     need(address(get(alert, "counterparty"), "counterparty") == other, "watched: the counterparty is another")
 
     # 8. Asset
-    asset = "slip44:60"
+    asset = f"slip44:{COIN_TYPES[chain_id]}" if chain_id in COIN_TYPES else "native:coin"
     if contract is not None:
         asset = f"{kind[:-9] if kind.endswith('_transfer') else 'erc20'}:{checksummed(contract)}"
     need(get(alert, "asset", "id") == f"eip155:{chain_id}/{asset}", "asset: alert.asset.id is another")
 
-    fungible = contract is None or kind in ("erc20_transfer", "wrap", "unwrap")
+    fungible = contract is None or kind in ("erc20_transfer", "wrap", "unwrap", "withdrawal")
     decimals = get(alert, "asset", "decimals")
-    need(contract is not None or decimals == 18, "asset: the decimals are not those of the native currency")
+    native = 6 if COIN_TYPES.get(chain_id) == "195" else 18
+    need(contract is not None or decimals == native, "asset: the decimals are not those of the native currency")
     units = None
     if decimals is not None:
         integer(decimals, 8, "asset.decimals")
@@ -615,7 +757,7 @@ def check_claims(files):
 
     # 11, 12
     block_time = date_of_block(get(alert, "block", "timestamp"))
-    check_sides(evidence["sides"], alert, [("from", source), ("to", target)], watched, block_time)
+    check_sides(evidence["sides"], alert, [("from", source), ("to", target), ("operator", operator)], watched, block_time)
     limits = set(RECORDED) | ({"alert.chain_id"} if not signed else set())
     limits |= {"alert.amount_display", "alert.asset.decimals"} if contract is not None else set()
     limits |= {"alert.kind"} if kind in ("wrap", "unwrap") else set()

@@ -152,7 +152,7 @@ async fn replay(db: &Path) -> Result<u64, Failure> {
     let mut printer = super::live::CommitPrinter::new(false, CHAIN_ID);
     printer.quiet = true;
     let mut engine = Engine::new(store, CHAIN_ID, &mut printer)?;
-    let judge = Judge::new(CHAIN_ID, false, DecodeOptions { wrapped_native: vec![WRAPPED] });
+    let judge = Judge::new(CHAIN_ID, false, DecodeOptions::of_chain(CHAIN_ID, vec![WRAPPED]));
     let options = ReplayOptions { concurrency: 4, traces: TraceMode::Auto };
     let archive = Archive::from_bytes(CHAIN)?;
     let outcome = replay_archive(&mut engine, archive, &judge, (None, None), options, &Shutdown::default()).await?;
