@@ -149,7 +149,7 @@ fn two_events_of_one_movement_are_one_activity_that_of_the_erc20_event() {
         (vec![transfer_of_id(A, B, 9), transfer(A, B, 5)], &moved),
         (vec![hybrid, transfer(A, B, 5)], &moved),
         (vec![sent.clone(), transfer(A, B, 5)], &moved),
-        (vec![transfer_of_id(zero, B, 5), mint.clone()], &none),
+        (vec![transfer_of_id(zero, B, 5), mint], &none),
     ] {
         let all = decoded(logs);
         assert_eq!(all.undecoded, [].into());

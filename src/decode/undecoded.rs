@@ -68,7 +68,7 @@ impl Decoded {
     pub(super) fn count_log(&mut self, reason: Undecoded, log: &Log) {
         *self.undecoded.entry(reason).or_default() += 1;
         let last = |word: &[u8]| word.len().checked_sub(20).map(|start| Address::from_slice(&word[start..]));
-        let topics = log.topics().iter().skip(1).map(|topic| topic.as_slice());
+        let topics = log.topics().iter().skip(1).map(alloy::primitives::FixedBytes::as_slice);
         let words = topics.chain(log.data.data.chunks(32)).filter_map(last);
         self.named.add(std::iter::once(log.address).chain(words));
     }

@@ -51,6 +51,7 @@ mod senders;
 mod severity;
 mod sins;
 mod socket;
+mod standards;
 mod stopping;
 mod twist;
 mod unknown_fork;
