@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, U256};
 use serde::{Deserialize, Deserializer};
 
 use crate::chain::NativeCurrency;
-use crate::decode::{ActivityKind, AssetStandard, Location, Plane, Position};
+use crate::decode::{ActivityKind, AssetStandard, CallType, Location, Plane, Position};
 use crate::screen::Direction;
 use crate::store::AlertRow;
 
@@ -99,10 +99,15 @@ impl Claim {
         let kind = ActivityKind::from_name(&json.kind).ok_or_else(|| format!("{:?} is no kind", json.kind))?;
         let plane = Plane::ALL.iter().find(|(_, name)| *name == json.plane).map(|(plane, _)| *plane);
         let plane = plane.ok_or_else(|| format!("{:?} is no plane", json.plane))?;
+        let has_frame = plane == Plane::Logs && kind == ActivityKind::InternalTransfer && json.trace_address.is_some();
+        let fits = |word: &str| has_frame && CallType::from_name(word).is_some();
+        if !json.detail.as_deref().map_or(!has_frame, fits) {
+            return Err("detail does not fit the kind, the plane or the trace_address".to_owned());
+        }
         let position = match (plane, json.log_index, json.trace_address) {
             (Plane::Logs, Some(index), None) => Position::Log(index),
             // Where traces are known they add the frame of what a log proves: it is no part of the place.
-            (Plane::Logs, Some(index), Some(_)) if kind == ActivityKind::InternalTransfer => Position::Log(index),
+            (Plane::Logs, Some(index), Some(_)) if has_frame => Position::Log(index),
             (Plane::Traces, None, Some(path)) => Position::Trace(path),
             (Plane::Transactions | Plane::Withdrawals, None, None) => Position::Whole,
             _ => return Err("log_index and trace_address do not fit the plane".to_owned()),
@@ -203,6 +208,8 @@ struct AlertIn {
     log_index: Option<u32>,
     #[serde(deserialize_with = "nullable")]
     trace_address: Option<Vec<u32>>,
+    #[serde(deserialize_with = "nullable")]
+    detail: Option<String>,
     sub_index: u32,
     #[serde(deserialize_with = "nullable")]
     from: Option<Written<Address>>,

@@ -665,6 +665,8 @@ def check_claims(files):
     if trace is not None:
         need(type(trace) is list, "json: trace_address is not a list")
         trace = [integer(word, 32, "trace_address") for word in trace]
+    details = ("call", "create", "selfdestruct") if by_native_log and trace is not None else (None,)
+    need(get(alert, "detail") in details, "place: detail does not fit")
     need(sub_index == 0 or kind in ("erc1155_transfer", "withdrawal"), "place: sub_index is not 0")
     need((claim is None) == (kind in ("withdrawal", "fee_recipient")), "place: tx does not fit the kind")
     need((first_log is None) == (claim is None), "place: first_log_index is null exactly where tx is")
