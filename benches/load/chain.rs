@@ -9,7 +9,7 @@ use alloy::rlp::{Decodable, Encodable};
 use bolo::chain::{BlockBundle, Expected, VerifiedBlock, verify::verify};
 
 use crate::draw::Signers;
-use crate::template::Template;
+use crate::template::{Shape, Template};
 use crate::text::{Place, Text};
 
 /// Number of the first block: all numbers have seven hex digits, all times eight.
@@ -37,6 +37,11 @@ impl Chain {
     /// `blocks` blocks of `distinct` different contents. One of them is proven, so that nothing is measured on what nobody
     /// would take.
     pub(crate) fn new(blocks: u64, distinct: u64, seed: u64) -> Self {
+        Self::shaped(Shape::Modern, blocks, distinct, seed)
+    }
+
+    /// The same of blocks of that shape.
+    pub(crate) fn shaped(shape: Shape, blocks: u64, distinct: u64, seed: u64) -> Self {
         let distinct = distinct.clamp(1, blocks);
         let signers = Signers::new();
         let next = AtomicU64::new(0);
@@ -50,7 +55,10 @@ impl Chain {
                         return mine;
                     }
                     let own = keccak256([seed.to_be_bytes(), index.to_be_bytes()].concat());
-                    mine.push((index, Template::new(u64::from_be_bytes(own[..8].try_into().unwrap()), &signers)));
+                    mine.push((
+                        index,
+                        Template::new(u64::from_be_bytes(own[..8].try_into().unwrap()), &signers, shape),
+                    ));
                 }
             };
             let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();

@@ -1,8 +1,10 @@
 //! The logs of a block: mostly ERC-20 transfers, and what else routers and exchanges leave behind.
 
-use alloy::primitives::{Address, B256, Bytes, Log, address, hex, keccak256};
+use alloy::primitives::{Address, B256, Bytes, Log, U256, address, hex, keccak256};
 use alloy::sol;
 use alloy::sol_types::SolEvent;
+
+use bolo::chain::native_logs::NATIVE_LOG_EMITTER;
 
 use crate::draw::Rng;
 
@@ -27,6 +29,12 @@ pub(crate) fn token_call(signer: Address, rng: &mut Rng) -> (Address, Log, Bytes
     let input = [hex!("a9059cbb").as_slice(), to.into_word().as_slice(), amount.as_slice()].concat();
     let topics = vec![Transfer::SIGNATURE_HASH, signer.into_word(), to.into_word()];
     (token, log(token, topics, amount.to_vec()), input.into())
+}
+
+/// The log of the chain's own currency that moves (EIP-7708).
+pub(crate) fn native_transfer(from: Address, to: Address, value: U256) -> Log {
+    let topics = vec![Transfer::SIGNATURE_HASH, from.into_word(), to.into_word()];
+    log(NATIVE_LOG_EMITTER, topics, B256::from(value).to_vec())
 }
 
 /// One of the logs of a swap.

@@ -14,6 +14,7 @@ mod commits;
 mod draw;
 mod floors;
 mod http;
+mod large;
 mod logs;
 mod rpc;
 mod socket;
@@ -75,6 +76,17 @@ enum Args {
         #[arg(long, default_value_t = 4)]
         seed: u64,
     },
+    /// Prints what blocks of 200 M gas cost from the answer to the commit, in wall milliseconds, with all senders.
+    Large {
+        /// Blocks of each shape.
+        #[arg(long, default_value_t = 20)]
+        blocks: u64,
+        #[arg(long, default_value_t = 4)]
+        seed: u64,
+        /// Writes the blocks to archives in that folder.
+        #[arg(long)]
+        archives: Option<PathBuf>,
+    },
     /// Appends blocks to a database of benches/alerts.py, one in a commit and synced, as watching does: prints what each costs.
     Commits {
         #[arg(long)]
@@ -133,6 +145,7 @@ fn main() {
         }
         Args::Stages { filter, blocks, seed } => stages::run(blocks, seed, filter),
         Args::Floors { blocks, seed } => println!("{}", floors::to_json(Chain::new(blocks, blocks, seed))),
+        Args::Large { blocks, seed, archives } => large::run(blocks, seed, archives.as_deref()),
         Args::Commits { database, commits, every } => {
             commits::run(&database, commits + commits::UNCOUNTED, Duration::from_millis(every));
         }

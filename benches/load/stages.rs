@@ -193,7 +193,7 @@ fn watchlist(count: u64) -> Watchlist {
 }
 
 /// A new database with one list.
-fn listed(entries: &[ParsedEntry]) -> (TempDir, Store) {
+pub(crate) fn listed(entries: &[ParsedEntry]) -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("bench.db"), Access::Write { durable: false }).unwrap();
     let file = ListFile {
@@ -245,7 +245,7 @@ fn evidence(block: &VerifiedBlock, record: &BlockRecord) -> Option<PackedProof> 
     block.prove(&Wanted { transactions, ..Wanted::default() }).as_ref().map(PackedProof::new)
 }
 
-fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watchlist) -> BlockRecord {
+pub(crate) fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watchlist) -> BlockRecord {
     let header = block.header();
     // Movements that belong to a transaction: those of the block's producer have proofs of another size.
     let mut alerts = screen(1, block, &decoded.activities, watchlist);

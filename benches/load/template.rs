@@ -28,6 +28,27 @@ const BASE_FEE: u64 = 1_200_000_000;
 const BLOB_PRICE: u128 = 3;
 const GAS_PER_BLOB: u64 = 131_072;
 
+/// What a block is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// As mainnet's are: 60 M gas.
+    Modern,
+    /// 200 M gas under Amsterdam, of plain transfers alone, each with its log (EIP-7708).
+    Transfers,
+    /// 200 M gas under Amsterdam, of transactions with eight logs each.
+    Logs,
+}
+
+impl Shape {
+    fn transactions(self) -> u64 {
+        match self {
+            Self::Modern => TRANSACTIONS,
+            Self::Transfers => 9_500,
+            Self::Logs => 1_500,
+        }
+    }
+}
+
 /// A log's place in the text of the receipts.
 pub(crate) struct LogAt {
     pub(crate) text: Range<usize>,
@@ -63,10 +84,12 @@ struct Made {
 }
 
 impl Template {
-    pub(crate) fn new(seed: u64, signers: &Signers) -> Self {
+    pub(crate) fn new(seed: u64, signers: &Signers, shape: Shape) -> Self {
         let mut rng = Rng(seed);
         let mut gas = 0;
-        let all: Vec<Made> = (0..TRANSACTIONS).map(|index| make(index, &mut rng, signers, &mut gas)).collect();
+        let all: Vec<Made> =
+            (0..shape.transactions()).map(|index| make(index, shape, &mut rng, signers, &mut gas)).collect();
+        let amsterdam = shape != Shape::Modern;
         let withdrawals: Vec<Withdrawal> = (0..WITHDRAWALS).map(|index| withdrawal(index, &mut rng)).collect();
         let encoded_transactions: Vec<_> = all.iter().map(|made| made.tx.encoded_2718()).collect();
         let encoded_receipts: Vec<_> = all.iter().map(|made| made.receipt.encoded_2718()).collect();
@@ -78,7 +101,9 @@ impl Template {
             transactions_root: ordered_trie_root_encoded(&encoded_transactions),
             receipts_root: ordered_trie_root_encoded(&encoded_receipts),
             logs_bloom: all.iter().fold(Bloom::ZERO, |bloom, made| bloom | made.receipt.bloom()),
-            gas_limit: 60_000_000,
+            gas_limit: if amsterdam { 200_000_000 } else { 60_000_000 },
+            block_access_list_hash: amsterdam.then(|| rng.word()),
+            slot_number: amsterdam.then_some(0xa7_d8c1),
             gas_used: gas,
             extra_data: bytes!("626f6c6f2062656e6368"),
             mix_hash: rng.word(),
@@ -128,14 +153,16 @@ enum Act {
     Swap,
 }
 
-fn make(index: u64, rng: &mut Rng, signers: &Signers, cumulative: &mut u64) -> Made {
+fn make(index: u64, shape: Shape, rng: &mut Rng, signers: &Signers, cumulative: &mut u64) -> Made {
     let (key, signer) = signers.draw(rng);
     let act = match rng.below(100) {
+        _ if shape == Shape::Transfers => Act::Plain,
+        _ if shape == Shape::Logs => Act::Swap,
         0..35 => Act::Plain,
         35..75 => Act::Token,
         _ => Act::Swap,
     };
-    let failed = index % 20 == 7;
+    let failed = shape == Shape::Modern && index % 20 == 7;
     let (to, input, logs, gas_used) = match act {
         Act::Plain => (rng.holder(), Bytes::new(), Vec::new(), 21_000),
         Act::Token => {
@@ -143,13 +170,14 @@ fn make(index: u64, rng: &mut Rng, signers: &Signers, cumulative: &mut u64) -> M
             (token, input, vec![log], 45_000 + rng.below(20_000))
         }
         Act::Swap => {
-            let count = 6 + rng.below(11);
+            let count = if shape == Shape::Logs { 8 } else { 6 + rng.below(11) };
             let length = 4 + 32 * usize::try_from(8 + rng.below(40)).unwrap();
             let logs = (0..count).map(|_| logs::of_a_swap(signer, rng)).collect();
             (rng.token(), rng.bytes(length).into(), logs, 120_000 + rng.below(200_000))
         }
     };
     let value = if matches!(act, Act::Plain) { rng.amount() } else { U256::ZERO };
+    let logs = if shape == Shape::Transfers { vec![logs::native_transfer(signer, to, value)] } else { logs };
     let tx = signed(key, to, value, input, gas_used + 9_000, rng);
     let logs = if failed { Vec::new() } else { logs };
     *cumulative += gas_used;
@@ -265,7 +293,11 @@ fn block_text(header: &Header, size: usize, all: &[Made], withdrawals: &[Withdra
     text.hex("withdrawalsRoot", header.withdrawals_root.unwrap()).hex("blobGasUsed", header.blob_gas_used.unwrap());
     text.hex("excessBlobGas", header.excess_blob_gas.unwrap());
     text.hex("parentBeaconBlockRoot", header.parent_beacon_block_root.unwrap());
-    text.hex("requestsHash", header.requests_hash.unwrap()).hex("size", size).literal("uncles", "[]");
+    text.hex("requestsHash", header.requests_hash.unwrap());
+    if let (Some(list), Some(slot)) = (header.block_access_list_hash, header.slot_number) {
+        text.hex("blockAccessListHash", list).hex("slotNumber", slot);
+    }
+    text.hex("size", size).literal("uncles", "[]");
     text.open("transactions", "[");
     for (index, made) in all.iter().enumerate() {
         text.comma();
