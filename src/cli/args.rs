@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::list_args::WatchlistArgs;
@@ -33,10 +34,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The database file [default: bolo.db]
-    #[arg(long, global = true, help_heading = "Global options", env = "BOLO_DB", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", env = "BOLO_DB", value_name = "FILE", value_parser = any_path())]
     pub db: Option<PathBuf>,
     /// The config file [default: bolo.toml of the working folder, where there is one]
-    #[arg(long, global = true, help_heading = "Global options", env = "BOLO_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", env = "BOLO_CONFIG", value_name = "FILE", value_parser = any_path())]
     pub config: Option<PathBuf>,
     /// Say more on stderr (-vv: everything); RUST_LOG says it in detail
     #[arg(short, long, global = true, help_heading = "Global options", action = ArgAction::Count)]
@@ -54,6 +55,11 @@ pub struct Global {
         value_name = "FORM"
     )]
     pub log_format: LogFormat,
+}
+
+/// A path that may be empty: an empty variable of the environment is as good as none.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Form of the log.
@@ -245,9 +251,12 @@ pub struct RecordArgs {
     /// Last block, inclusive
     #[arg(long, value_name = "BLOCK")]
     pub(super) to_block: String,
-    /// The file to make; compressed where its name ends in .zst
+    /// The file to make; compressed where its name ends in .zst. `-` writes lines to stdout
     #[arg(long, value_name = "FILE")]
     pub(super) out: PathBuf,
+    /// Replace a file that is there already
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 /// Form of an answer.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -214,7 +215,8 @@ impl Spool {
         let mut name = db.as_os_str().to_owned();
         name.push(format!(".{}.download", std::process::id()));
         let path = PathBuf::from(name);
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        // A new file, readable by its owner: what lies there under the name is not written to, nor what it links to.
+        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let mut file = options.map_err(DownloadError::Disk)?;
         file.flush().map_err(DownloadError::Disk)?;
         let left = std::fs::remove_file(&path).is_err().then_some(path);

@@ -14,7 +14,7 @@ use crate::chain::canonical::Link;
 use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::Observer;
 use crate::screen::{Severity, TriageClass};
-use crate::store::{Access, AlertFilter, Committed, Order, Store};
+use crate::store::{Access, AlertFilter, Committed, Order, Store, StoreError};
 
 /// Alerts of a block that have a line each; an airdrop to a list would fill the log otherwise.
 const MAX_LINES: usize = 10;
@@ -201,6 +201,14 @@ pub(super) fn ending(
     shutdown: &Shutdown,
     outcome: Result<u8, Failure>,
 ) -> Result<u8, Failure> {
+    // Stopped while it waited for another process: the block in hand is taken next time.
+    let outcome = match (outcome, shutdown.reason()) {
+        (Err(failure), Some(reason)) if failure.message == StoreError::Busy(db.to_owned()).to_string() => {
+            tracing::warn!("stopped while another process writes the database: the block in hand is taken next time");
+            Ok(if command == "watch" { 0 } else { reason.exit_code() })
+        }
+        (outcome, _) => outcome,
+    };
     let closed = match &outcome {
         Ok(_) => shutdown.reason() == Some(StopReason::OutputClosed) || (json && reader_is_gone()),
         Err(failure) => failure.code == StopReason::OutputClosed.exit_code(),

@@ -35,6 +35,8 @@ mod watch;
 mod watchlist;
 mod words;
 
+use std::path::{Path, PathBuf};
+
 pub use args::{Cli, Command, Global, LogFormat};
 pub use failure::Failure;
 pub use progress::is_dumb_terminal;
@@ -47,7 +49,7 @@ use crate::ops::Shutdown;
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The database.
-    db: std::path::PathBuf,
+    db: PathBuf,
     /// bolo.toml.
     config: ConfigFile,
     /// What it says of lists, checked.
@@ -65,8 +67,12 @@ pub async fn run(cli: Cli, shutdown: &Shutdown) -> Result<u8, Failure> {
         Command::Replay(_) | Command::Record(_) => shutdown.end_in_order(false),
         _ => shutdown.end_at_once(),
     }
-    let config = ConfigFile::load(cli.global.config.as_deref()).map_err(Failure::input)?;
-    let db = cli.global.db.clone().or_else(|| config.db.clone()).unwrap_or_else(|| "bolo.db".into());
+    let config = named(cli.global.config.as_ref(), "--config", "BOLO_CONFIG")?;
+    let config = ConfigFile::load(config).map_err(Failure::input)?;
+    let db = named(cli.global.db.as_ref(), "--db", "BOLO_DB")?
+        .map(Path::to_owned)
+        .or_else(|| config.db.clone())
+        .unwrap_or_else(|| "bolo.db".into());
     let lists = list_settings(&config.lists).map_err(Failure::input)?;
     let context = Context { db, config, lists };
     match cli.command {
@@ -90,6 +96,17 @@ pub async fn run(cli: Cli, shutdown: &Shutdown) -> Result<u8, Failure> {
 /// wrong with it, which is for clap to say.
 pub fn refused(error: &clap::Error) -> Option<Failure> {
     words::refused_value(error).map(Failure::input)
+}
+
+/// A path that was given. One that is empty is none where the variable is, and a mistake where the option is.
+fn named<'a>(path: Option<&'a PathBuf>, option: &str, variable: &str) -> Result<Option<&'a Path>, Failure> {
+    match path {
+        Some(path) if path.as_os_str().is_empty() => match std::env::var_os(variable) {
+            Some(value) if value.is_empty() => Ok(None),
+            _ => Err(Failure::input(format!("{option} is empty: name a file"))),
+        },
+        other => Ok(other.map(PathBuf::as_path)),
+    }
 }
 
 /// Says on stderr, in one line, why it failed; in the log's own form where that is JSON.

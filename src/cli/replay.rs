@@ -15,7 +15,7 @@ use crate::pipeline::{
     look_back_in_archive, replay_archive, replay_endpoints, replay_filtered,
 };
 use crate::source::archive::Archive;
-use crate::store::{Access, Store};
+use crate::store::Store;
 
 /// Rounds over the endpoints for one thing before giving up: about 30 seconds.
 const ROUNDS: u32 = 7;
@@ -60,7 +60,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         };
         let range = (archive_end(from, "earliest")?, archive_end(to, "latest")?);
         in_order(range.0.unwrap_or(0), range.1.unwrap_or(u64::MAX))?;
-        let (lock, store) = open(context)?;
+        let (lock, store) = open(context, shutdown)?;
         let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
             tracing::warn!(
                 "the archive does not tell its chain: taken for Ethereum's mainnet (--chain says otherwise)"
@@ -105,7 +105,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
     }
-    let (lock, mut store) = open(context)?;
+    let (lock, mut store) = open(context, shutdown)?;
     let addresses = match args.filtered {
         true => Some(filterable(&store.watchlist()?).map_err(Failure::input)?),
         false => None,
@@ -199,9 +199,10 @@ fn may_filter(args: &ReplayArgs) -> Result<(), Failure> {
     }
 }
 
-fn open(context: &Context) -> Result<(crate::store::WriterLock, Store), Failure> {
+fn open(context: &Context, shutdown: &Shutdown) -> Result<(crate::store::WriterLock, Store), Failure> {
     let lock = Store::lock_for_writing(&context.db)?;
-    let mut store = Store::open(&context.db, Access::Write { durable: false })?;
+    let mut store = Store::open_locked(&context.db, false, &lock)?;
+    store.give_up_when(shutdown.flag());
     // Of an earlier replay: this one has a reader again, or needs none.
     store.forget_stop(OUTPUT_CLOSED, "replay")?;
     adopt_rules(context, &mut store)?;

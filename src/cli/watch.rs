@@ -11,7 +11,7 @@ use super::{Context, Failure};
 use crate::config::{chain_facts, parse_seconds};
 use crate::ops::Shutdown;
 use crate::pipeline::{Engine, PipelineError, WatchOptions, watch};
-use crate::store::{Access, Store};
+use crate::store::Store;
 
 /// The problem of a watch that ended by itself.
 const STOPPED: &str = "stopped";
@@ -43,7 +43,8 @@ async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Resu
     let slot = args.slot.or(context.config.slot);
     let slot = slot.map(|seconds| parse_seconds("slot", seconds)).transpose().map_err(Failure::input)?;
     let lock = Store::lock_for_writing(&context.db)?;
-    let mut store = Store::open(&context.db, Access::Write { durable: true })?;
+    let mut store = Store::open_locked(&context.db, true, &lock)?;
+    store.give_up_when(shutdown.flag());
     adopt_rules(context, &mut store)?;
     let pool = tokio::select! {
         pool = settings.connect(ROUNDS, Some(&mut store)) => pool,

@@ -1,6 +1,5 @@
 //! Recording: blocks of a range into an archive, as the endpoint answered, proven before they are written.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -21,12 +20,11 @@ pub async fn record(
     pool: &Arc<Pool>,
     judge: &Judge,
     (from, to): (u64, u64),
-    path: &Path,
+    mut writer: ArchiveWriter,
     concurrency: usize,
     shutdown: &Shutdown,
     mut each: impl FnMut(u64),
 ) -> Result<Option<u64>, PipelineError> {
-    let mut writer = ArchiveWriter::create(path)?;
     let fetches = (from..=to).map(|number| {
         numbered(pool, number, async move |link| {
             let raw = pool

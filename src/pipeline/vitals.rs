@@ -71,7 +71,7 @@ pub(super) async fn live(
     let mut told = Vec::new();
     let mut lies = Vec::new();
     // It shares its thread with the loop at the head: better a sign of life too late than that loop held up.
-    store.wait_at_most(Duration::from_millis(100))?;
+    store.wait_at_most(Some(Duration::from_millis(100)))?;
     loop {
         let mut problems: Vec<ProblemRow> = pool.problems().into_iter().map(of_problem).collect();
         problems.extend(condition.problems());

@@ -77,7 +77,7 @@ pub async fn watch(
             () = pool.ring(&wake) => Ok(()),
         }
     };
-    vitals.wait_at_most(Duration::from_secs(3))?;
+    vitals.wait_at_most(Some(Duration::from_secs(3)))?;
     let farewell = keep_lies(&mut vitals, pool).and_then(|()| {
         vitals.note_auto_lookback(false)?;
         Ok(vitals.note_running(None)?)

@@ -11,6 +11,8 @@ mod check;
 mod checkpoint;
 mod coverage;
 mod entries;
+mod error;
+mod file;
 mod filing;
 mod filter;
 mod filtered;
@@ -33,21 +35,28 @@ mod status;
 mod tests;
 mod tokens;
 mod versions;
+mod wait;
 mod watch_spans;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use alloy::primitives::B256;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
+use file::{Handle, error_at, has_log, immutable_uri};
+use wait::{Patience, Waiting};
+
 pub use blocks::{BlockRecord, Committed, Progress, TransactionFacts};
 pub use check::StandingAlerts;
 pub use coverage::{CoverageRange, InternalEth, LedgerRange, RangeCoverage};
 pub use entries::{EntryRow, EntryState, ListRow};
+pub use error::StoreError;
+pub use file::WriterLock;
 pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
 pub use filtered::FilteredSpan;
 pub use finality::Settled;
@@ -65,98 +74,6 @@ pub use tokens::TokenFacts;
 pub use versions::{EntryVersions, Screening, VersionRow};
 pub use watch_spans::Gain;
 
-/// Why the store cannot do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no such file, and the command does not make one.
-    #[error("there is no database at {}: run `bolo watch`, `bolo replay` or `bolo watchlist import` first, or name another with --db", .0.display())]
-    Missing(PathBuf),
-    /// The file cannot be opened or written at all.
-    #[error("the database {} cannot be used: {detail}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        detail: String,
-    },
-    /// Made by a newer bolo.
-    #[error("the database {} has schema version {found}, this bolo knows up to {known}: use the newer bolo", path.display())]
-    NewerSchema {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The newest that this build knows.
-        known: i64,
-    },
-    /// Another process writes the chain.
-    #[error("the database {} is in use by another `bolo watch` or `bolo replay`: stop that one first, or use another --db", .0.display())]
-    Locked(PathBuf),
-    /// Another process is writing, a list say, and does not end.
-    #[error("the database {} is being written by another process for longer than can be waited for", .0.display())]
-    Busy(PathBuf),
-    /// The database holds another chain.
-    #[error("the database holds chain {found}, not chain {expected}: name another file with --db")]
-    OtherChain {
-        /// The chain of the database.
-        found: u64,
-        /// The chain that was asked for.
-        expected: u64,
-    },
-    /// A block contradicts one that is final, or that may not be replaced.
-    #[error("block {number} ({found}) contradicts what is stored and final, or vouched for: {held}")]
-    Contradiction {
-        /// Number of the block.
-        number: u64,
-        /// Hash of the block that was to be stored.
-        found: B256,
-        /// The stored block that it contradicts.
-        held: String,
-    },
-    /// The watchlist changed since the block was screened: screen it again.
-    #[error("the watchlist changed meanwhile")]
-    StaleWatchlist,
-    /// A list file that is older than what the list has already.
-    #[error("{0}")]
-    List(String),
-    /// A stored proof is damaged, or cannot be kept.
-    #[error("the stored proof {0}")]
-    Proof(String),
-    /// The severity rules that the database was rated by are of a newer bolo.
-    #[error("the severity rules in the database cannot be read: {0}")]
-    Rules(String),
-    /// There is no such alert.
-    #[error("there is no alert {0} in this database")]
-    NoAlert(B256),
-    /// The disk is full: the block in hand was not stored, all before it was.
-    #[error("the disk is full at {}: nothing is lost or half written; make room and start again", .0.display())]
-    DiskFull(PathBuf),
-    /// Anything else that SQLite says.
-    #[error("the database failed: {0}")]
-    Sqlite(#[source] rusqlite::Error),
-}
-
-impl StoreError {
-    /// Whether the file itself is of no use (exit code 5), rather than what was asked of it.
-    pub fn is_unusable(&self) -> bool {
-        matches!(
-            self,
-            Self::Unusable { .. }
-                | Self::NewerSchema { .. }
-                | Self::Locked(_)
-                | Self::Busy(_)
-                | Self::DiskFull(_)
-                | Self::Sqlite(_)
-        )
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
 /// Result of a store call.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -173,12 +90,6 @@ pub enum Access {
     },
 }
 
-/// Held by the one process that writes blocks, for as long as it lives; the system lets go of it at a crash.
-#[derive(Debug)]
-pub struct WriterLock {
-    _file: File,
-}
-
 /// An open database.
 #[derive(Debug)]
 pub struct Store {
@@ -186,6 +97,11 @@ pub struct Store {
     checkpointer: Option<checkpoint::Checkpointer>,
     conn: Connection,
     path: PathBuf,
+    /// Outlives the connection: see [`file`].
+    handle: Handle,
+    /// The write-ahead log, once it was seen.
+    log: Option<(u64, u64)>,
+    patience: Patience,
     /// Commits are to be synced to the disk, but for those that are made again after a power cut.
     durable: bool,
     /// Whether the next commit is.
@@ -200,28 +116,38 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::NewerSchema`], [`StoreError::Unusable`].
     pub fn open(path: &Path, access: Access) -> Result<Self> {
+        // The file's one descriptor is opened before SQLite's, and closed after it: see `file`.
+        let _opening = Handle::open(path, access != Access::Read)?;
         let flags = match access {
-            Access::Read if !path.exists() => return Err(StoreError::Missing(path.to_owned())),
             // Reading a WAL database may have to make its index file, so it is opened for writing where that is possible.
             Access::Read => OpenFlags::SQLITE_OPEN_READ_WRITE,
             Access::Write { .. } => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
-        if path.is_dir() {
-            return Err(StoreError::Unusable { path: path.to_owned(), detail: "it is a folder".to_owned() });
-        }
         let open = |name: &std::ffi::OsStr, flags: OpenFlags| -> Result<Self> {
             let conn = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-            // A large list being imported is one transaction: who writes waits for it rather than stop.
             conn.busy_timeout(Duration::from_secs(if access == Access::Read { 10 } else { 60 }))?;
+            // Before SQLite reads anything. Each store has a handle of its own.
+            let handle = Handle::open(path, access != Access::Read)?;
+            handle.check_names(path)?;
             let mut store = Self {
                 checkpointer: None,
                 conn,
                 path: path.to_owned(),
+                handle,
+                log: None,
+                patience: Patience::default(),
                 durable: false,
                 syncing: false,
                 vouched: BTreeMap::new(),
             };
             store.prepare(access)?;
+            if !store.handle.is_in_place() {
+                return Err(StoreError::Replaced(path.to_owned()));
+            }
+            if access != Access::Read {
+                // From here on waiting is in the hands of `write`.
+                store.conn.busy_timeout(wait::STEP)?;
+            }
             Ok(store)
         };
         let opened = match open(path.as_os_str(), flags) {
@@ -281,12 +207,28 @@ impl Store {
         Ok(())
     }
 
-    /// Waits no longer than that for another process that writes; then it is [`StoreError::Busy`].
+    /// Waits no longer than that for another process that writes; then it is [`StoreError::Busy`]. None: for as long as it takes.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn wait_at_most(&self, patience: Duration) -> Result<()> {
-        Ok(self.conn.busy_timeout(patience)?)
+    pub fn wait_at_most(&mut self, patience: Option<Duration>) -> Result<()> {
+        self.patience.at_most = patience;
+        Ok(self.conn.busy_timeout(patience.map_or(wait::STEP, |most| most.min(wait::STEP)))?)
+    }
+
+    /// Waits for another process no longer than a second once that is set.
+    pub fn give_up_when(&mut self, stop: Arc<AtomicBool>) {
+        self.patience.stop = Some(stop);
+    }
+
+    /// Refuses to go on with a file that is not at its place any more: what is written to it, nobody would find.
+    fn check_in_place(&mut self) -> Result<()> {
+        let log = file::log_of(&self.handle);
+        if !self.handle.is_in_place() || self.log.is_some_and(|seen| log != Some(seen)) {
+            return Err(StoreError::Replaced(self.path.clone()));
+        }
+        self.log = log;
+        Ok(())
     }
 
     fn unusable(&self, detail: &str) -> StoreError {
@@ -298,17 +240,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Locked`] where another is.
     pub fn lock_for_writing(path: &Path) -> Result<WriterLock> {
-        let lock_path = beside(path, ".lock");
-        let failed = |error: std::io::Error| StoreError::Unusable {
-            path: path.to_owned(),
-            detail: format!("{}: {error}", lock_path.display()),
-        };
-        let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(WriterLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
+        WriterLock::take(path)
+    }
+
+    /// Opens the file whose blocks this process writes.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Replaced`] where another file has taken the place of the one that is locked.
+    pub fn open_locked(path: &Path, durable: bool, lock: &WriterLock) -> Result<Self> {
+        let store = Self::open(path, Access::Write { durable })?;
+        if lock.is_for(&store.handle) { Ok(store) } else { Err(StoreError::Replaced(path.to_owned())) }
     }
 
     /// The file.
@@ -327,7 +268,15 @@ impl Store {
     /// Runs `work` in one transaction that takes the write lock at once.
     fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let outcome = (|| {
-            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            self.check_in_place()?;
+            let mut waiting = Waiting::new(&self.patience, &self.path);
+            let tx = loop {
+                match self.conn.transaction_with_behavior(TransactionBehavior::Immediate) {
+                    Err(error) if is_busy(&error) && waiting.goes_on() => {}
+                    other => break other?,
+                }
+            };
+            drop(waiting);
             let value = work(&tx)?;
             tx.commit()?;
             Ok(value)
@@ -365,47 +314,8 @@ fn cannot_open(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
 }
 
-/// Whether a write-ahead log with something in it lies beside the file.
-fn has_log(path: &Path) -> bool {
-    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
-}
-
-/// The file as one that nobody changes.
-fn immutable_uri(path: &Path) -> std::ffi::OsString {
-    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    format!("file:{escaped}?immutable=1").into()
-}
-
-/// A file next to that one, whose name goes on with `suffix`.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn error_at(path: &Path, error: rusqlite::Error) -> StoreError {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly};
-    let detail = match error.sqlite_error_code() {
-        Some(DiskFull) => return StoreError::DiskFull(path.to_owned()),
-        Some(NotADatabase) => "it is no SQLite database".to_owned(),
-        Some(DatabaseCorrupt) => "it is damaged; restore a copy, or replay into a new file".to_owned(),
-        Some(ReadOnly) => "it is read-only".to_owned(),
-        Some(CannotOpen) => "it cannot be opened here (folder missing, or no permission)".to_owned(),
-        Some(DatabaseBusy) => return StoreError::Busy(path.to_owned()),
-        Some(rusqlite::ErrorCode::SystemIoFailure) if disk_is_full(path) => {
-            return StoreError::DiskFull(path.to_owned());
-        }
-        _ => return StoreError::Sqlite(error),
-    };
-    StoreError::Unusable { path: path.to_owned(), detail }
-}
-
-/// SQLite tells a full disk as an I/O failure where it cannot grow its shared-memory file: try to write a few pages beside it.
-fn disk_is_full(path: &Path) -> bool {
-    let probe = beside(path, ".probe");
-    let full = std::fs::write(&probe, [0u8; 65536]).is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
-    let _ = std::fs::remove_file(&probe);
-    full
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 fn meta(conn: &Connection, key: &str) -> Result<Option<String>> {

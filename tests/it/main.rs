@@ -56,3 +56,4 @@ mod stopping;
 mod twist;
 mod unknown_fork;
 mod update;
+mod writers;

@@ -103,23 +103,31 @@ pub(super) fn chain_id_of(block: &[u8]) -> Result<Option<u64>, serde_json::Error
     }))
 }
 
+fn is_there(path: &Path) -> SourceError {
+    SourceError::Archive(format!("{} is there already: name another file, or replace it with --force", path.display()))
+}
+
 /// Writes an archive. The file appears under its name only when it is whole.
 pub struct ArchiveWriter {
     path: PathBuf,
     partial: PathBuf,
+    /// A file that has the name already gives way.
+    replace: bool,
     out: Option<Out>,
 }
 
 impl Drop for ArchiveWriter {
     fn drop(&mut self) {
         // Not finished: nothing is left behind.
-        if self.out.is_some() {
+        if matches!(self.out, Some(Out::Plain(_) | Out::Zstd(_))) {
             let _ = std::fs::remove_file(&self.partial);
         }
     }
 }
 
 enum Out {
+    /// Somebody else's: a pipe, say.
+    Stream(Box<dyn Write + Send>),
     Plain(BufWriter<File>),
     Zstd(zstd::stream::write::Encoder<'static, BufWriter<File>>),
 }
@@ -131,22 +139,36 @@ impl std::fmt::Debug for ArchiveWriter {
 }
 
 impl ArchiveWriter {
-    /// Compressed where the name ends in `.zst`.
+    /// Compressed where the name ends in `.zst`. A file that has the name already is replaced only where `replace` says so.
     ///
     /// # Errors
-    /// [`SourceError::Archive`] where the file cannot be made.
-    pub fn create(path: &Path) -> Result<Self, SourceError> {
+    /// [`SourceError::Archive`] where the file cannot be made, or is there already.
+    pub fn create(path: &Path, replace: bool) -> Result<Self, SourceError> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let failed = |error: std::io::Error| SourceError::Archive(format!("{}: {error}", path.display()));
-        let file = BufWriter::new(File::create(&partial).map_err(failed)?);
+        if !replace && path.symlink_metadata().is_ok() {
+            return Err(is_there(path));
+        }
+        // Left by a run that was killed. What it links to, if anything, is left alone.
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let file = BufWriter::new(File::create_new(&partial).map_err(failed)?);
         let out = if path.extension().is_some_and(|extension| extension == "zst") {
             Out::Zstd(zstd::stream::write::Encoder::new(file, 9).map_err(failed)?)
         } else {
             Out::Plain(file)
         };
-        Ok(Self { path: path.to_owned(), partial, out: Some(out) })
+        Ok(Self { path: path.to_owned(), partial, replace, out: Some(out) })
+    }
+
+    /// Writes lines to a stream, as they come.
+    pub fn to_stream(stream: Box<dyn Write + Send>) -> Self {
+        let name = PathBuf::from("standard output");
+        Self { path: name.clone(), partial: name, replace: true, out: Some(Out::Stream(stream)) }
     }
 
     /// Adds a block.
@@ -171,6 +193,7 @@ impl ArchiveWriter {
             out.write_all(b"\n")
         };
         match &mut self.out {
+            Some(Out::Stream(out)) => write(out),
             Some(Out::Plain(out)) => write(out),
             Some(Out::Zstd(out)) => write(out),
             None => Ok(()),
@@ -183,8 +206,12 @@ impl ArchiveWriter {
     /// # Errors
     /// [`SourceError::Archive`] where it cannot be written.
     pub fn finish(mut self) -> Result<(), SourceError> {
+        if !self.replace && self.path.symlink_metadata().is_ok() {
+            return Err(is_there(&self.path));
+        }
         let mut finish = || -> std::io::Result<()> {
             let mut buffered = match self.out.take() {
+                Some(Out::Stream(mut out)) => return out.flush(),
                 Some(Out::Plain(out)) => out,
                 Some(Out::Zstd(out)) => out.finish()?,
                 None => return Ok(()),

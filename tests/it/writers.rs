@@ -1,0 +1,216 @@
+//! Who may write a database, what happens to one that goes away, and files that are written.
+
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{Node, PATIENCE, Place, stderr};
+use crate::faults::one_line;
+
+/// The program with another database.
+fn run_at(place: &Place, db: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bolo"));
+    command.env_clear().current_dir(place.dir.path()).arg("--db").arg(db).args(args).output().unwrap()
+}
+
+/// Waits for the end; the exit code.
+fn ended(child: &mut Child) -> Option<i32> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(begin.elapsed() < PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_second_writer_is_refused_under_any_name_of_the_file() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let place = Place::new();
+    place.ok(&["watchlist", "add", "0x098B716B8Aaf21512996dC57EB0615e2383E2f96", "--list", "a"]);
+    let mut watcher = place.watch(&url, &["--timeout", "60"]);
+    let begin = Instant::now();
+    while !place.dir.path().join("bolo.db.lock").exists() {
+        assert!(begin.elapsed() < PATIENCE && watcher.child.try_wait().unwrap().is_none(), "{}", watcher.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let at = |name: &str| place.dir.path().join(name);
+    symlink(&place.db, at("link.db")).unwrap();
+    std::fs::create_dir(at("folder")).unwrap();
+    std::fs::hard_link(&place.db, at("folder/hard.db")).unwrap();
+    let refused = |name: &str, args: &[&str], why: &str| {
+        let db = at(name);
+        let out = run_at(&place, &db, args);
+        assert_eq!(out.status.code(), Some(5), "{name} {args:?}: {}", stderr(&out));
+        assert!(one_line(&stderr(&out)).contains(why), "{name} {args:?}: {}", stderr(&out));
+    };
+    let replay = ["replay", "-r", &url, "--from-block", "0", "--to-block", "0", "--timeout", "1"];
+    for name in ["bolo.db", "link.db", "folder/hard.db"] {
+        refused(name, &replay, "is in use by another");
+        refused(name, &["watch", "-r", &url], "is in use by another");
+    }
+    // Lists may be changed beside the watch, but not under a hard link: that has a log of its own.
+    let add = ["watchlist", "add", "0xa0e1c89Ef1a489c9C7dE96311eD5Ce5D32c20E4B", "--list", "a"];
+    refused("folder/hard.db", &add, "under another one");
+    refused("folder/hard.db", &["query"], "under another one");
+    place.ok(&add);
+    std::fs::remove_file(at("bolo.db.lock")).unwrap();
+    for name in ["bolo.db", "link.db", "folder/hard.db"] {
+        refused(name, &replay, "is in use by another");
+    }
+    assert_eq!(watcher.stop(), 0);
+}
+
+#[test]
+fn a_watch_whose_database_is_deleted_or_replaced_stops_within_seconds() {
+    let node = Node::start(&[]);
+    for how in ["deleted", "replaced", "moved away", "folder deleted"] {
+        let mut place = Place::new();
+        let folder = place.dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let db = folder.join("bolo.db");
+        place.db.clone_from(&db);
+        let mut watcher = place.watch(&node.url, &[]);
+        let begin = Instant::now();
+        while !watcher.log().contains("beginning at the head") {
+            assert!(begin.elapsed() < PATIENCE, "{}", watcher.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        match how {
+            "deleted" => std::fs::remove_file(&db).unwrap(),
+            "replaced" => {
+                let other = place.dir.path().join("other.db");
+                assert!(
+                    run_at(&place, &other, &["watchlist", "add", "0x098B716B8Aaf21512996dC57EB0615e2383E2f96"])
+                        .status
+                        .success()
+                );
+                std::fs::rename(other, &db).unwrap();
+            }
+            "moved away" => std::fs::rename(&db, folder.join("moved.db")).unwrap(),
+            _ => std::fs::remove_dir_all(&folder).unwrap(),
+        }
+        let begin = Instant::now();
+        let code = ended(&mut watcher.child);
+        assert_eq!(code, Some(5), "{how}: {}", watcher.log());
+        assert!(begin.elapsed() < Duration::from_secs(8), "{how}: {:?}", begin.elapsed());
+        assert!(one_line(&watcher.log()).contains("deleted or replaced"), "{how}: {}", watcher.log());
+    }
+}
+
+#[test]
+fn a_watch_waits_for_a_long_import_tells_of_it_and_loses_nothing() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let place = Place::watching(&[(a, "a")]);
+    let mut watcher = place.watch(&node.url, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    let conn = rusqlite::Connection::open(&place.db).unwrap();
+    conn.busy_timeout(PATIENCE).unwrap();
+    // As an import does that goes on and on.
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for value in 1..=5 {
+        node.send(a, Some(b), value, "0x");
+    }
+    let begin = Instant::now();
+    while !watcher.log().contains("waiting for another process that writes") {
+        assert!(begin.elapsed() < PATIENCE && watcher.child.try_wait().unwrap().is_none(), "{}", watcher.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    conn.execute_batch("COMMIT").unwrap();
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len(), 5);
+    assert!(watcher.log().contains("the wait for the other process is over"), "{}", watcher.log());
+    // A large list beside it: nothing is lost, and the watch goes on.
+    let mut list = String::from("address,label\n");
+    for number in 1..=150_000u64 {
+        list += &format!("0x{number:040x},entry {number}\n");
+    }
+    std::fs::write(place.dir.path().join("large.csv"), list).unwrap();
+    let mut import = place
+        .command(&["watchlist", "import", "large.csv"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while import.try_wait().unwrap().is_none() {
+        node.send(a, Some(b), 7, "0x");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(import.wait().unwrap().success());
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len() as u64, node.head(), "an alert for each block");
+    // Told to stop while it waits, it stops in time.
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    node.send(a, Some(b), 9, "0x");
+    std::thread::sleep(Duration::from_millis(700));
+    let begin = Instant::now();
+    assert_eq!(watcher.stop(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    conn.execute_batch("COMMIT").unwrap();
+    let mut watcher = place.watch(&node.url, &[]);
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len() as u64, node.head());
+    assert_eq!(watcher.stop(), 0);
+}
+
+#[test]
+fn a_database_that_is_none_is_refused_with_the_reason_and_an_empty_variable_is_none() {
+    let place = Place::new();
+    let add = ["watchlist", "add", "0x098B716B8Aaf21512996dC57EB0615e2383E2f96"];
+    for (db, code, why) in [
+        (":memory:", 5, "name a file"),
+        ("/dev/null", 5, "is no database"),
+        ("none/bolo.db", 5, "folder none does not exist"),
+        ("", 1, "--db is empty"),
+    ] {
+        let out = run_at(&place, Path::new(db), &add);
+        assert_eq!(out.status.code(), Some(code), "{db}: {}", stderr(&out));
+        assert!(one_line(&stderr(&out)).contains(why), "{db}: {}", stderr(&out));
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bolo"));
+    command.env_clear().current_dir(place.dir.path()).env("BOLO_DB", "").env("BOLO_CONFIG", "").args(add);
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert!(place.dir.path().join("bolo.db").exists(), "the default");
+}
+
+#[test]
+fn a_recording_replaces_nothing_unasked_and_goes_to_stdout_for_a_dash() {
+    let node = Node::start(&[]);
+    node.mine(3);
+    let place = Place::new();
+    let at = |name: &str| place.dir.path().join(name);
+    let record = |out: &str, more: &[&str]| {
+        place.run(&[&["record", "-r", &node.url, "--from-block", "0", "--to-block", "3", "--out", out], more].concat())
+    };
+    let first = record("a.jsonl", &[]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let lines = std::fs::read(at("a.jsonl")).unwrap();
+    std::fs::write(at("b.jsonl"), "kept").unwrap();
+    std::fs::write(at("victim"), "kept").unwrap();
+    symlink(at("victim"), at("c.jsonl")).unwrap();
+    symlink(at("nowhere"), at("d.jsonl")).unwrap();
+    for name in ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"] {
+        let out = record(name, &[]);
+        assert_eq!(out.status.code(), Some(1), "{name}");
+        assert!(one_line(&stderr(&out)).contains("--force"), "{name}: {}", stderr(&out));
+    }
+    assert_eq!(std::fs::read(at("b.jsonl")).unwrap(), b"kept");
+    assert!(record("b.jsonl", &["--force"]).status.success());
+    assert_eq!(std::fs::read(at("b.jsonl")).unwrap(), lines);
+    // Nothing is written through a link.
+    symlink(at("victim"), at("e.jsonl.partial")).unwrap();
+    assert!(record("e.jsonl", &[]).status.success());
+    assert!(record("c.jsonl", &["--force"]).status.success());
+    assert_eq!(std::fs::read(at("victim")).unwrap(), b"kept");
+    let out = record("-", &[]);
+    assert!(out.status.success() && out.stdout == lines && !at("-").exists(), "{}", stderr(&out));
+}
