@@ -400,6 +400,20 @@ CREATE TABLE lies (
 -- Serves the count and the last of an endpoint's lies in status.
 CREATE INDEX lies_by_endpoint ON lies (endpoint_id);
 
+-- Fields of an endpoint's answers that differed from what is proven: no proof of a false answer, since the proven value counted and
+-- nothing else is stored of the block. field: the object and its member ('receipt.gasUsed'); differences: how often it differed;
+-- blocks: in how many committed blocks; found, proven: the first difference of the last such block.
+CREATE TABLE field_differences (
+    endpoint_id INTEGER NOT NULL REFERENCES endpoints (id),
+    field       TEXT    NOT NULL,
+    differences INTEGER NOT NULL,
+    blocks      INTEGER NOT NULL,
+    last_block  INTEGER NOT NULL,
+    found       TEXT    NOT NULL,
+    proven      TEXT    NOT NULL,
+    PRIMARY KEY (endpoint_id, field)
+) STRICT, WITHOUT ROWID;
+
 -- What the running watch last found out of each endpoint: a JSON object as `bolo endpoints --format json` prints it.
 CREATE TABLE endpoint_states (
     endpoint_id INTEGER PRIMARY KEY REFERENCES endpoints (id),

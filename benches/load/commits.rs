@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, U256};
-use bolo::chain::Proof;
 use bolo::chain::canonical::Link;
 use bolo::chain::proof::Wanted;
+use bolo::chain::{Differences, Proof};
 use bolo::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use bolo::screen::{Alert, Designation, Direction, Severity, Triage, TriageClass, alert_id};
 use bolo::store::{
@@ -102,6 +102,7 @@ fn record(known: &Known, rng: &mut Rng, parent: Link, timestamp: u64, alerts: us
         undecoded: BTreeMap::new(),
         evidence: None,
         lookback: None,
+        differences: Differences::default(),
         progress: Progress::Head,
     };
     for place in 0..u32::try_from(alerts).unwrap() {

@@ -8,8 +8,9 @@ use bolo::chain::canonical::Link;
 use bolo::chain::lean::Reader;
 use bolo::chain::proof::Wanted;
 use bolo::chain::trie::ordered_root;
-use bolo::chain::verify::{trust, verify, verify_but_senders};
-use bolo::chain::{BlockBundle, VerifiedBlock};
+use bolo::chain::trusted::trust;
+use bolo::chain::verify::{verify, verify_but_senders};
+use bolo::chain::{BlockBundle, Differences, VerifiedBlock};
 use bolo::decode::{DecodeOptions, Decoded, decode};
 use bolo::lists::ParsedEntry;
 use bolo::screen::{Alert, ListKind, WatchEntry, Watchlist, screen};
@@ -121,7 +122,9 @@ pub(crate) fn run(blocks: u64, seed: u64, filter: Option<String>) {
     group.bench_function("verify, all senders", |b| {
         each_parsed(b, &subjects, |bundle| verify(bundle, EXPECTED).unwrap());
     });
-    group.bench_function("trust", |b| each_parsed(b, &subjects, |bundle| trust(bundle, EXPECTED).unwrap()));
+    group.bench_function("read and trusted", |b| {
+        each(b, &subjects, |s| trust(&s.block, &s.receipts, None, EXPECTED).unwrap());
+    });
     group.finish();
 
     let options = DecodeOptions::default();
@@ -279,6 +282,7 @@ pub(crate) fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watch
         undecoded: decoded.undecoded.clone(),
         evidence: None,
         lookback: None,
+        differences: Differences::default(),
         progress: Progress::Replay,
     };
     record.evidence = evidence(block, &record);

@@ -11,8 +11,11 @@ use alloy::eips::eip4895::Withdrawal;
 use alloy::eips::eip7702::SignedAuthorization;
 use alloy::primitives::{Address, B256, Bloom, Bytes, U64, U128, U256};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::claim::Claim;
+use super::error::VerifyError;
 use super::fork::unknown_members;
 use super::rlp::{RlpBlock, RlpReceipts};
 use super::traces::Traces;
@@ -66,6 +69,17 @@ pub struct BundleError {
     pub detail: String,
 }
 
+/// Why a block was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TakeError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] BundleError),
+    /// It does not fit.
+    #[error(transparent)]
+    Refused(#[from] VerifyError),
+}
+
 /// Header, transactions, receipts and withdrawals (traces if had), all fetched by one block hash. Proves nothing yet.
 #[derive(Debug, Clone)]
 pub struct BlockBundle {
@@ -99,7 +113,7 @@ impl BlockBundle {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a [u8]) -> Result<T, BundleError> {
+pub(super) fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a [u8]) -> Result<T, BundleError> {
     serde_json::from_slice(text).map_err(|err| BundleError { what, detail: err.to_string() })
 }
 
@@ -108,18 +122,20 @@ fn read<'a, T: Deserialize<'a>>(what: &'static str, text: &'a [u8]) -> Result<T,
 #[serde(rename_all = "camelCase")]
 pub struct RpcBody {
     /// The hash the node says the block has.
-    pub hash: B256,
+    #[serde(default)]
+    pub hash: Claim<B256>,
     /// Length of the block's RLP in bytes, as claimed.
     #[serde(default)]
-    pub size: Option<U64>,
+    pub size: Claim<U64>,
     /// Hashes of the ommers.
     #[serde(default)]
-    pub uncles: Vec<B256>,
-    /// Full transactions, in order.
-    pub transactions: Vec<RpcTransaction>,
+    pub uncles: Claim<Vec<IgnoredAny>>,
+    /// Full transactions, in order; a block whose header shows that it has none may leave them out.
+    #[serde(default)]
+    pub transactions: Option<Vec<RpcTransaction>>,
     /// Beacon chain withdrawals (EIP-4895), amounts in Gwei.
     #[serde(default)]
-    pub withdrawals: Option<Vec<Withdrawal>>,
+    pub withdrawals: Claim<Vec<Withdrawal>>,
 }
 
 /// A transaction object of the JSON-RPC API, of any type.
@@ -127,48 +143,53 @@ pub struct RpcBody {
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification, by its names")]
 pub struct RpcTransaction {
-    pub hash: B256,
-    #[serde(rename = "type", default)]
-    pub tx_type: Option<U64>,
-    pub block_hash: Option<B256>,
-    pub block_number: Option<U64>,
-    pub transaction_index: Option<U64>,
     #[serde(default)]
-    pub block_timestamp: Option<U64>,
-    pub from: Address,
+    pub hash: Claim<B256>,
+    #[serde(rename = "type", default)]
+    pub tx_type: Claim<U64>,
+    #[serde(default)]
+    pub block_hash: Claim<B256>,
+    #[serde(default)]
+    pub block_number: Claim<U64>,
+    #[serde(default)]
+    pub transaction_index: Claim<U64>,
+    #[serde(default)]
+    pub block_timestamp: Claim<U64>,
+    #[serde(default)]
+    pub from: Claim<Address>,
     pub to: Option<Address>,
     pub nonce: U64,
     pub value: U256,
     #[serde(default)]
-    pub gas: Option<U64>,
+    pub gas: Claim<U64>,
     #[serde(default)]
-    pub gas_limit: Option<U64>,
+    pub gas_limit: Claim<U64>,
     #[serde(default)]
-    pub gas_price: Option<U128>,
+    pub gas_price: Claim<U128>,
     #[serde(default)]
-    pub max_fee_per_gas: Option<U128>,
+    pub max_fee_per_gas: Claim<U128>,
     #[serde(default)]
-    pub max_priority_fee_per_gas: Option<U128>,
+    pub max_priority_fee_per_gas: Claim<U128>,
     #[serde(default)]
-    pub max_fee_per_blob_gas: Option<U128>,
+    pub max_fee_per_blob_gas: Claim<U128>,
     #[serde(default)]
-    pub input: Option<Bytes>,
+    pub input: Claim<Bytes>,
     #[serde(default)]
-    pub data: Option<Bytes>,
+    pub data: Claim<Bytes>,
     #[serde(default)]
-    pub chain_id: Option<U64>,
+    pub chain_id: Claim<U64>,
     #[serde(default)]
-    pub access_list: Option<AccessList>,
+    pub access_list: Claim<AccessList>,
     #[serde(default)]
-    pub blob_versioned_hashes: Option<Vec<B256>>,
+    pub blob_versioned_hashes: Claim<Vec<B256>>,
     #[serde(default)]
-    pub authorization_list: Option<Vec<SignedAuthorization>>,
+    pub authorization_list: Claim<Vec<SignedAuthorization>>,
     #[serde(default)]
-    pub creates: Option<Address>,
+    pub creates: Claim<Address>,
     #[serde(default)]
-    pub v: Option<U256>,
+    pub v: Claim<U256>,
     #[serde(default)]
-    pub y_parity: Option<U64>,
+    pub y_parity: Claim<U64>,
     #[serde(default)]
     pub r: Option<U256>,
     #[serde(default)]
@@ -180,37 +201,40 @@ pub struct RpcTransaction {
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification, by its names")]
 pub struct RpcReceipt {
-    pub transaction_hash: B256,
-    pub transaction_index: U64,
     #[serde(default)]
-    pub block_hash: Option<B256>,
+    pub transaction_hash: Claim<B256>,
     #[serde(default)]
-    pub block_number: Option<U64>,
+    pub transaction_index: Claim<U64>,
     #[serde(default)]
-    pub block_timestamp: Option<U64>,
+    pub block_hash: Claim<B256>,
     #[serde(default)]
-    pub from: Option<Address>,
+    pub block_number: Claim<U64>,
     #[serde(default)]
-    pub to: Option<Address>,
+    pub block_timestamp: Claim<U64>,
+    #[serde(default)]
+    pub from: Claim<Address>,
+    #[serde(default)]
+    pub to: Claim<Address>,
     #[serde(rename = "type", default)]
-    pub tx_type: Option<U64>,
-    pub cumulative_gas_used: U64,
+    pub tx_type: Claim<U64>,
     #[serde(default)]
-    pub gas_used: Option<U64>,
+    pub cumulative_gas_used: Claim<U64>,
     #[serde(default)]
-    pub effective_gas_price: Option<U128>,
+    pub gas_used: Claim<U64>,
     #[serde(default)]
-    pub blob_gas_used: Option<U64>,
+    pub effective_gas_price: Claim<U128>,
     #[serde(default)]
-    pub blob_gas_price: Option<U128>,
+    pub blob_gas_used: Claim<U64>,
     #[serde(default)]
-    pub contract_address: Option<Address>,
+    pub blob_gas_price: Claim<U128>,
     #[serde(default)]
-    pub status: Option<U64>,
+    pub contract_address: Claim<Address>,
     #[serde(default)]
-    pub root: Option<Bytes>,
+    pub status: Claim<U64>,
     #[serde(default)]
-    pub logs_bloom: Option<Bloom>,
+    pub root: Claim<Bytes>,
+    #[serde(default)]
+    pub logs_bloom: Claim<Bloom>,
     pub logs: Vec<RpcLog>,
 }
 
@@ -223,17 +247,17 @@ pub struct RpcLog {
     pub topics: Vec<B256>,
     pub data: Bytes,
     #[serde(default)]
-    pub block_hash: Option<B256>,
+    pub block_hash: Claim<B256>,
     #[serde(default)]
-    pub block_number: Option<U64>,
+    pub block_number: Claim<U64>,
     #[serde(default)]
-    pub block_timestamp: Option<U64>,
+    pub block_timestamp: Claim<U64>,
     #[serde(default)]
-    pub transaction_hash: Option<B256>,
+    pub transaction_hash: Claim<B256>,
     #[serde(default)]
-    pub transaction_index: Option<U64>,
+    pub transaction_index: Claim<U64>,
     #[serde(default)]
-    pub log_index: Option<U64>,
+    pub log_index: Claim<U64>,
     #[serde(default)]
-    pub removed: Option<bool>,
+    pub removed: Claim<bool>,
 }

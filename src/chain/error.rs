@@ -1,7 +1,5 @@
 //! Why an answer is not the block that was asked for: what was compared, what was found, what was expected.
 
-use alloy::primitives::Address;
-
 use super::traces::MissingTrace;
 
 /// Which claim did not fit.
@@ -17,21 +15,12 @@ pub enum Part {
     WithdrawalsRoot,
     OmmersHash,
     LogsBloom,
-    BlockSize,
     ChainId,
-    TransactionHash,
-    Sender,
-    Recipient,
     ReceiptCount,
-    ReceiptOrder,
     ReceiptType,
     GasUsed,
-    GasPrice,
-    BlobGas,
-    ContractAddress,
     LogPosition,
     Position,
-    Timestamp,
     Traces,
     Checkpoint,
     FinalizedBlock,
@@ -49,21 +38,12 @@ impl std::fmt::Display for Part {
             Self::WithdrawalsRoot => "withdrawals root",
             Self::OmmersHash => "ommers hash",
             Self::LogsBloom => "logs bloom",
-            Self::BlockSize => "block size",
             Self::ChainId => "chain id",
-            Self::TransactionHash => "transaction hash",
-            Self::Sender => "sender",
-            Self::Recipient => "recipient",
             Self::ReceiptCount => "number of receipts",
-            Self::ReceiptOrder => "order of receipts",
             Self::ReceiptType => "receipt type",
             Self::GasUsed => "gas used",
-            Self::GasPrice => "gas price",
-            Self::BlobGas => "blob gas",
-            Self::ContractAddress => "contract address",
             Self::LogPosition => "position of a log",
             Self::Position => "position of a transaction",
-            Self::Timestamp => "timestamp",
             Self::Traces => "traces",
             Self::Checkpoint => "checkpoint",
             Self::FinalizedBlock => "finalized block",
@@ -159,19 +139,6 @@ pub(super) fn same<T: PartialEq + std::fmt::Display>(
     if found == expected { Ok(()) } else { Err(mismatch(part, index, found, expected)) }
 }
 
-/// Every node states it, and `found` must equal `expected`.
-pub(super) fn same_stated<T: PartialEq + std::fmt::Display>(
-    part: Part,
-    index: Option<u64>,
-    found: Option<T>,
-    expected: T,
-) -> Result<(), VerifyError> {
-    match found {
-        Some(found) => same(part, index, found, expected),
-        None => Err(mismatch(part, index, "nothing", expected)),
-    }
-}
-
 /// Where the node states it, `found` must equal `expected`.
 pub(super) fn same_if_stated<T: PartialEq + std::fmt::Display>(
     part: Part,
@@ -180,8 +147,4 @@ pub(super) fn same_if_stated<T: PartialEq + std::fmt::Display>(
     expected: T,
 ) -> Result<(), VerifyError> {
     found.map_or(Ok(()), |found| same(part, index, found, expected))
-}
-
-pub(super) fn shown(address: Option<Address>) -> String {
-    address.map_or_else(|| "null".to_owned(), |a| a.to_string())
 }

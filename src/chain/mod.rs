@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod canonical;
+mod claim;
 mod currency;
 mod error;
 pub mod fork;
@@ -18,10 +19,12 @@ pub mod rlp;
 pub mod traces;
 pub mod transaction;
 pub mod trie;
+pub mod trusted;
 mod verified;
 pub mod verify;
 
 pub use bundle::{BlockBundle, BundleError, RawBlock};
+pub use claim::{Claim, Difference, Differences};
 pub use currency::NativeCurrency;
 pub use error::{Part, VerifyError};
 pub use traces::{Frame, FrameKind, MissingTrace};

@@ -18,6 +18,7 @@ use alloy::rlp::{Decodable, Encodable, Header as RlpHeader};
 use alloy::trie::Nibbles;
 use alloy::trie::nodes::TrieNode;
 
+use super::claim::Differences;
 use super::error::{Part, VerifyError, mismatch, same};
 use super::transaction::{Envelope, effective_gas_price};
 use super::trie::nodes_towards;
@@ -252,6 +253,7 @@ impl BlockProof {
             proof: Proof::Proven,
             encoded: None,
             whole,
+            differences: Differences::default(),
         })
     }
 

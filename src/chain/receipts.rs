@@ -1,19 +1,28 @@
-//! The proof of receipts: number, order, gas, blooms, root.
+//! The proof of receipts: number, root, blooms, gas; and what nodes state of them besides.
 
+use std::collections::HashMap;
+
+use alloy::consensus::constants::EMPTY_ROOT_HASH;
 use alloy::consensus::{
     Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxReceipt as _, TxType,
 };
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData};
+use alloy::eips::eip4844::fake_exponential;
+use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData, U64, U128};
 use alloy::trie::root::ordered_trie_root_encoded;
 
-use super::bundle::{RpcBody, RpcLog, RpcReceipt, RpcTransaction};
-use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated, shown};
-use super::transaction::{Envelope, effective_gas_price};
+use super::bundle::{RpcLog, RpcReceipt, RpcTransaction};
+use super::claim::{Claim, Differences};
+use super::error::{Part, VerifyError, mismatch, same};
+use super::transaction::{Envelope, Hashed, effective_gas_price};
 use super::verified::VerifiedTransaction;
 
 /// Gas of one blob ([EIP-4844](https://eips.ethereum.org/EIPS/eip-4844)).
 pub(super) const GAS_PER_BLOB: u64 = 131_072;
+
+/// How fast the price of blobs follows their number: Gnosis, Cancun, Prague and the two forks of blob parameters after Osaka
+/// ([EIP-7892](https://eips.ethereum.org/EIPS/eip-7892)). Which one holds depends on the chain and the date, not on the header.
+const BLOB_FRACTIONS: [u128; 5] = [1_112_826, 3_338_477, 5_007_716, 8_346_193, 11_684_671];
 
 /// Whether the header is of a fork that counts a block's gas otherwise than its receipts do (EIP-7778, EIP-8037): known by the
 /// fields that came with the same fork.
@@ -21,103 +30,291 @@ pub(super) fn counts_gas_apart(header: &Header) -> bool {
     header.block_access_list_hash.is_some() || header.slot_number.is_some()
 }
 
+/// What is known of the senders once the roots fit.
+pub(super) enum Senders {
+    /// All are stated, and nothing contradicts them.
+    Consistent,
+    /// One is missing or contradicted: all are to be recovered, and compared with these.
+    Doubtful(Vec<SenderClaims>),
+}
+
+/// Everything that an answer states of one sender.
+pub(super) struct SenderClaims {
+    from: Claim<Address>,
+    receipt_from: Claim<Address>,
+    /// Only of a creation, like the next one.
+    contract: Claim<Address>,
+    creates: Claim<Address>,
+}
+
+impl SenderClaims {
+    fn are_consistent(&self, nonce: u64) -> bool {
+        self.from.value().is_some_and(|from| {
+            let created = from.create(nonce);
+            self.receipt_from.fits(from) && self.contract.fits(&created) && self.creates.fits(&created)
+        })
+    }
+
+    /// Compares them with the sender that was recovered.
+    pub(super) fn compare(&self, tx: &VerifiedTransaction, differences: &mut Differences) {
+        let (at, created) = (Some(tx.index), tx.signer.create(tx.nonce));
+        differences.compare("transaction.from", at, &self.from, &tx.signer);
+        differences.compare("receipt.from", at, &self.receipt_from, &tx.signer);
+        differences.compare("receipt.contractAddress", at, &self.contract, &created);
+        differences.compare("transaction.creates", at, &self.creates, &created);
+    }
+}
+
+/// Which of two statements of the same thing is read.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// The state root, and not the status.
+    post_state: bool,
+    /// The gas before a receipt plus what it used, and not its cumulative gas.
+    summed_gas: bool,
+}
+
+/// Proves the receipts of transactions that are proven: `hashed` has these as they are hashed.
 pub(super) fn verify_receipts(
     header: &Header,
     hash: B256,
-    body: &RpcBody,
-    envelopes: &[Envelope],
-    receipts: &[RpcReceipt],
-) -> Result<(Vec<VerifiedTransaction>, Vec<Bytes>), VerifyError> {
-    same(Part::ReceiptCount, None, receipts.len(), envelopes.len())?;
-    let mut consensus = Vec::with_capacity(receipts.len());
-    let mut bloom = Bloom::ZERO;
-    let mut log_index = 0u64;
-    let mut gas_before = 0u64;
-    for ((index, receipt), (tx, envelope)) in (0u64..).zip(receipts).zip(body.transactions.iter().zip(envelopes)) {
-        let at = Some(index);
-        same(Part::ReceiptOrder, at, receipt.transaction_hash, tx.hash)?;
-        same(Part::ReceiptOrder, at, receipt.transaction_index.to(), index)?;
-        same_stated(Part::BlockHash, at, receipt.block_hash, hash)?;
-        same_stated(Part::BlockNumber, at, receipt.block_number.map(|n| n.to()), header.number)?;
-        same_if_stated(Part::Timestamp, at, receipt.block_timestamp.map(|n| n.to()), header.timestamp)?;
-        // Nodes from before typed transactions state no type, those from before London no price.
-        let tx_type = receipt.tx_type.map(|t| t.to());
-        match u64::from(envelope.tx_type() as u8) {
-            0 => same_if_stated(Part::ReceiptType, at, tx_type, 0)?,
-            expected => same_stated(Part::ReceiptType, at, tx_type, expected)?,
+    transactions: &[RpcTransaction],
+    hashed: &[Hashed],
+    receipts: Vec<RpcReceipt>,
+    differences: &mut Differences,
+) -> Result<(Vec<VerifiedTransaction>, Vec<Bytes>, Senders), VerifyError> {
+    let receipts = in_order(header, receipts, hashed, differences)?;
+    // Kept apart, for the hint at what is wrong where the root does not fit.
+    let mut own = Differences::default();
+    let (consensus, encoded) = hashed_receipts(header, hashed, &receipts, &mut own).map_err(|error| {
+        for ((index, receipt), tx) in (0..).zip(&receipts).zip(hashed) {
+            own.compare("receipt.transactionHash", Some(index), &receipt.transaction_hash, &tx.hash);
         }
-        same_stated(Part::Sender, at, receipt.from, tx.from)?;
-        if receipt.to != tx.to {
-            return Err(mismatch(Part::Recipient, at, shown(receipt.to), shown(tx.to)));
-        }
-        let cumulative: u64 = receipt.cumulative_gas_used.to();
-        // What the receipt itself says of the gas it used is in no root.
-        gas_paid(index, cumulative, gas_before)?;
-        gas_before = cumulative;
-        let paid = effective_gas_price(envelope, header.base_fee_per_gas);
-        let price = receipt.effective_gas_price.map(|p| p.to());
-        match header.base_fee_per_gas {
-            None => same_if_stated(Part::GasPrice, at, price, paid)?,
-            Some(_) => same_stated(Part::GasPrice, at, price, paid)?,
-        }
-        verify_blob_gas(receipt, envelope, receipts, index)?;
-        log_index = verify_log_positions(receipt, tx, header, hash, index, log_index)?;
-        let with_bloom = consensus_receipt(receipt, index)?;
-        same_stated(Part::LogsBloom, at, receipt.logs_bloom, with_bloom.logs_bloom)?;
-        bloom.accrue_bloom(&with_bloom.logs_bloom);
-        consensus.push(enveloped(envelope.tx_type(), with_bloom));
-    }
-    let mut encoded = encode(&consensus);
-    let mut root = ordered_trie_root_encoded(&encoded);
-    if root != header.receipts_root
-        && let Some(states) = post_states(receipts)
-    {
-        // Old Nethermind states both a root and a status before Byzantium, old anvil after it: the header tells which counts.
-        for (receipt, state) in consensus.iter_mut().zip(states) {
-            if let ReceiptEnvelope::Legacy(legacy) = receipt {
-                legacy.receipt.status = Eip658Value::PostState(state);
+        match error {
+            VerifyError::Mismatch { part, index, found, expected } => {
+                VerifyError::Mismatch { part, index, found: format!("{found}{}", own.hint()), expected }
             }
+            other => other,
         }
-        encoded = encode(&consensus);
-        root = ordered_trie_root_encoded(&encoded);
-    }
-    same(Part::ReceiptsRoot, None, root, header.receipts_root)?;
-    same(Part::LogsBloom, None, header.logs_bloom, bloom)?;
-    if !counts_gas_apart(header) {
-        same(Part::GasUsed, None, gas_before, header.gas_used)?;
-    }
-    let mut first_log_index = 0;
-    let mut gas_before = 0;
-    let mut verified = Vec::with_capacity(envelopes.len());
-    for ((index, receipt), (tx, envelope)) in (0u64..).zip(consensus).zip(body.transactions.iter().zip(envelopes)) {
-        let claimed = &receipts[verified.len()];
-        verify_created(tx, claimed, tx.from, index)?;
+    })?;
+    let mut verified = Vec::with_capacity(hashed.len());
+    let mut claims = Vec::with_capacity(hashed.len());
+    let (mut first_log_index, mut gas_before, mut consistent) = (0, 0, true);
+    for ((index, receipt), (tx, Hashed { envelope, hash: tx_hash, .. })) in
+        (0u64..).zip(consensus).zip(transactions.iter().zip(hashed))
+    {
+        let stated = &receipts[verified.len()];
         let success = match receipt.status_or_post_state() {
             Eip658Value::Eip658(status) => Some(status),
             Eip658Value::PostState(_) => None,
         };
         let cumulative = receipt.cumulative_gas_used();
-        let logs = receipt.into_logs();
-        let count = logs.len() as u64;
-        verified.push(VerifiedTransaction {
+        let proven = VerifiedTransaction {
             index,
-            hash: tx.hash,
-            signer: tx.from,
+            hash: *tx_hash,
+            signer: tx.from.value().copied().unwrap_or_default(),
             recovered: false,
             to: tx.to,
             value: tx.value,
             nonce: envelope.nonce(),
             success,
-            gas_used: gas_paid(index, cumulative, gas_before)?,
+            gas_used: cumulative.saturating_sub(gas_before),
             effective_gas_price: effective_gas_price(envelope, header.base_fee_per_gas),
-            logs,
+            logs: receipt.into_logs(),
             first_log_index,
-            authorizations: tx.authorization_list.clone().unwrap_or_default(),
-        });
-        first_log_index += count;
+            authorizations: envelope.authorization_list().map(<[_]>::to_vec).unwrap_or_default(),
+        };
+        compare_receipt(header, hash, envelope, stated, &proven, differences);
+        let mut sender = SenderClaims {
+            from: tx.from.clone(),
+            receipt_from: stated.from.clone(),
+            contract: stated.contract_address.clone(),
+            creates: tx.creates.clone(),
+        };
+        if tx.to.is_some() {
+            for (field, claim) in
+                [("receipt.contractAddress", &mut sender.contract), ("transaction.creates", &mut sender.creates)]
+            {
+                if !std::mem::take(claim).is_absent() {
+                    differences.note(field, Some(index), "an address", "none");
+                }
+            }
+        }
+        consistent &= sender.are_consistent(proven.nonce);
+        claims.push(sender);
+        first_log_index += proven.logs.len() as u64;
         gas_before = cumulative;
+        verified.push(proven);
     }
-    Ok((verified, encoded))
+    differences.append(own);
+    let senders = if consistent { Senders::Consistent } else { Senders::Doubtful(claims) };
+    Ok((verified, encoded, senders))
+}
+
+/// The receipts in the order of the transactions, one for each. What a header that shows none is answered with is left out.
+fn in_order(
+    header: &Header,
+    mut receipts: Vec<RpcReceipt>,
+    hashed: &[Hashed],
+    differences: &mut Differences,
+) -> Result<Vec<RpcReceipt>, VerifyError> {
+    if hashed.is_empty() && header.receipts_root == EMPTY_ROOT_HASH && !receipts.is_empty() {
+        differences.note("block.receipts", None, receipts.len(), "none");
+        receipts.clear();
+    }
+    same(Part::ReceiptCount, None, receipts.len(), hashed.len())?;
+    let own = |(index, receipt): (usize, &RpcReceipt)| receipt.transaction_hash.fits(&hashed[index].hash);
+    if !receipts.iter().enumerate().all(own) {
+        let known: HashMap<B256, usize> = hashed.iter().map(|tx| tx.hash).zip(0..).collect();
+        let place = |receipt: &RpcReceipt| known.get(receipt.transaction_hash.value()?).copied();
+        let places: Vec<Option<usize>> = receipts.iter().map(place).collect();
+        let mut sorted = places.clone();
+        sorted.sort_unstable();
+        if sorted.iter().enumerate().all(|(index, place)| *place == Some(index)) {
+            differences.note("block.receipts", None, "receipts in another order", "the order of the transactions");
+            let mut ordered: Vec<(Option<usize>, RpcReceipt)> = places.into_iter().zip(receipts).collect();
+            ordered.sort_by_key(|(place, _)| *place);
+            receipts = ordered.into_iter().map(|(_, receipt)| receipt).collect();
+        }
+    }
+    Ok(receipts)
+}
+
+/// The receipts as they hash to the header's root, and the bytes of each. Where something is stated twice and only one of the two
+/// fits, that one is taken.
+fn hashed_receipts(
+    header: &Header,
+    hashed: &[Hashed],
+    receipts: &[RpcReceipt],
+    differences: &mut Differences,
+) -> Result<(Vec<ReceiptEnvelope>, Vec<Bytes>), VerifyError> {
+    let stated = Reading { post_state: false, summed_gas: false };
+    // Old Nethermind states both a root and a status before Byzantium, old anvil after it: the header tells which counts.
+    let states = !receipts.is_empty() && receipts.iter().all(|receipt| !receipt.root.is_absent());
+    let sums = receipts.iter().all(|receipt| receipt.gas_used.value().is_some());
+    let others = [(true, false), (false, true), (true, true)]
+        .map(|(post_state, summed_gas)| Reading { post_state, summed_gas })
+        .into_iter()
+        .filter(|reading| (states || !reading.post_state) && (sums || !reading.summed_gas));
+    let mut refused = None;
+    for reading in std::iter::once(stated).chain(others) {
+        match read_receipts(header, hashed, receipts, reading) {
+            Ok((consensus, encoded, bloom)) => {
+                same(Part::LogsBloom, None, header.logs_bloom, bloom)?;
+                let mut gas_before = 0;
+                for ((index, receipt), stated) in (0..).zip(&consensus).zip(receipts) {
+                    gas_paid(index, receipt.cumulative_gas_used(), gas_before)?;
+                    gas_before = receipt.cumulative_gas_used();
+                    compare_hashed(index, receipt, stated, differences);
+                }
+                if !counts_gas_apart(header) {
+                    same(Part::GasUsed, None, gas_before, header.gas_used)?;
+                }
+                return Ok((consensus, encoded));
+            }
+            Err(error) if refused.is_none() => {
+                // What does not fit within the receipts is a hint at what is wrong with them.
+                if let VerifyError::Mismatch { part: Part::ReceiptsRoot, .. } = error {
+                    for (index, receipt) in (0..).zip(receipts) {
+                        let bloom = consensus_receipt(receipt, stated, 0, index)?.logs_bloom;
+                        differences.compare("receipt.logsBloom", Some(index), &receipt.logs_bloom, &bloom);
+                    }
+                }
+                refused = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+    refused.map_or_else(|| Ok(Default::default()), Err)
+}
+
+type Consensus = (Vec<ReceiptEnvelope>, Vec<Bytes>, Bloom);
+
+fn read_receipts(
+    header: &Header,
+    hashed: &[Hashed],
+    receipts: &[RpcReceipt],
+    reading: Reading,
+) -> Result<Consensus, VerifyError> {
+    let mut consensus = Vec::with_capacity(receipts.len());
+    let (mut bloom, mut gas_before) = (Bloom::ZERO, 0);
+    for ((index, receipt), tx) in (0u64..).zip(receipts).zip(hashed) {
+        let with_bloom = consensus_receipt(receipt, reading, gas_before, index)?;
+        gas_before = with_bloom.receipt.cumulative_gas_used;
+        bloom.accrue_bloom(&with_bloom.logs_bloom);
+        consensus.push(enveloped(tx.envelope.tx_type(), with_bloom));
+    }
+    // The bytes that are hashed: EIP-2718.
+    let encoded: Vec<Bytes> = consensus.iter().map(|receipt| receipt.encoded_2718().into()).collect();
+    same(Part::ReceiptsRoot, None, ordered_trie_root_encoded(&encoded), header.receipts_root)?;
+    Ok((consensus, encoded, bloom))
+}
+
+/// What a receipt states of what it is hashed from.
+fn compare_hashed(index: u64, proven: &ReceiptEnvelope, stated: &RpcReceipt, differences: &mut Differences) {
+    let at = Some(index);
+    // Both may be stated; only the one that is hashed is held against anything.
+    match proven.status_or_post_state() {
+        Eip658Value::Eip658(status) => {
+            differences.compare("receipt.status", at, &stated.status, &U64::from(u8::from(status)));
+        }
+        Eip658Value::PostState(root) => {
+            differences.compare("receipt.root", at, &stated.root, &Bytes::from(root.0));
+        }
+    }
+    let cumulative = U64::from(proven.cumulative_gas_used());
+    differences.compare("receipt.cumulativeGasUsed", at, &stated.cumulative_gas_used, &cumulative);
+    differences.compare("receipt.logsBloom", at, &stated.logs_bloom, proven.logs_bloom());
+}
+
+/// What a receipt and its logs state besides, but for the sender.
+fn compare_receipt(
+    header: &Header,
+    hash: B256,
+    envelope: &Envelope,
+    stated: &RpcReceipt,
+    proven: &VerifiedTransaction,
+    differences: &mut Differences,
+) {
+    let (at, index) = (Some(proven.index), U64::from(proven.index));
+    let (number, timestamp) = (U64::from(header.number), U64::from(header.timestamp));
+    differences.compare("receipt.transactionHash", at, &stated.transaction_hash, &proven.hash);
+    differences.compare("receipt.transactionIndex", at, &stated.transaction_index, &index);
+    differences.compare("receipt.blockHash", at, &stated.block_hash, &hash);
+    differences.compare("receipt.blockNumber", at, &stated.block_number, &number);
+    differences.compare("receipt.blockTimestamp", at, &stated.block_timestamp, &timestamp);
+    differences.compare("receipt.type", at, &stated.tx_type, &U64::from(envelope.tx_type() as u8));
+    match proven.to {
+        Some(to) => differences.compare("receipt.to", at, &stated.to, &to),
+        None if stated.to.is_absent() => {}
+        None => differences.note("receipt.to", at, "an address", "none"),
+    }
+    differences.compare("receipt.gasUsed", at, &stated.gas_used, &U64::from(proven.gas_used));
+    let price = U128::from(proven.effective_gas_price);
+    differences.compare("receipt.effectiveGasPrice", at, &stated.effective_gas_price, &price);
+    let blobs = envelope.blob_versioned_hashes().map_or(0, |hashes| hashes.len() as u64);
+    differences.compare("receipt.blobGasUsed", at, &stated.blob_gas_used, &U64::from(blobs * GAS_PER_BLOB));
+    let blob_price = stated.blob_gas_price.value().map(|price| price.to::<u128>());
+    if !stated.blob_gas_price.is_absent() && !blob_price.is_some_and(|price| is_blob_price(header, blobs > 0, price)) {
+        let stated = blob_price.map_or_else(|| "unreadable".to_owned(), |price| price.to_string());
+        differences.note("receipt.blobGasPrice", at, stated, "the price that follows from the header");
+    }
+    for (log_index, log) in (proven.first_log_index..).zip(&stated.logs) {
+        differences.compare("log.blockHash", at, &log.block_hash, &hash);
+        differences.compare("log.blockNumber", at, &log.block_number, &number);
+        differences.compare("log.blockTimestamp", at, &log.block_timestamp, &timestamp);
+        differences.compare("log.transactionHash", at, &log.transaction_hash, &proven.hash);
+        differences.compare("log.transactionIndex", at, &log.transaction_index, &index);
+        differences.compare("log.logIndex", at, &log.log_index, &U64::from(log_index));
+        differences.compare("log.removed", at, &log.removed, &false);
+    }
+}
+
+/// Whether blob gas can have that price in the block, by any schedule that is known. Nothing here depends on it. Nodes state it for
+/// blob transactions only, or as 0 for others.
+pub(super) fn is_blob_price(header: &Header, has_blobs: bool, price: u128) -> bool {
+    let excess = u128::from(header.excess_blob_gas.unwrap_or_default());
+    (!has_blobs && price == 0) || BLOB_FRACTIONS.iter().any(|fraction| fake_exponential(1, excess, *fraction) == price)
 }
 
 /// The gas that a transaction paid for: the difference of the cumulative gas, which the receipts root proves, in every fork. A receipt's
@@ -142,98 +339,39 @@ pub(super) fn enveloped(tx_type: TxType, receipt: ReceiptWithBloom<Receipt<Log>>
     }
 }
 
-/// The bytes that are hashed: [EIP-2718](https://eips.ethereum.org/EIPS/eip-2718).
-fn encode(receipts: &[ReceiptEnvelope]) -> Vec<Bytes> {
-    receipts.iter().map(|receipt| receipt.encoded_2718().into()).collect()
-}
-
-/// The blob price is not in any root and nothing here depends on it; what can be checked is: all of a block pay the same, none
-/// more than its maximum, and the gas is that of its blobs. Nodes state it for blob transactions only, or as 0 for others.
-fn verify_blob_gas(
-    receipt: &RpcReceipt,
-    envelope: &Envelope,
-    all: &[RpcReceipt],
-    index: u64,
-) -> Result<(), VerifyError> {
-    let at = Some(index);
-    let blobs = envelope.blob_versioned_hashes().map_or(0, |hashes| hashes.len() as u64);
-    same_if_stated(Part::BlobGas, at, receipt.blob_gas_used.map(|g| g.to()), blobs * GAS_PER_BLOB)?;
-    let Some(price) = receipt.blob_gas_price.map(|p| p.to::<u128>()) else { return Ok(()) };
-    match envelope.max_fee_per_blob_gas() {
-        Some(max) if price > max || price == 0 => Err(mismatch(Part::BlobGas, at, price, format!("1 to {max}"))),
-        Some(_) => {
-            let first =
-                all.iter().filter(|r| r.blob_gas_used.is_some_and(|g| !g.is_zero())).find_map(|r| r.blob_gas_price);
-            first.map_or(Ok(()), |first| same(Part::BlobGas, at, price, first.to()))
-        }
-        None => Ok(()),
-    }
-}
-
-/// What each log says of its place; returns the index in the block of the next one.
-fn verify_log_positions(
-    receipt: &RpcReceipt,
-    tx: &RpcTransaction,
-    header: &Header,
-    hash: B256,
-    index: u64,
-    mut log_index: u64,
-) -> Result<u64, VerifyError> {
-    let at = Some(index);
-    for log in &receipt.logs {
-        same_stated(Part::BlockHash, at, log.block_hash, hash)?;
-        same_stated(Part::BlockNumber, at, log.block_number.map(|n| n.to()), header.number)?;
-        same_if_stated(Part::Timestamp, at, log.block_timestamp.map(|n| n.to()), header.timestamp)?;
-        same_stated(Part::LogPosition, at, log.transaction_hash, tx.hash)?;
-        same_stated(Part::LogPosition, at, log.transaction_index.map(|n| n.to()), index)?;
-        same_stated(Part::LogPosition, at, log.log_index.map(|n| n.to()), log_index)?;
-        if log.removed == Some(true) {
-            return Err(mismatch(Part::LogPosition, at, "a log marked as removed", "a log of this block"));
-        }
-        log_index += 1;
-    }
-    Ok(log_index)
-}
-
-/// The state roots of all receipts, where all have one.
-fn post_states(receipts: &[RpcReceipt]) -> Option<Vec<B256>> {
-    receipts.iter().map(|receipt| B256::try_from(receipt.root.as_ref()?.as_ref()).ok()).collect()
-}
-
 /// The receipt as it is hashed, its bloom computed from its logs.
-fn consensus_receipt(receipt: &RpcReceipt, index: u64) -> Result<ReceiptWithBloom<Receipt<Log>>, VerifyError> {
-    let malformed = |detail: String| VerifyError::Malformed { index, detail };
-    let status = match (receipt.status.map(|s| s.to::<u64>()), &receipt.root) {
-        (Some(0), _) => Eip658Value::Eip658(false),
-        (Some(1), _) => Eip658Value::Eip658(true),
-        (Some(other), _) => return Err(malformed(format!("receipt status {other} is neither 0 nor 1"))),
-        (None, Some(root)) => Eip658Value::PostState(
-            B256::try_from(root.as_ref()).map_err(|_| malformed("receipt root is not 32 bytes".into()))?,
-        ),
-        (None, None) => return Err(malformed("receipt has neither status nor root".into())),
+fn consensus_receipt(
+    receipt: &RpcReceipt,
+    reading: Reading,
+    gas_before: u64,
+    index: u64,
+) -> Result<ReceiptWithBloom<Receipt<Log>>, VerifyError> {
+    let malformed = |detail: &str| VerifyError::Malformed { index, detail: detail.to_owned() };
+    let root = || receipt.root.value().map(|root| B256::try_from(root.as_ref()));
+    let status = match (reading.post_state, receipt.status.value().map(|status| status.to::<u64>())) {
+        (false, Some(0)) => Eip658Value::Eip658(false),
+        (false, Some(1)) => Eip658Value::Eip658(true),
+        (false, Some(_)) => return Err(malformed("receipt status is neither 0 nor 1")),
+        (_, _) => match root() {
+            Some(Ok(root)) => Eip658Value::PostState(root),
+            Some(Err(_)) => return Err(malformed("receipt root is not 32 bytes")),
+            None => return Err(malformed("receipt has neither status nor root")),
+        },
     };
-    let logs = receipt.logs.iter().map(consensus_log).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
-    Ok(Receipt { status, cumulative_gas_used: receipt.cumulative_gas_used.to(), logs }.with_bloom())
+    let used = receipt.gas_used.value().and_then(|used| gas_before.checked_add(used.to()));
+    let cumulative = receipt.cumulative_gas_used.value().filter(|_| !reading.summed_gas).map(|gas| gas.to());
+    let cumulative_gas_used = cumulative.or(used).ok_or_else(|| malformed("receipt has no cumulativeGasUsed"))?;
+    let logs = receipt
+        .logs
+        .iter()
+        .map(consensus_log)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|detail| VerifyError::Malformed { index, detail })?;
+    Ok(Receipt { status, cumulative_gas_used, logs }.with_bloom())
 }
 
 pub(super) fn consensus_log(log: &RpcLog) -> Result<Log, String> {
     let data = LogData::new(log.topics.clone(), log.data.clone())
         .ok_or_else(|| format!("a log has {} topics; the EVM allows 4", log.topics.len()))?;
     Ok(Log { address: log.address, data })
-}
-
-/// The address of a created contract follows from signer and nonce. Nodes differ on failed creations, where some say null.
-fn verify_created(tx: &RpcTransaction, receipt: &RpcReceipt, signer: Address, index: u64) -> Result<(), VerifyError> {
-    let expected = tx.to.is_none().then(|| signer.create(tx.nonce.to()));
-    let odd = |stated: Option<Address>| mismatch(Part::ContractAddress, Some(index), shown(stated), shown(expected));
-    let succeeded = receipt.status.is_some_and(|status| !status.is_zero());
-    match receipt.contract_address {
-        Some(stated) if Some(stated) != expected => return Err(odd(Some(stated))),
-        None if expected.is_some() && succeeded => return Err(odd(None)),
-        _ => {}
-    }
-    match tx.creates {
-        Some(stated) if Some(stated) != expected => Err(odd(Some(stated))),
-        _ => Ok(()),
-    }
 }

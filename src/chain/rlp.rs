@@ -13,6 +13,7 @@ use alloy::rlp::{Decodable, Error, Header as RlpHeader};
 use serde_json::value::RawValue;
 
 use super::bundle::BundleError;
+use super::claim::Differences;
 use super::error::{Part, VerifyError, same};
 use super::fork::HEADER_FIELDS;
 use super::proof::{Encoded, opened};
@@ -131,7 +132,8 @@ impl RlpBundle {
         }
         same(Part::HeaderHash, None, hash, header.hash_slow())?;
         same(Part::OmmersHash, None, keccak256(&ommers), header.ommers_hash)?;
-        let withdrawals = verify_withdrawals(&header, withdrawals.as_ref())?;
+        let mut differences = Differences::default();
+        let withdrawals = verify_withdrawals(&header, &withdrawals.into(), &mut differences)?;
         for (index, tx) in (0..).zip(&transactions) {
             known_type(index, tx)?;
         }
@@ -150,6 +152,7 @@ impl RlpBundle {
             proof: Proof::Proven,
             encoded: Some(Encoded { transactions, receipts }),
             whole: true,
+            differences,
         };
         block.accept_traces(traces)?;
         Ok(block)

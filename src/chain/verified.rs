@@ -7,9 +7,11 @@ use alloy::eips::eip4895::Withdrawal;
 use alloy::eips::eip7702::SignedAuthorization;
 use alloy::primitives::{Address, B256, Bytes, Log, U256};
 
-use super::error::{Part, VerifyError, same};
+use super::claim::Differences;
+use super::error::VerifyError;
 use super::native_logs::{logs_native_transfers, match_frames};
 use super::proof::Encoded;
+use super::receipts::SenderClaims;
 use super::traces::{BlockFrames, Frame, MissingTrace, Traces};
 use super::transaction::Envelope;
 
@@ -57,17 +59,17 @@ pub struct VerifiedTransaction {
 const LEAST_SHARE: usize = 16;
 
 impl VerifiedTransaction {
-    /// Proves the sender from the bytes that were hashed into the root.
-    fn recover(&mut self, encoded: &[u8]) -> Result<(), VerifyError> {
+    /// Proves the sender from the bytes that were hashed into the root. Returns the one that was claimed, where that is another.
+    fn recover(&mut self, encoded: &[u8]) -> Result<Option<(u64, Address)>, VerifyError> {
         let malformed = |detail: String| VerifyError::Malformed { index: self.index, detail };
         let envelope = Envelope::decode_2718_exact(encoded)
             .map_err(|error| malformed(format!("the transaction cannot be read: {error}")))?;
         let signer = envelope
             .recover_signer_unchecked()
             .map_err(|error| malformed(format!("signature names no sender: {error}")))?;
-        same(Part::Sender, Some(self.index), self.signer, signer)?;
         self.recovered = true;
-        Ok(())
+        let claimed = std::mem::replace(&mut self.signer, signer);
+        Ok((claimed != signer).then_some((self.index, claimed)))
     }
 
     /// Whether value moved as far as the receipt tells: before Byzantium it is taken to have moved, since only a trace could
@@ -91,6 +93,8 @@ pub struct VerifiedBlock {
     /// What its transactions and receipts were hashed from; none where nothing was proven, or where only a part is at hand.
     pub(super) encoded: Option<Encoded>,
     pub(super) whole: bool,
+    /// Fields of the answer that differed from what is proven.
+    pub(super) differences: Differences,
 }
 
 impl VerifiedBlock {
@@ -151,17 +155,76 @@ impl VerifiedBlock {
         self.transactions.iter().all(|tx| tx.recovered)
     }
 
-    /// Proves the senders of those transactions, by their index in the block, that are not proven yet.
+    /// Fields of the answer that differed from what is proven. None of them counts anywhere.
+    pub fn differences(&self) -> &Differences {
+        &self.differences
+    }
+
+    /// Hands them out.
+    pub fn take_differences(&mut self) -> Differences {
+        std::mem::take(&mut self.differences)
+    }
+
+    /// Whether a sender was stated that did not sign: then nothing that the answer says of any sender is worth anything.
+    pub fn has_wrong_sender(&self) -> bool {
+        ["transaction.from", "receipt.from"].into_iter().any(|field| self.differences.has(field))
+    }
+
+    /// Proves the senders of those transactions, by their index in the block, that are not proven yet. Where one of them is another
+    /// one than was claimed, those of all are proven: returns whether that was so, since what was made of the claims is void then.
     ///
     /// # Errors
-    /// [`VerifyError`] where a signature names another sender than was claimed, or none. A block of which nothing was proven
-    /// keeps none of its signatures, so that nothing can be proven later either.
-    pub fn recover(&mut self, indices: impl IntoIterator<Item = usize>) -> Result<(), VerifyError> {
-        let Some(encoded) = &self.encoded else { return Ok(()) };
+    /// [`VerifyError`] where a signature names no sender. A block of which nothing was proven keeps none of its signatures, so that
+    /// nothing can be proven later either.
+    pub fn recover(&mut self, indices: impl IntoIterator<Item = usize>) -> Result<bool, VerifyError> {
+        let Some(encoded) = &self.encoded else { return Ok(false) };
+        let mut wrong = Vec::new();
         for index in indices {
             if let Some(tx) = self.transactions.get_mut(index).filter(|tx| !tx.recovered) {
-                tx.recover(&encoded.transactions[index])?;
+                wrong.extend(tx.recover(&encoded.transactions[index])?);
             }
+        }
+        if wrong.is_empty() {
+            return Ok(false);
+        }
+        wrong.extend(self.prove_senders(1)?);
+        self.note_wrong_senders(&wrong);
+        Ok(true)
+    }
+
+    /// Proves all senders, on so many threads.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub fn recover_all(&mut self, threads: usize) -> Result<(), VerifyError> {
+        let wrong = self.prove_senders(threads)?;
+        self.note_wrong_senders(&wrong);
+        Ok(())
+    }
+
+    /// Counts senders that were claimed and are others. Frames were held against the claims: those that only fit these are refused.
+    fn note_wrong_senders(&mut self, wrong: &[(u64, Address)]) {
+        for (index, claimed) in wrong {
+            if let Some(tx) = usize::try_from(*index).ok().and_then(|place| self.transactions.get(place)) {
+                self.differences.note("transaction.from", Some(*index), claimed, tx.signer);
+            }
+        }
+        if !wrong.is_empty()
+            && let Some(Err(refused)) = self.frames.as_ref().map(|frames| frames.check_tops(&self.transactions))
+        {
+            self.frames = None;
+            self.traces_refused = Some(refused);
+        }
+    }
+
+    /// Proves all senders, of which something is missing or contradicted, and compares what was stated of them.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub(super) fn settle_senders(&mut self, claims: &[SenderClaims]) -> Result<(), VerifyError> {
+        self.prove_senders(1)?;
+        for (tx, claims) in self.transactions.iter().zip(claims) {
+            claims.compare(tx, &mut self.differences);
         }
         Ok(())
     }
@@ -172,48 +235,53 @@ impl VerifiedBlock {
     /// # Errors
     /// As [`recover`](Self::recover).
     pub(super) fn accept_traces(&mut self, traces: Option<Traces>) -> Result<(), VerifyError> {
-        let held = |traces: Traces| -> Result<_, VerifyError> {
-            let found = traces.frames(self.hash, &self.transactions)?;
-            // A trace that is missing contradicts nothing.
-            let is_known = |tx: &&VerifiedTransaction| found.missing.iter().all(|missing| missing.index != tx.index);
-            if self.logs_native_transfers() {
-                let known = self.transactions.iter().zip(&found.frames).filter(|(tx, _)| is_known(tx));
-                known.map(|(tx, frames)| match_frames(tx, frames)).try_for_each(|matched| matched.map(drop))?;
-            }
-            Ok(found)
-        };
-        match traces.map(held) {
-            None => {}
-            Some(Ok(frames)) => self.frames = Some(frames),
-            Some(Err(refused)) => {
+        let Some(traces) = traces else { return Ok(()) };
+        let checked = match traces.frames(self.hash, &self.transactions) {
+            Ok(frames) if frames.check_tops(&self.transactions).is_ok() => self.match_native_logs(frames),
+            Ok(frames) => {
                 self.recover_all(1)?;
-                self.traces_refused = Some(refused);
+                frames.check_tops(&self.transactions).and_then(|()| self.match_native_logs(frames))
             }
+            Err(refused) => Err(refused),
+        };
+        match checked {
+            Ok(frames) => self.frames = Some(frames),
+            Err(refused) => self.traces_refused = Some(refused),
         }
         Ok(())
     }
 
-    /// Proves all senders, on so many threads.
-    ///
-    /// # Errors
-    /// As [`recover`](Self::recover).
-    pub fn recover_all(&mut self, threads: usize) -> Result<(), VerifyError> {
-        let Some(encoded) = &self.encoded else { return Ok(()) };
+    /// Frames that moved what the logs of EIP-7708 say was moved, where the block has such. A trace that is missing contradicts nothing.
+    fn match_native_logs(&self, found: BlockFrames) -> Result<BlockFrames, VerifyError> {
+        if self.logs_native_transfers() {
+            let is_known = |tx: &&VerifiedTransaction| found.missing.iter().all(|missing| missing.index != tx.index);
+            let known = self.transactions.iter().zip(&found.frames).filter(|(tx, _)| is_known(tx));
+            known.map(|(tx, frames)| match_frames(tx, frames)).try_for_each(|matched| matched.map(drop))?;
+        }
+        Ok(found)
+    }
+
+    /// Proves all senders that are not proven yet; those that were claimed and are others, by index.
+    fn prove_senders(&mut self, threads: usize) -> Result<Vec<(u64, Address)>, VerifyError> {
+        let Some(encoded) = &self.encoded else { return Ok(Vec::new()) };
         let share = self.transactions.len().div_ceil(threads.max(1)).max(LEAST_SHARE);
         let recover = |(transactions, encoded): (&mut [VerifiedTransaction], &[Bytes])| {
-            let mut open = transactions.iter_mut().zip(encoded).filter(|(tx, _)| !tx.recovered);
-            open.try_for_each(|(tx, encoded)| tx.recover(encoded))
+            let open = transactions.iter_mut().zip(encoded).filter(|(tx, _)| !tx.recovered);
+            open.filter_map(|(tx, encoded)| tx.recover(encoded).transpose()).collect::<Result<Vec<_>, _>>()
         };
         let mut shares = self.transactions.chunks_mut(share).zip(encoded.transactions.chunks(share));
-        let Some(first) = shares.next() else { return Ok(()) };
+        let Some(first) = shares.next() else { return Ok(Vec::new()) };
         std::thread::scope(|scope| {
             let others: Vec<_> = shares.map(|share| scope.spawn(move || recover(share))).collect();
-            let mut result = recover(first);
+            let mut wrong = recover(first);
             for other in others {
                 let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                result = result.and(other);
+                wrong = wrong.and_then(|mut wrong| {
+                    wrong.extend(other?);
+                    Ok(wrong)
+                });
             }
-            result
+            wrong
         })
     }
 

@@ -1,26 +1,27 @@
 //! The proof: from what an endpoint claims to a block in which nothing is left to its word.
 //!
 //! The header must hash to the block's hash; transactions, receipts and withdrawals must hash to the roots in that header;
-//! every sender is recovered from its signature. All that a node repeats besides (block hash, index, sender, status of each log
-//! and receipt) is compared with what was proven, so that a single wrong byte is an error which says what did not fit.
-//! Cheap things first, signatures last. What no hash covers is listed in the README: `totalDifficulty`, the hashes of ommers,
-//! and traces.
+//! every sender is recovered from its signature. What a node states besides (block hash, index, sender, gas of each receipt …)
+//! follows from what was proven: where it is absent or differs, the proven value counts, and the difference is counted
+//! ([`Differences`]). Cheap things first, signatures last. What no hash covers is listed in the README: `totalDifficulty`, the
+//! hashes of ommers, and traces.
 
+use alloy::consensus::constants::EMPTY_ROOT_HASH;
 use alloy::consensus::proofs::calculate_withdrawals_root;
 use alloy::consensus::{EMPTY_OMMER_ROOT_HASH, Header, Transaction as _};
-use alloy::eips::eip2718::Encodable2718;
 use alloy::eips::eip4895::Withdrawal;
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{B256, Bytes, U64, U128};
 use alloy::rlp::{Encodable, Header as RlpHeader};
 use alloy::trie::root::ordered_trie_root_encoded;
 
 use super::bundle::{BlockBundle, RpcBody, RpcTransaction};
-use super::error::{Part, VerifyError, mismatch, same, same_if_stated, same_stated};
+use super::claim::{Claim, Differences};
+use super::error::{Part, VerifyError, mismatch, same};
 use super::fork::name_unknown_members;
 use super::proof::Encoded;
-use super::receipts::{consensus_log, gas_claimed, verify_receipts};
-use super::transaction::{Envelope, effective_gas_price};
-use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
+use super::receipts::{Senders, verify_receipts};
+use super::transaction::{Hashed, effective_gas_price};
+use super::verified::{Proof, VerifiedBlock};
 
 /// What we asked for.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,7 @@ pub struct Expected {
 /// Proves a block, with the senders of all its transactions.
 ///
 /// # Errors
-/// The first claim that does not fit, cheap ones first.
+/// The first part that does not fit, cheap ones first.
 pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
     let mut block = verify_but_senders(bundle, expected)?;
     block.recover_all(1)?;
@@ -42,197 +43,148 @@ pub fn verify(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, 
 }
 
 /// Proves a block but for its senders, whose recovery costs more than all the rest: they are claims until
-/// [`VerifiedBlock::recover`] has been asked for them.
+/// [`VerifiedBlock::recover`] has been asked for them. Where a sender is not stated, or the answer contradicts itself about one,
+/// all senders of the block are recovered here.
 ///
 /// # Errors
-/// The first claim that does not fit, cheap ones first.
+/// The first part that does not fit, cheap ones first.
 pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
     let BlockBundle { header, unknown_members, body, receipts, traces } = bundle;
-    if let Some(hash) = expected.hash {
-        same(Part::BlockHash, None, body.hash, hash)?;
-    }
-    let hash = header.hash_slow();
-    same(Part::HeaderHash, None, body.hash, hash).map_err(|error| name_unknown_members(error, &unknown_members))?;
+    let mut differences = Differences::default();
+    let hash = verify_hash(&header, &body, expected.hash, &mut differences)
+        .map_err(|error| name_unknown_members(error, &unknown_members))?;
     // keccak of an RLP list is computed from headers that we do not have; but none and some can be told apart.
-    if body.uncles.is_empty() != (header.ommers_hash == EMPTY_OMMER_ROOT_HASH) {
-        let listed = format!("{} ommers listed", body.uncles.len());
-        return Err(mismatch(Part::OmmersHash, None, listed, header.ommers_hash));
+    let ommers = header.ommers_hash != EMPTY_OMMER_ROOT_HASH;
+    let stated = body.uncles.value().map(|uncles| !uncles.is_empty());
+    if !body.uncles.is_absent() && stated != Some(ommers) {
+        differences.note("block.uncles", None, stated.map_or("unreadable", some_or_none), some_or_none(ommers));
     }
-    let withdrawals = verify_withdrawals(&header, body.withdrawals.as_ref())?;
-    let (envelopes, encoded_transactions) = verify_transactions(&header, &body, expected.chain_id)?;
-    verify_size(&header, &body, envelopes.iter().map(Encodable::length).sum())?;
-    let (transactions, encoded_receipts) = verify_receipts(&header, hash, &body, &envelopes, &receipts)?;
-    let encoded = Some(Encoded { transactions: encoded_transactions, receipts: encoded_receipts });
+    let withdrawals = verify_withdrawals(&header, &body.withdrawals, &mut differences)?;
+    let transactions = match body.transactions.as_deref() {
+        Some(transactions) => transactions,
+        None if header.transactions_root == EMPTY_ROOT_HASH => &[],
+        None => return Err(mismatch(Part::TransactionsRoot, None, "no transactions", header.transactions_root)),
+    };
+    let hashed = verify_transactions(&header, hash, transactions, expected.chain_id, &mut differences)?;
+    if let Some(sizes) = sizes(&header, &withdrawals, hashed.iter().map(|tx| tx.envelope.length()).sum())
+        && !sizes.iter().any(|size| body.size.fits(&U64::from(*size)))
+    {
+        differences.compare("block.size", None, &body.size, &U64::from(sizes[1]));
+    }
+    let (verified, receipts, senders) =
+        verify_receipts(&header, hash, transactions, &hashed, receipts, &mut differences)?;
+    let encoded = Encoded { transactions: hashed.into_iter().map(|tx| tx.encoded).collect(), receipts };
     let mut block = VerifiedBlock {
         hash,
         header,
-        transactions,
+        transactions: verified,
         withdrawals,
         frames: None,
         traces_refused: None,
         proof: Proof::Proven,
-        encoded,
+        encoded: Some(encoded),
         whole: true,
+        differences,
     };
+    if let Senders::Doubtful(claims) = senders {
+        block.settle_senders(&claims)?;
+    }
     block.accept_traces(traces)?;
     Ok(block)
 }
 
+fn some_or_none(some: bool) -> &'static str {
+    if some { "some" } else { "none" }
+}
+
+/// The block's hash, which is its header's. Where it is known which one was asked for, the hash that is stated says nothing more.
+fn verify_hash(
+    header: &Header,
+    body: &RpcBody,
+    asked: Option<B256>,
+    differences: &mut Differences,
+) -> Result<B256, VerifyError> {
+    let hash = header.hash_slow();
+    match (asked, &body.hash) {
+        (Some(asked), stated) if asked == hash => differences.compare("block.hash", None, stated, &hash),
+        (Some(asked), Claim::Value(stated)) if *stated != asked => {
+            return Err(mismatch(Part::BlockHash, None, stated, asked));
+        }
+        (_, Claim::Value(stated)) => same(Part::HeaderHash, None, *stated, hash)?,
+        (Some(asked), _) => return Err(mismatch(Part::HeaderHash, None, hash, asked)),
+        (None, _) => return Err(mismatch(Part::HeaderHash, None, "no hash", hash)),
+    }
+    Ok(hash)
+}
+
+/// The withdrawals that hash to the header's root. A header that shows that there are none needs no list.
 pub(super) fn verify_withdrawals(
     header: &Header,
-    withdrawals: Option<&Vec<Withdrawal>>,
+    withdrawals: &Claim<Vec<Withdrawal>>,
+    differences: &mut Differences,
 ) -> Result<Vec<Withdrawal>, VerifyError> {
-    match (withdrawals, header.withdrawals_root) {
-        (Some(list), Some(root)) => {
+    // Nodes before Shanghai leave the field out, or say null, or give an empty list.
+    let Some(root) = header.withdrawals_root.filter(|root| *root != EMPTY_ROOT_HASH) else {
+        if !withdrawals.fits(&Vec::new()) {
+            differences.note("block.withdrawals", None, "some", "none");
+        }
+        return Ok(Vec::new());
+    };
+    match withdrawals.value() {
+        Some(list) => {
             same(Part::WithdrawalsRoot, None, calculate_withdrawals_root(list), root)?;
             Ok(list.clone())
         }
-        // Nodes before Shanghai leave the field out, or say null, or give an empty list.
-        (None, None) => Ok(Vec::new()),
-        (Some(list), None) if list.is_empty() => Ok(Vec::new()),
-        (Some(list), None) => {
-            Err(mismatch(Part::WithdrawalsRoot, None, format!("{} withdrawals", list.len()), "none in the header"))
-        }
-        (None, Some(root)) => Err(mismatch(Part::WithdrawalsRoot, None, "no withdrawals", root)),
+        None => Err(mismatch(Part::WithdrawalsRoot, None, "no withdrawals that can be read", root)),
     }
 }
 
-/// Roots, hashes and positions; senders come later. The transactions, and the bytes that were hashed.
+/// The transactions as they are hashed; senders come later.
 fn verify_transactions(
     header: &Header,
-    body: &RpcBody,
+    hash: B256,
+    transactions: &[RpcTransaction],
     chain_id: u64,
-) -> Result<(Vec<Envelope>, Vec<Bytes>), VerifyError> {
-    let mut envelopes = Vec::with_capacity(body.transactions.len());
-    let mut all_encoded = Vec::with_capacity(body.transactions.len());
-    for (index, tx) in (0u64..).zip(&body.transactions) {
+    differences: &mut Differences,
+) -> Result<Vec<Hashed>, VerifyError> {
+    let mut all = Vec::with_capacity(transactions.len());
+    // Kept apart, for the hint at what is wrong where the root does not fit.
+    let mut own = Differences::default();
+    for (index, tx) in (0u64..).zip(transactions) {
         let at = Some(index);
-        let envelope = tx.to_envelope(index)?;
-        same_stated(Part::BlockHash, at, tx.block_hash, body.hash)?;
-        same_stated(Part::BlockNumber, at, tx.block_number.map(|n| n.to()), header.number)?;
-        same_stated(Part::Position, at, tx.transaction_index.map(|n| n.to()), index)?;
-        same_if_stated(Part::Timestamp, at, tx.block_timestamp.map(|n| n.to()), header.timestamp)?;
-        let mut encoded = Vec::with_capacity(envelope.encode_2718_len());
-        envelope.encode_2718(&mut encoded);
-        same(Part::TransactionHash, at, tx.hash, alloy::primitives::keccak256(&encoded))?;
-        verify_chain_id(tx, &envelope, index, chain_id)?;
-        verify_stated_price(tx, &envelope, header, index)?;
-        envelopes.push(envelope);
-        all_encoded.push(encoded.into());
+        let hashed = tx.hashed(index, chain_id, &mut own)?;
+        if let Some(signed) = hashed.envelope.chain_id() {
+            same(Part::ChainId, at, signed, chain_id)?;
+        }
+        own.compare("transaction.blockHash", at, &tx.block_hash, &hash);
+        own.compare("transaction.blockNumber", at, &tx.block_number, &U64::from(header.number));
+        own.compare("transaction.blockTimestamp", at, &tx.block_timestamp, &U64::from(header.timestamp));
+        own.compare("transaction.transactionIndex", at, &tx.transaction_index, &U64::from(index));
+        // What is signed is a maximum: the price paid, or that maximum as some nodes have it.
+        let paid = U128::from(effective_gas_price(&hashed.envelope, header.base_fee_per_gas));
+        if !tx.gas_price.fits(&U128::from(hashed.envelope.max_fee_per_gas())) {
+            own.compare("transaction.gasPrice", at, &tx.gas_price, &paid);
+        }
+        all.push(hashed);
     }
-    same(Part::TransactionsRoot, None, ordered_trie_root_encoded(&all_encoded), header.transactions_root)?;
-    Ok((envelopes, all_encoded))
+    let encoded: Vec<&Bytes> = all.iter().map(|hashed| &hashed.encoded).collect();
+    let root = ordered_trie_root_encoded(&encoded);
+    if root != header.transactions_root {
+        let found = format!("{root}{}", own.hint());
+        return Err(mismatch(Part::TransactionsRoot, None, found, header.transactions_root));
+    }
+    differences.append(own);
+    Ok(all)
 }
 
-fn verify_chain_id(tx: &RpcTransaction, envelope: &Envelope, index: u64, chain_id: u64) -> Result<(), VerifyError> {
-    let stated = tx.chain_id.map(|id| id.to::<u64>());
-    match envelope.chain_id() {
-        Some(signed) => {
-            same(Part::ChainId, Some(index), signed, chain_id)?;
-            same_if_stated(Part::ChainId, Some(index), stated, signed)
-        }
-        // Signed before EIP-155, for every chain: nodes state null, 0, or the chain's own.
-        None if stated.is_some_and(|s| s != 0 && s != chain_id) => {
-            Err(mismatch(Part::ChainId, Some(index), stated.unwrap_or_default(), chain_id))
-        }
-        None => Ok(()),
-    }
-}
-
-/// `gasPrice` of a transaction with a maximum fee is not signed: the price paid, or the maximum as some nodes have it.
-fn verify_stated_price(
-    tx: &RpcTransaction,
-    envelope: &Envelope,
-    header: &Header,
-    index: u64,
-) -> Result<(), VerifyError> {
-    let paid = effective_gas_price(envelope, header.base_fee_per_gas);
-    match tx.gas_price.map(|p| p.to::<u128>()) {
-        Some(stated) if stated != paid && stated != envelope.max_fee_per_gas() => {
-            Err(mismatch(Part::GasPrice, Some(index), stated, paid))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The stated size is the length of the block's RLP; some nodes leave out the list of withdrawals (anvil, and reth once). With
-/// ommers it cannot be computed from their hashes. `transactions` is the length of all of them, in the block's RLP.
-pub(super) fn verify_size(header: &Header, body: &RpcBody, transactions: usize) -> Result<(), VerifyError> {
-    let Some(stated) = body.size else { return Ok(()) };
-    if !body.uncles.is_empty() {
-        return Ok(());
+/// Lengths of the block's RLP, of which one should be stated: some nodes leave out the list of withdrawals (anvil, and reth once).
+/// With ommers it cannot be computed from their hashes. `transactions` is the length of all of them, in the block's RLP.
+pub(super) fn sizes(header: &Header, withdrawals: &[Withdrawal], transactions: usize) -> Option<[usize; 2]> {
+    if header.ommers_hash != EMPTY_OMMER_ROOT_HASH {
+        return None;
     }
     let list = |payload: usize| RlpHeader { list: true, payload_length: payload }.length() + payload;
-    let withdrawals = body.withdrawals.as_ref().filter(|_| header.withdrawals_root.is_some());
-    let withdrawals = withdrawals.map(|all| list(all.iter().map(Encodable::length).sum()));
+    let withdrawals = header.withdrawals_root.map(|_| list(withdrawals.iter().map(Encodable::length).sum()));
     let rest = header.length() + list(transactions) + list(0);
-    let stated = stated.to::<u64>();
-    if stated == list(rest) as u64 {
-        return Ok(());
-    }
-    same(Part::BlockSize, None, stated, list(rest + withdrawals.unwrap_or_default()) as u64)
-}
-
-/// Takes a block at its endpoint's word (`--trust-rpc`), for chains whose blocks this build cannot prove. Only what later
-/// stages rely on is checked: the hash that was asked for, and one receipt for each transaction, in order.
-///
-/// # Errors
-/// Where even that does not fit.
-pub fn trust(bundle: BlockBundle, expected: Expected) -> Result<VerifiedBlock, VerifyError> {
-    let BlockBundle { header, body, receipts, traces, .. } = bundle;
-    if let Some(hash) = expected.hash {
-        same(Part::BlockHash, None, body.hash, hash)?;
-    }
-    same(Part::ReceiptCount, None, receipts.len(), body.transactions.len())?;
-    let base_fee = header.base_fee_per_gas;
-    let mut transactions = Vec::with_capacity(receipts.len());
-    let (mut first_log_index, mut gas_before) = (0, 0);
-    for ((index, tx), receipt) in (0u64..).zip(body.transactions).zip(receipts) {
-        same(Part::ReceiptOrder, Some(index), receipt.transaction_hash, tx.hash)?;
-        let logs = receipt
-            .logs
-            .iter()
-            .map(consensus_log)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|detail| VerifyError::Malformed { index, detail })?;
-        let cumulative: u64 = receipt.cumulative_gas_used.to();
-        let count = logs.len() as u64;
-        let max_fee = tx.max_fee_per_gas.or(tx.gas_price).map_or(0, |p| p.to());
-        transactions.push(VerifiedTransaction {
-            index,
-            hash: tx.hash,
-            signer: tx.from,
-            recovered: false,
-            to: tx.to,
-            value: tx.value,
-            nonce: tx.nonce.to(),
-            success: receipt.status.map(|s| !s.is_zero()),
-            gas_used: gas_claimed(cumulative, gas_before, receipt.gas_used.map(|g| g.to())),
-            effective_gas_price: receipt.effective_gas_price.map_or_else(
-                || match (base_fee, tx.max_priority_fee_per_gas) {
-                    (Some(base), Some(tip)) => max_fee.min(u128::from(base).saturating_add(tip.to::<u128>())),
-                    _ => tx.gas_price.map_or(max_fee, |p| p.to()),
-                },
-                |p| p.to(),
-            ),
-            logs,
-            first_log_index,
-            authorizations: tx.authorization_list.unwrap_or_default(),
-        });
-        first_log_index += count;
-        gas_before = cumulative;
-    }
-    let mut block = VerifiedBlock {
-        hash: body.hash,
-        header,
-        transactions,
-        withdrawals: body.withdrawals.unwrap_or_default(),
-        frames: None,
-        traces_refused: None,
-        proof: Proof::Unproven,
-        encoded: None,
-        whole: true,
-    };
-    block.accept_traces(traces)?;
-    Ok(block)
+    Some([list(rest), list(rest + withdrawals.unwrap_or_default())])
 }

@@ -14,7 +14,7 @@ use super::{Context, Failure};
 use crate::lists::show_date;
 use crate::redact::{redact_json, redacted};
 use crate::screen::{AlertStatus, Severity};
-use crate::store::{Access, CoverageRange, InternalEth, Status, Store};
+use crate::store::{Access, CoverageRange, FieldDifferences, InternalEth, Status, Store};
 
 /// Ranges that are printed for people; JSON has all.
 const SHOWN: usize = 12;
@@ -89,6 +89,10 @@ fn as_json(status: &Status) -> serde_json::Value {
         "endpoints": status.endpoints.iter().map(|e| json!({
             "host": e.host, "head": e.head, "traces": e.traces, "blocks": e.blocks, "last_error": e.last_error,
             "error_at": e.error_at.map(show_date), "seen_at": e.seen_at.map(show_date),
+            "differences": differences(status, &e.host).map(|d| json!({
+                "field": d.field, "differences": d.differences, "blocks": d.blocks, "last_block": d.last_block,
+                "found": d.found, "proven": d.proven,
+            })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "lists": status.lists.iter().map(|l| json!({
             "name": l.name, "kind": l.kind.name(), "entries": l.entries,
@@ -127,6 +131,11 @@ fn as_object(counts: Vec<(&'static str, u64)>) -> serde_json::Map<String, serde_
 
 fn in_words(counts: &[(&'static str, u64)]) -> String {
     counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Fields of that endpoint's answers that differed from what is proven.
+fn differences<'a>(status: &'a Status, host: &'a str) -> impl Iterator<Item = &'a FieldDifferences> {
+    status.differences.iter().filter(move |difference| difference.host == host)
 }
 
 fn proof(range: &CoverageRange) -> &'static str {
@@ -218,6 +227,10 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
         let name = if place == 0 { "sources" } else { "" };
         let state = health.in_short(&e.host);
         line(name, format!("{}: {} blocks{state}{seen}{traces}{error}", clean(&e.host, 60), e.blocks));
+        let fields: Vec<_> = differences(status, &e.host).map(|d| format!("{} {}", d.field, d.differences)).collect();
+        if !fields.is_empty() {
+            line("", format!("  fields that differed from what is proven, which counts: {}", fields.join(", ")));
+        }
     }
     for (place, l) in status.lists.iter().enumerate() {
         let name = if place == 0 { "lists" } else { "" };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::chain::lean::Path;
+use crate::chain::{Difference, VerifiedBlock};
 
 /// How the blocks of a run were read so far, shared by all workers.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,20 @@ impl Paths {
         };
         if counts.said.insert((source.to_owned(), reason)) {
             tracing::debug!(source, number, reason, "blocks are read the way: {way}");
+        }
+    }
+
+    /// Says of each source, once, which fields differ from what is proven.
+    pub(super) fn note_differences(&self, block: &VerifiedBlock, source: &str) {
+        for (field, difference) in block.differences().iter() {
+            let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if counts.said.insert((source.to_owned(), field)) {
+                let Difference { found, proven, index, .. } = difference;
+                tracing::warn!(
+                    source, block = block.number(), transaction = index, field, %found, %proven,
+                    "a field differs from what is proven: the proven value counts; `bolo status` has the number of differences"
+                );
+            }
         }
     }
 

@@ -80,20 +80,27 @@ pub struct Prepared {
     watch_revision: i64,
     /// Which addresses it can touch, where that is to be kept.
     lookback: Option<Vec<u8>>,
+    options: Arc<DecodeOptions>,
 }
 
 impl Prepared {
-    /// Screens it, unless it was screened against that state of the watchlist. The senders of what is found are proven.
+    /// Screens it, unless it was screened against that state of the watchlist. The senders of what is found are proven; where one
+    /// is another than the endpoint stated, those of the whole block, which is then decoded and screened once more.
     ///
     /// # Errors
-    /// [`VerifyError`] where a sender is not who the endpoint said.
+    /// [`VerifyError`] where a signature names no sender.
     pub(super) fn screen(&mut self, chain_id: u64, watchlist: &Watchlist) -> Result<(), VerifyError> {
         if self.watch_revision == watchlist.revision() {
             return Ok(());
         }
-        let alerts = screen(chain_id, &self.block, &self.decoded.activities, watchlist);
-        self.block
-            .recover(alerts.iter().filter_map(|alert| alert.activity.location.tx_index).map(|index| index as usize))?;
+        let mut alerts = screen(chain_id, &self.block, &self.decoded.activities, watchlist);
+        let found = alerts.iter().filter_map(|alert| alert.activity.location.tx_index);
+        if self.block.recover(found.map(|index| index as usize))? {
+            self.senders = Senders::All;
+            self.decoded = decode(&self.block, &self.options);
+            self.lookback = self.lookback.as_ref().map(|_| lookback::index(&self.decoded.activities));
+            alerts = screen(chain_id, &self.block, &self.decoded.activities, watchlist);
+        }
         self.evidence = self.evidence_of(&alerts);
         self.alerts = alerts;
         self.watch_revision = watchlist.revision();
@@ -120,6 +127,7 @@ impl Prepared {
             undecoded: self.decoded.undecoded.clone(),
             decoder: self.decoder,
             lookback: self.lookback.clone(),
+            differences: self.block.differences().clone(),
             progress,
         }
     }
@@ -308,15 +316,7 @@ impl Judge {
         if self.require_traces {
             block.expect_no_frames();
         }
-        if self.require_traces && block.frames().is_none() {
-            let missing = || VerifyError::Mismatch {
-                part: Part::Traces,
-                index: None,
-                found: "none".to_owned(),
-                expected: "a trace of each transaction (--traces require)".to_owned(),
-            };
-            return Err(block.traces_refused().cloned().unwrap_or_else(missing).into());
-        }
+        self.has_what_is_required(&block)?;
         if !block.missing_traces().is_empty() && (self.require_traces || hash.is_some()) {
             return Err(VerifyError::NotTraced(block.missing_traces().to_vec()).into());
         }
@@ -326,9 +326,12 @@ impl Judge {
             }
             tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
         }
-        if self.senders == Senders::All {
+        let senders = if self.senders == Senders::All || block.has_wrong_sender() {
             block.recover_all(self.threads)?;
-        }
+            Senders::All
+        } else {
+            Senders::Matched
+        };
         let decoded = decode(&block, &self.options);
         if let Some(location) = decoded.repeated() {
             let part = if location.plane == Plane::Traces { Part::Traces } else { Part::Position };
@@ -343,13 +346,31 @@ impl Judge {
             block,
             endpoint: raw.endpoint.clone(),
             decoder: self.decoder(),
-            senders: self.senders,
+            senders,
             alerts: Vec::new(),
             evidence: None,
             watch_revision: UNSCREENED,
+            options: self.options.clone(),
         };
         prepared.screen(self.chain_id, &self.lists.get())?;
+        // Frames that only fit a false sender are gone by now.
+        self.has_what_is_required(&prepared.block)?;
+        self.paths.note_differences(&prepared.block, &raw.endpoint);
         Ok(prepared)
+    }
+
+    /// Refuses a block without frames where they are required.
+    fn has_what_is_required(&self, block: &VerifiedBlock) -> Result<(), VerifyError> {
+        if !self.require_traces || block.frames().is_some() {
+            return Ok(());
+        }
+        let missing = || VerifyError::Mismatch {
+            part: Part::Traces,
+            index: None,
+            found: "none".to_owned(),
+            expected: "a trace of each transaction (--traces require)".to_owned(),
+        };
+        Err(block.traces_refused().cloned().unwrap_or_else(missing))
     }
 
     /// Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to be; an

@@ -9,11 +9,12 @@ use super::addresses::AddressIds;
 use super::alerts::{Put, put_alert, unmatch_others};
 use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
+use super::differences::put_differences;
 use super::lookback::put_filter;
 use super::proofs::{PackedProof, put_proof};
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
-use crate::chain::Proof;
 use crate::chain::canonical::Link;
+use crate::chain::{Differences, Proof};
 use crate::decode::Undecoded;
 use crate::screen::{Alert, AlertStatus, Severity};
 
@@ -68,6 +69,8 @@ pub struct BlockRecord {
     pub evidence: Option<PackedProof>,
     /// Which addresses it can touch ([`crate::screen::lookback`]); none where that is not kept.
     pub lookback: Option<Vec<u8>>,
+    /// Fields of the endpoint's answer that differed from what is proven.
+    pub differences: Differences,
     /// Whose progress this is.
     pub progress: Progress,
 }
@@ -169,6 +172,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
     check_neighbours(tx, &record.link)?;
     let made = Taken::of(record);
     let (block_id, before, held) = put_block(tx, record)?;
+    put_differences(tx, record)?;
     let (mut new_alerts, mut by_severity, mut own) = (Vec::new(), [0; Severity::ALL.len()], 0);
     // What is proven takes nothing on trust.
     if before.is_none_or(|before| before.proof <= made.proof) {

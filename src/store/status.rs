@@ -5,7 +5,8 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::{
-    CoverageRange, FilteredSpan, ListRow, Result, Store, StoreError, bytes, chain_int, meta, set_meta, sql_int,
+    CoverageRange, FieldDifferences, FilteredSpan, ListRow, Result, Store, StoreError, bytes, chain_int, meta,
+    set_meta, sql_int,
 };
 use crate::redact::redacted;
 use crate::screen::{AlertStatus, Severity};
@@ -51,6 +52,8 @@ pub struct Status {
     pub filtered: Vec<(FilteredSpan, u64)>,
     pub undecoded: Vec<(String, u64)>,
     pub endpoints: Vec<EndpointRow>,
+    /// Fields of endpoints' answers that differed from what is proven.
+    pub differences: Vec<FieldDifferences>,
     pub lists: Vec<ListRow>,
     pub unasked_tokens: u64,
     pub screened_before: u64,
@@ -94,6 +97,7 @@ impl Store {
             filtered: self.filtered(0, i64::MAX as u64)?,
             undecoded: self.undecoded()?,
             endpoints: self.endpoints()?,
+            differences: self.field_differences()?,
             lists: self.lists()?,
             owed: self.owed()?,
             checkpoints: self.checkpoints()?,

@@ -7,8 +7,8 @@ use alloy::primitives::{Address, B256, U256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::chain::Proof;
 use crate::chain::canonical::Link;
+use crate::chain::{Differences, Proof};
 use crate::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::lists::ParsedEntry;
 use crate::screen::{Alert, Designation, Direction, Severity, Triage, TriageClass, alert_id};
@@ -79,6 +79,7 @@ pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
         undecoded: BTreeMap::new(),
         evidence: None,
         lookback: None,
+        differences: Differences::default(),
         progress: Progress::Replay,
     }
 }

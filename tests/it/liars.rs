@@ -101,8 +101,12 @@ fn data_kinds() -> Vec<Sin> {
     Sin::all().into_iter().filter(|sin| matches!(sin.fault(), Fault::Data(_))).collect()
 }
 
+fn difference_kinds() -> Vec<Sin> {
+    Sin::all().into_iter().filter(|sin| matches!(sin.fault(), Fault::Difference(_))).collect()
+}
+
 fn other_kinds() -> Vec<Sin> {
-    Sin::all().into_iter().filter(|sin| !matches!(sin.fault(), Fault::Data(_))).collect()
+    Sin::all().into_iter().filter(|sin| matches!(sin.fault(), Fault::Transport | Fault::Odd)).collect()
 }
 
 fn reasons(sin: Sin) -> &'static [&'static str] {
@@ -210,6 +214,30 @@ fn every_kind_of_lie_alone_stops_a_replay_at_the_block_with_nothing_of_it_stored
         assert!(reasons(sin).iter().any(|reason| run.log.contains(reason)), "{}", run.log);
         assert_eq!(covered(&place), [(chain.rich, first - 1)]);
         assert_eq!(facts(&alerts(&place)), facts(&chain.truth(chain.rich..=first - 1)));
+    });
+}
+
+#[test]
+fn every_field_that_differs_from_what_is_proven_changes_nothing_and_is_counted() {
+    let chain = Chain::shared();
+    let blocks = chain.rich..=chain.rich + 7;
+    each_kind(difference_kinds(), |sin| {
+        let Fault::Difference(fields) = sin.fault() else { unreachable!() };
+        let endpoint = Proxy::new(&chain.node, Plan::always(sin, chain.rich));
+        let place = chain.place();
+        let run = replay(&place, &[&endpoint.url], blocks.clone(), &timeout(sin));
+        assert_eq!(run.code, 0, "{}", run.log);
+        assert!(endpoint.take_committed().contains_key(&sin), "it was never committed: {}", run.log);
+        assert_eq!(alerts(&place), chain.truth(blocks.clone()));
+        assert_eq!(covered(&place), [(*blocks.start(), *blocks.end())]);
+        let status = place.status();
+        let counted = status["endpoints"][0]["differences"].as_array().unwrap().clone();
+        let counts = |difference: &Value| {
+            fields.iter().any(|field| difference["field"] == *field) && difference["differences"].as_u64() > Some(0)
+        };
+        assert!(counted.iter().any(counts), "{counted:?} instead of {fields:?}");
+        assert_eq!(status["lies"]["count"], 0, "a difference is no lie: {}", run.log);
+        assert!(place.ok(&["status"]).contains("differed from what is proven"));
     });
 }
 

@@ -14,6 +14,7 @@ mod check;
 mod common;
 mod crash;
 mod demo;
+mod derived;
 mod downtime;
 mod era;
 mod evidence;

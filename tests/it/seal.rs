@@ -2,7 +2,6 @@
 
 use alloy::consensus::{Eip658Value, Header, Receipt, ReceiptEnvelope, TxReceipt as _, Typed2718 as _};
 use alloy::eips::eip2718::Encodable2718;
-use alloy::eips::eip4895::Withdrawal;
 use alloy::primitives::{B256, Bloom, Log, LogData, keccak256};
 use alloy::trie::root::ordered_trie_root_encoded;
 use bolo::chain::BlockBundle;
@@ -151,7 +150,7 @@ impl Sealed {
         let mut header: Header = serde_json::from_value(Value::Object(header)).ok()?;
         let bundle = self.parse()?;
         let mut encoded = Vec::new();
-        for (index, tx) in bundle.body.transactions.iter().enumerate() {
+        for (index, tx) in bundle.body.transactions.iter().flatten().enumerate() {
             let bytes = tx.to_envelope(index as u64).ok()?.encoded_2718();
             self.block["transactions"][index]["hash"] = json!(keccak256(&bytes));
             encoded.push(bytes);
@@ -160,13 +159,14 @@ impl Sealed {
         let mut bloom = Bloom::ZERO;
         let mut sum = 0u64;
         let mut all = Vec::new();
-        for (index, (receipt, tx)) in bundle.receipts.iter().zip(&bundle.body.transactions).enumerate() {
-            sum = sum.checked_add(receipt.gas_used?.to())?;
+        for (index, (receipt, tx)) in bundle.receipts.iter().zip(bundle.body.transactions.iter().flatten()).enumerate()
+        {
+            sum = sum.checked_add(receipt.gas_used.value()?.to())?;
             let logs = receipt.logs.iter().map(|log| {
                 // More than four topics cannot be in a root: they are refused before.
                 Log { address: log.address, data: LogData::new_unchecked(log.topics.clone(), log.data.clone()) }
             });
-            let status = match (receipt.status, &receipt.root) {
+            let status = match (receipt.status.value(), receipt.root.value()) {
                 (Some(status), _) => Eip658Value::Eip658(!status.is_zero()),
                 (None, Some(root)) => Eip658Value::PostState(B256::try_from(root.as_ref()).ok()?),
                 (None, None) => return None,
@@ -187,8 +187,8 @@ impl Sealed {
                     tx["gasPrice"] = json!(format!("{paid:#x}"));
                 }
             }
-            if tx.to.is_none() && receipt.contract_address.is_some() {
-                place["contractAddress"] = json!(tx.from.create(tx.nonce.to()));
+            if tx.to.is_none() && !receipt.contract_address.is_absent() {
+                place["contractAddress"] = json!(tx.from.value()?.create(tx.nonce.to()));
             }
             let receipt = match envelope.ty() {
                 0 => ReceiptEnvelope::Legacy(inner),
@@ -201,8 +201,7 @@ impl Sealed {
         }
         header.receipts_root = ordered_trie_root_encoded(&all);
         (header.logs_bloom, header.gas_used) = (bloom, sum);
-        if let Some(withdrawals) = &bundle.body.withdrawals {
-            let withdrawals: &Vec<Withdrawal> = withdrawals;
+        if let Some(withdrawals) = bundle.body.withdrawals.value() {
             header.withdrawals_root = Some(alloy::consensus::proofs::calculate_withdrawals_root(withdrawals));
             self.block["withdrawalsRoot"] = json!(header.withdrawals_root);
         }

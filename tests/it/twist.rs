@@ -113,7 +113,12 @@ impl Sin {
             }
             Self::FlipSignature => flip(&mut block["transactions"].get_mut(0)?["r"])?,
             Self::WrongFrom | Self::WrongFromInBoth => flip(&mut block["transactions"].get_mut(0)?["from"])?,
-            Self::UnknownTransactionType => block["transactions"].get_mut(0)?["type"] = json!("0x7d"),
+            // With another hash: else the members and the hash tell the type.
+            Self::UnknownTransactionType => {
+                let tx = block["transactions"].get_mut(0)?;
+                tx["type"] = json!("0x7d");
+                flip(&mut tx["hash"])?;
+            }
             Self::DropTransaction => drop(block["transactions"].as_array_mut()?.pop()?),
             Self::TransactionsOfAnotherBlock => {
                 let mut others = fetch("eth_getBlockByNumber", before(true)?)?["transactions"].take();

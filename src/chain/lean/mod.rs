@@ -14,7 +14,7 @@ mod transaction;
 
 use alloy::consensus::{EMPTY_OMMER_ROOT_HASH, Header};
 use alloy::eips::eip4895::Withdrawal;
-use alloy::primitives::{B256, Bloom, Bytes};
+use alloy::primitives::{B256, Bloom, Bytes, U64};
 use serde_json::value::RawValue;
 
 use self::arena::Arena;
@@ -23,8 +23,9 @@ use self::claims::Claims;
 use self::receipt::{LogPlace, Out, ReceiptParts, ReceiptReader};
 use self::scan::{Cursor, Read};
 use self::transaction::{Tx, TxReader};
-use super::bundle::{BlockBundle, BundleError, RawBlock};
-use super::error::VerifyError;
+pub use super::bundle::TakeError;
+use super::bundle::{BlockBundle, RawBlock};
+use super::claim::{Claim, Differences};
 use super::fork::unknown_transaction_type;
 use super::keccak::{Message, keccak_all};
 use super::proof::Encoded;
@@ -32,8 +33,9 @@ use super::receipts::{counts_gas_apart, gas_claimed};
 use super::rlp::RlpBundle;
 use super::traces::Traces;
 use super::trie::ordered_root;
+use super::trusted;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
-use super::verify::{self, Expected, verify_size, verify_withdrawals};
+use super::verify::{self, Expected, sizes, verify_withdrawals};
 
 /// Something that the lean path does not expect, in words: the typed path decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,17 +51,6 @@ pub enum Path {
     Rlp,
     /// The typed one, and why.
     Typed(Odd),
-}
-
-/// Why a block was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TakeError {
-    /// It cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] BundleError),
-    /// It does not fit.
-    #[error(transparent)]
-    Refused(#[from] VerifyError),
 }
 
 /// Reads one block after another, and gets faster by remembering how the last one was written. One for each worker.
@@ -82,7 +73,7 @@ impl Reader {
     /// Says which way it was.
     ///
     /// # Errors
-    /// As the typed path says it: [`BlockBundle::parse`], [`verify::verify_but_senders`] and [`verify::trust`].
+    /// As the typed path says it: [`BlockBundle::parse`], [`verify::verify_but_senders`] and [`trusted::trust`].
     pub fn take(
         &mut self,
         raw: &RawBlock,
@@ -105,10 +96,14 @@ impl Reader {
                 Ok((block, Path::Lean))
             }
             Err(odd) => {
-                let bundle = BlockBundle::parse(block, receipts, traces)
-                    .map_err(|error| unknown_transaction_type(block).map_or(error.into(), TakeError::Refused))?;
-                let take = if trust { verify::trust } else { verify::verify_but_senders };
-                Ok((take(bundle, expected)?, Path::Typed(odd)))
+                let block = if trust {
+                    trusted::trust(block, receipts, traces, expected)?
+                } else {
+                    let bundle = BlockBundle::parse(block, receipts, traces)
+                        .map_err(|error| unknown_transaction_type(block).map_or(error.into(), TakeError::Refused))?;
+                    verify::verify_but_senders(bundle, expected)?
+                };
+                Ok((block, Path::Typed(odd)))
             }
         }
     }
@@ -126,17 +121,28 @@ impl Reader {
         let block = Block::read(block, &mut self.transactions, self.count, Some(&mut arena))?;
         let (header, body) = (&block.header, &block.body);
         let hash = header.hash_slow();
-        if body.hash != hash || expected.hash.is_some_and(|expected| expected != hash) {
+        if body.hash.value().is_none_or(|stated| *stated != hash)
+            || expected.hash.is_some_and(|expected| expected != hash)
+        {
             return Err(Odd("a block of another hash"));
         }
-        if body.uncles.is_empty() != (header.ommers_hash == EMPTY_OMMER_ROOT_HASH) {
+        if !body.uncles.is_absent()
+            && body.uncles.value().map(Vec::is_empty) != Some(header.ommers_hash == EMPTY_OMMER_ROOT_HASH)
+        {
             return Err(Odd("ommers of another block"));
         }
         block.claims.check(hash, header)?;
-        let withdrawals =
-            verify_withdrawals(header, body.withdrawals.as_ref()).map_err(|_| Odd("withdrawals that do not fit"))?;
-        verify_size(header, body, block.transactions.iter().map(Tx::length_in_block).sum())
-            .map_err(|_| Odd("a size that does not fit"))?;
+        let mut differences = Differences::default();
+        let withdrawals = verify_withdrawals(header, &body.withdrawals, &mut differences)
+            .map_err(|_| Odd("withdrawals that do not fit"))?;
+        if !differences.is_empty() {
+            return Err(Odd("withdrawals that do not fit"));
+        }
+        if let Some(sizes) = sizes(header, &withdrawals, block.transactions.iter().map(Tx::length_in_block).sum())
+            && !sizes.iter().any(|size| body.size.fits(&U64::from(*size)))
+        {
+            return Err(Odd("a size that does not fit"));
+        }
         for tx in &block.transactions {
             tx.check(expected.chain_id, header.base_fee_per_gas)?;
         }
@@ -162,10 +168,10 @@ impl Reader {
         if ordered_root(&receipts) != header.receipts_root {
             return Err(Odd("another root of receipts"));
         }
-        let (mut gas_before, mut blob_price) = (0, None);
+        let mut gas_before = 0;
         let mut verified = Vec::with_capacity(read.len());
         for (tx, receipt) in block.transactions.into_iter().zip(read) {
-            let gas_used = receipt.check(&tx, header, gas_before, &mut blob_price)?;
+            let gas_used = receipt.check(&tx, header, gas_before)?;
             gas_before = receipt.cumulative;
             let price = tx.paid(header.base_fee_per_gas);
             verified.push(self.transaction(verified.len(), tx, &receipt, (gas_used, price), &bytes));
@@ -180,7 +186,7 @@ impl Reader {
     /// [`Odd`] where anything is not as expected, which may or may not be wrong.
     pub fn trust(&mut self, block: &[u8], receipts: &[u8], expected: Expected) -> Result<VerifiedBlock, Odd> {
         let block = Block::read(block, &mut self.transactions, self.count, None)?;
-        let hash = block.body.hash;
+        let hash = *block.body.hash.value().ok_or(Odd("a block without its hash"))?;
         if expected.hash.is_some_and(|expected| expected != hash) {
             return Err(Odd("a block of another hash"));
         }
@@ -196,7 +202,11 @@ impl Reader {
             let price = receipt.price.unwrap_or_else(|| tx.paid_as_said(base_fee));
             verified.push(self.transaction(verified.len(), tx, &receipt, (gas_used, price), &bytes));
         }
-        let withdrawals = block.body.withdrawals.unwrap_or_default();
+        let withdrawals = match block.body.withdrawals {
+            Claim::Absent => Vec::new(),
+            Claim::Value(withdrawals) => withdrawals,
+            Claim::Unreadable(_) => return Err(Odd("withdrawals that cannot be read")),
+        };
         Ok(whole(hash, block.header, verified, withdrawals, Proof::Unproven, None))
     }
 
@@ -275,6 +285,7 @@ fn whole(
         proof,
         encoded,
         whole: true,
+        differences: Differences::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::keys::{Key as _, LogKey, Order, ReceiptKey};
 use super::scan::{Cursor, Read};
 use super::transaction::Tx;
 use super::{Odd, lacks};
-use crate::chain::receipts::GAS_PER_BLOB;
+use crate::chain::receipts::{GAS_PER_BLOB, is_blob_price};
 
 /// Room for the type byte and the headers (10), status or state root (33), gas (9), bloom (259) and the header of the logs (9).
 const ROOM: usize = 320;
@@ -111,7 +111,7 @@ impl ReceiptReader {
                 ReceiptKey::LogsBloom => bloom = cursor.bytes()?,
                 ReceiptKey::Logs => cursor.elements(|cursor| {
                     let at = (index, out.logs.len() as u64);
-                    let log = read_log(cursor, log_order, at, tx, claims, prove, out.arena)?;
+                    let log = read_log(cursor, log_order, at, tx, claims, out.arena)?;
                     out.logs.push(log);
                     Ok(())
                 })?,
@@ -119,27 +119,19 @@ impl ReceiptReader {
             Ok(())
         })?;
         receipt.logs = first_log..out.logs.len();
-        let always = ReceiptKey::TransactionHash.bit()
-            | ReceiptKey::TransactionIndex.bit()
-            | ReceiptKey::CumulativeGasUsed.bit()
-            | ReceiptKey::Logs.bit();
+        let always = ReceiptKey::TransactionHash.bit() | ReceiptKey::CumulativeGasUsed.bit() | ReceiptKey::Logs.bit();
         lacks(stated, always, "a receipt's field")?;
         receipt.success = receipt.status.map(|status| status != 0);
         if !prove {
             return Ok(receipt);
         }
-        let claimed = ReceiptKey::BlockHash.bit()
-            | ReceiptKey::BlockNumber.bit()
-            | ReceiptKey::From.bit()
-            | ReceiptKey::LogsBloom.bit();
-        lacks(stated, claimed, "a receipt's claim")?;
-        if from != Some(tx.from) || to != tx.to {
+        // It is hashed as it is stated.
+        lacks(stated, ReceiptKey::LogsBloom.bit(), "a receipt's bloom")?;
+        if from.is_some_and(|from| from != tx.from) || to.is_some_and(|to| Some(to) != tx.to) {
             return Err(Odd("a receipt of another sender or recipient"));
         }
-        match (tx.kind, receipt.kind) {
-            (0, None) => {}
-            (kind, Some(stated)) if kind == stated => {}
-            _ => return Err(Odd("a receipt of another type")),
+        if receipt.kind.is_some_and(|stated| stated != tx.kind) {
+            return Err(Odd("a receipt of another type"));
         }
         receipt.encode(tx.kind, &bloom, payload, prefix, out.arena)?;
         out.bloom.iter_mut().zip(bloom).for_each(|(all, own)| *all |= own);
@@ -182,35 +174,24 @@ impl ReceiptParts {
     }
 
     /// What the typed path checks of a receipt beside its bytes; returns what it used alone.
-    pub(super) fn check(
-        &self,
-        tx: &Tx<'_>,
-        header: &Header,
-        gas_before: u64,
-        blob_price: &mut Option<u128>,
-    ) -> Read<u64> {
-        let gas_used = self.cumulative.checked_sub(gas_before).ok_or(Odd("gas that does not add up"))?;
-        let price_fits = match self.price {
-            Some(stated) => stated == tx.paid(header.base_fee_per_gas),
-            None => header.base_fee_per_gas.is_none(),
-        };
-        if !price_fits {
+    pub(super) fn check(&self, tx: &Tx<'_>, header: &Header, gas_before: u64) -> Read<u64> {
+        let Some(alone) = self.cumulative.checked_sub(gas_before) else { return Err(Odd("gas that does not add up")) };
+        if self.gas_used.is_some_and(|stated| stated != alone) {
+            return Err(Odd("gas that does not add up"));
+        }
+        if self.price.is_some_and(|stated| stated != tx.paid(header.base_fee_per_gas)) {
             return Err(Odd("a price that was not paid"));
         }
         if self.blob_gas.is_some_and(|stated| Some(stated) != tx.blobs.checked_mul(GAS_PER_BLOB)) {
             return Err(Odd("gas of another number of blobs"));
         }
-        if let (Some(max), Some(price)) = (tx.blob_fee.filter(|_| tx.kind == 3), self.blob_price) {
-            let first = *blob_price.get_or_insert(price);
-            if price == 0 || price > max || price != first || self.blob_gas.is_none() {
-                return Err(Odd("a price of blobs"));
-            }
+        if self.blob_price.is_some_and(|price| !is_blob_price(header, tx.blobs > 0, price)) {
+            return Err(Odd("a price of blobs"));
         }
         let created = tx.to.is_none().then(|| tx.from.create(tx.nonce));
         match self.contract {
             Some(stated) if Some(stated) != created => Err(Odd("another contract than was created")),
-            None if created.is_some() && self.success == Some(true) => Err(Odd("no contract that was created")),
-            _ => Ok(gas_used),
+            _ => Ok(alone),
         }
     }
 }
@@ -221,7 +202,6 @@ fn read_log<'a>(
     (index, log_index): (u64, u64),
     tx: &Tx<'_>,
     claims: &mut Claims<'a>,
-    prove: bool,
     arena: &mut Arena,
 ) -> Read<LogPlace> {
     let mut address = [0u8; 20];
@@ -248,12 +228,7 @@ fn read_log<'a>(
         Ok(())
     })?;
     let always = LogKey::Address.bit() | LogKey::Topics.bit() | LogKey::Data.bit();
-    let claimed = LogKey::BlockHash.bit()
-        | LogKey::BlockNumber.bit()
-        | LogKey::TransactionHash.bit()
-        | LogKey::TransactionIndex.bit()
-        | LogKey::LogIndex.bit();
-    lacks(stated, if prove { always | claimed } else { always }, "a log's field")?;
+    lacks(stated, always, "a log's field")?;
     arena.list(21 + list_length(33 * count) + hex_length(data)?);
     arena.short(&address);
     let address = arena.len() - 20;

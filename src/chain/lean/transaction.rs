@@ -148,8 +148,7 @@ impl TxReader {
 
     fn encode(&self, tx: &mut Tx<'_>, stated: u64, arena: &mut Arena) -> Read<()> {
         let signed = TxKey::R.bit() | TxKey::S.bit();
-        let claimed = TxKey::BlockHash.bit() | TxKey::BlockNumber.bit() | TxKey::TransactionIndex.bit();
-        let always = signed | claimed | TxKey::Gas.bit() | TxKey::Input.bit();
+        let always = signed | TxKey::Gas.bit() | TxKey::Input.bit();
         let typed = TxKey::ChainId.bit() | TxKey::AccessList.bit();
         let fees = TxKey::MaxFeePerGas.bit() | TxKey::MaxPriorityFeePerGas.bit();
         let needs = match tx.kind {

@@ -93,6 +93,15 @@ pub struct BlockFrames {
     pub missing: Vec<MissingTrace>,
 }
 
+impl BlockFrames {
+    /// Holds the top frame of each transaction against what is proven of it, and its sender, which may only be claimed yet.
+    pub(super) fn check_tops(&self, transactions: &[VerifiedTransaction]) -> Result<(), VerifyError> {
+        let is_missing = |tx: &VerifiedTransaction| self.missing.iter().any(|missing| missing.index == tx.index);
+        let mut traced = transactions.iter().zip(&self.frames).filter(|(tx, _)| !is_missing(tx));
+        traced.try_for_each(|(tx, frames)| check_top(tx, frames.first()))
+    }
+}
+
 /// Traces of a block as answered: the items of `debug_traceBlockByHash` with callTracer (a nested frame for each transaction) or of
 /// `trace_block` (a flat list over all transactions, block rewards among them).
 #[derive(Debug, Clone)]
@@ -138,7 +147,7 @@ impl Traces {
         items.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The frames of each transaction, and which have none.
+    /// The frames of each transaction, and which have none. Whether the top ones fit is for [`BlockFrames::check_tops`] to say.
     ///
     /// # Errors
     /// [`VerifyError`] with [`Part::Traces`] where they contradict the transactions or each other.
@@ -151,10 +160,7 @@ impl Traces {
                     found.missing.push(MissingTrace { index: tx.index, hash: tx.hash, detail });
                     Vec::new()
                 }
-                Ok(frames) => {
-                    check_top(tx, frames.first())?;
-                    frames
-                }
+                Ok(frames) => frames,
             };
             found.frames.push(frames);
         }

@@ -36,7 +36,9 @@ fn transactions(count: u64) -> Vec<VerifiedTransaction> {
 
 fn read(traces: &Value, count: u64) -> Result<BlockFrames, String> {
     let traces = Traces::parse(&traces.to_string()).map_err(|error| error.to_string())?;
-    traces.frames(BLOCK, &transactions(count)).map_err(|error| error.to_string())
+    let found = traces.frames(BLOCK, &transactions(count)).map_err(|error| error.to_string())?;
+    found.check_tops(&transactions(count)).map_err(|error| error.to_string())?;
+    Ok(found)
 }
 
 /// A good nested item: Bob pays Carol 3 wei.
