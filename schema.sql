@@ -248,7 +248,8 @@ CREATE TABLE list_sources (
     last_modified TEXT,
     checked_at    INTEGER,                     -- when there was a good file, or nothing newer
     failed_at     INTEGER,                     -- when it failed, if that was the last time
-    last_error    TEXT                         -- without secrets
+    last_error    TEXT,                        -- without secrets
+    failed_for_good INTEGER NOT NULL DEFAULT 0 -- the last failure is none that may pass: a 404, say
 ) STRICT, WITHOUT ROWID;
 
 -- Watch entries. A changed or ended entry keeps its row, so that old alerts say what was known when they were made. aliases: a JSON

@@ -9,7 +9,7 @@ use alloy::primitives::Address;
 use alloy_chains::Chain;
 use serde::Deserialize;
 
-pub use lists::{ListConfig, ListSettings, Rhythm, RhythmSettings, list_settings};
+pub use lists::{ListConfig, ListSettings, Rhythm, RhythmSettings, check_list_name, list_settings};
 
 use crate::screen::{Rule, Rules};
 use crate::source::TraceMode;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bolo::cli::{self, Cli};
 use bolo::ops::Shutdown;
-use bolo::redact;
+use bolo::{redact, text};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -71,7 +71,7 @@ fn register_secrets() {
 /// As clap does it: help on stdout, what is wrong on stderr, without the secrets of what was typed.
 fn exit_on_usage(error: &clap::Error) -> ! {
     let text = error.render();
-    let shown = redact::redacted(&text.to_string()).into_owned();
+    let shown = text::visible_lines(&redact::redacted(&text.to_string())).into_owned();
     if error.use_stderr() && shown != text.to_string() {
         let _ = std::io::stderr().write_all(shown.as_bytes());
         std::process::exit(error.exit_code());
@@ -79,13 +79,16 @@ fn exit_on_usage(error: &clap::Error) -> ! {
     error.exit()
 }
 
-/// Writes the log to stderr without secrets. Each event comes in one piece.
-struct RedactedLog;
+/// How an event of the log is made safe to show.
+type Safe = fn(&str) -> String;
 
-impl Write for RedactedLog {
+/// Writes the log to stderr, without secrets and without anything that a terminal would act on. Each event comes in one piece.
+struct SafeLog(Safe);
+
+impl Write for SafeLog {
     fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        std::io::stderr().write_all(redact::redacted(&text).as_bytes())?;
+        std::io::stderr().write_all((self.0)(&redact::redacted(&text)).as_bytes())?;
         Ok(event.len())
     }
 
@@ -108,7 +111,12 @@ fn start_log(cli: &Cli) {
     }
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || cli::is_dumb_terminal();
     let color = std::io::stderr().is_terminal() && !plain;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| RedactedLog).with_ansi(color);
+    let safe: Safe = match (global.log_format, color) {
+        (cli::LogFormat::Json, _) => |event| text::json(event).into_owned(),
+        (cli::LogFormat::Pretty, true) => |event| text::log_line(event, true),
+        (cli::LogFormat::Pretty, false) => |event| text::log_line(event, false),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || SafeLog(safe)).with_ansi(color);
     // A reader of the log that went away must not stop the watch.
     let log = log.log_internal_errors(false);
     match global.log_format {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Failure;
-use super::present::{csv_record, no_formula};
+use super::present::{csv_record, json_text};
 use crate::chain::NativeCurrency;
 use crate::decode::{AssetStandard, Position};
 use crate::lists::show_date;
@@ -228,9 +228,7 @@ impl AlertJson {
 
     /// One line, with its end.
     pub(super) fn line(&self) -> Result<Vec<u8>, Failure> {
-        let mut line = serde_json::to_vec(self).map_err(|error| Failure::input(error.to_string()))?;
-        line.push(b'\n');
-        Ok(line)
+        Ok((json_text(self)? + "\n").into_bytes())
     }
 }
 
@@ -268,17 +266,17 @@ pub(super) fn csv_line(alert: &AlertJson) -> Result<Vec<u8>, Failure> {
         text(&alert.to),
         alert.asset.id.clone(),
         text(&alert.asset.contract),
-        no_formula(alert.asset.symbol.clone().unwrap_or_default()),
+        alert.asset.symbol.clone().unwrap_or_default(),
         alert.asset.decimals.map(|d| d.to_string()).unwrap_or_default(),
         alert.amount.clone(),
         text(&alert.amount_display),
         text(&alert.token_id),
         alert.watched.address.clone(),
         alert.watched.direction.to_owned(),
-        no_formula(text(&alert.watched.label)),
-        no_formula(alert.watched.list.clone()),
-        no_formula(text(&alert.watched.entity)),
-        no_formula(alert.watched.programs.join(";")),
+        text(&alert.watched.label),
+        alert.watched.list.clone(),
+        text(&alert.watched.entity),
+        alert.watched.programs.join(";"),
         alert.watched.designation.to_owned(),
         text(&alert.counterparty),
         alert.triage.class.to_owned(),

@@ -336,9 +336,15 @@ pub struct QueryArgs {
     /// Class of value or noise; own is what touches own wallets and nothing else [default: value]
     #[arg(long, value_parser = Words::of(TriageClass::ALL).or_all(), value_delimiter = ',', value_name = "CLASS")]
     pub(super) triage: Vec<Option<TriageClass>>,
-    /// Hash of a transaction
+    /// Hash of a transaction: whole, or its first digits
     #[arg(long, value_name = "HASH")]
     pub(super) tx: Option<String>,
+    /// Show addresses, hashes and ids whole in a table
+    #[arg(long)]
+    pub(super) wide: bool,
+    /// Words that belong to no option: told with what they were probably meant as
+    #[arg(hide = true)]
+    pub(super) words: Vec<String>,
     /// At most so many alerts; 0 for all
     #[arg(long, value_parser = count::<u64>, default_value_t = 50, value_name = "N")]
     pub(super) limit: u64,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::alert_json::checksum;
 use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
-use super::present::print;
+use super::present::{json_text, print};
 use super::sources::address;
 use super::words::Words;
 use super::{Context, Failure};
@@ -80,10 +80,10 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
         finalized: store.final_hash(to)? == Some(last_hash),
     };
     let text = match args.format {
-        super::args::StatusFormat::Json => format!("{}\n", statement.as_json()),
+        super::args::StatusFormat::Json => json_text(&statement.as_json())? + "\n",
         super::args::StatusFormat::Table => statement.for_people(),
     };
-    print(text.as_bytes())?;
+    print(&text)?;
     Ok(0)
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::alert_json::{checksum, moment};
 use super::args::Format;
 use super::list_args::CheckArgs;
-use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, no_formula};
+use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, json_text};
 use super::watchlist::{date, now};
 use super::{Context, Failure};
 use crate::lists::{parse_any_form, show_date};
@@ -22,12 +22,6 @@ const LONGEST: u64 = 4096;
 
 pub(super) fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> {
     let as_of = date(args.as_of.as_ref())?;
-    let parse = |text: &String| {
-        let text = text.trim();
-        let address = parse_any_form(text).map_err(|reason| Failure::input(format!("{text:?} {reason}")))?;
-        Ok((text.to_owned(), address))
-    };
-    let named = args.addresses.iter().map(parse).collect::<Result<Vec<_>, Failure>>()?;
     let mut store = Store::open(&context.db, Access::Read)?;
     if !args.stdin {
         // Not where whoever writes the lines may take his time: a watch could not clear its log meanwhile.
@@ -40,29 +34,29 @@ pub(super) fn check(context: &Context, args: &CheckArgs) -> Result<u8, Failure> 
         printer: Printer::new(args.format)?,
         checked: 0,
         listed: 0,
+        in_force: 0,
     };
     let bad = if args.stdin {
-        check.lines(&mut std::io::stdin().lock())?
+        check.lines(&mut std::io::stdin().lock())?.map(|(first, count)| {
+            format!("bad lines: {count}, the first is line {first}; the other {} addresses were checked", check.checked)
+        })
     } else {
-        for (text, address) in &named {
-            if !check.one(text, *address)? {
-                check.clear(*address)?;
-            }
-        }
-        None
+        check.words(&args.addresses)?
     };
-    let Check { checked, listed, printer, .. } = check;
+    let Check { checked, listed, in_force, printer, .. } = check;
     printer.finish()?;
     if args.stdin {
         tracing::info!(checked, listed, on_no_list = checked - listed, "addresses checked");
     }
     match bad {
+        None if args.exit_code && in_force > 0 => Ok(LISTED),
         None => Ok(0),
-        Some((first, count)) => Err(Failure::input(format!(
-            "bad lines: {count}, the first is line {first}; the other {checked} addresses were checked"
-        ))),
+        Some(message) => Err(Failure::input(message)),
     }
 }
+
+/// With `--exit-code`: some address is listed, and in force.
+const LISTED: u8 = 10;
 
 struct Check {
     store: Store,
@@ -72,9 +66,28 @@ struct Check {
     printer: Printer,
     checked: u64,
     listed: u64,
+    /// Of the listed: those with an entry in force.
+    in_force: u64,
 }
 
 impl Check {
+    /// Checks the addresses of the command line; what is wrong with those that are none.
+    fn words(&mut self, words: &[String]) -> Result<Option<String>, Failure> {
+        let mut bad = Vec::new();
+        for text in words.iter().map(|word| word.trim()) {
+            match parse_any_form(text) {
+                Ok(address) => {
+                    if !self.one(text, address)? {
+                        self.clear(address)?;
+                    }
+                }
+                Err(reason) => bad.push(format!("{:?} {reason}", clean(text, 80))),
+            }
+        }
+        let rest = if self.checked > 0 { "; the others were checked" } else { "" };
+        Ok((!bad.is_empty()).then(|| format!("{}{rest}", bad.join("; "))))
+    }
+
     /// Prints what is known of an address, where it is listed.
     fn one(&mut self, text: &str, address: Address) -> Result<bool, Failure> {
         self.checked += 1;
@@ -95,6 +108,7 @@ impl Check {
             self.printer.found(&Found { text, first: place == 0, listed, at, entry, alerts })?;
         }
         self.listed += 1;
+        self.in_force += u64::from(listed);
         Ok(true)
     }
 
@@ -208,7 +222,7 @@ impl Printer {
                         "last_block_time": found.alerts.last.map(|(_, time)| moment(time)),
                     }),
                 };
-                serde_json::to_writer(&mut self.out, &entry).map_err(std::io::Error::from)?;
+                self.out.write_all(json_text(&entry)?.as_bytes())?;
                 if self.format == Format::Jsonl {
                     self.out.write_all(b"\n")?;
                 }
@@ -282,7 +296,7 @@ fn csv_fields(found: &Found<'_>) -> Vec<String> {
     let mut fields = EntryJson::new(&found.entry).csv_fields();
     let (number, time) = found.alerts.last.unzip();
     fields.extend([
-        no_formula(found.text.to_owned()),
+        found.text.to_owned(),
         found.alerts.count.to_string(),
         number.map(|number| number.to_string()).unwrap_or_default(),
         time.map(moment).unwrap_or_default(),

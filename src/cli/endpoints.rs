@@ -19,10 +19,10 @@ pub(super) async fn run(context: &Context, args: &EndpointsArgs) -> Result<u8, F
         StatusFormat::Json => {
             let mut all = Value::from_iter(states.iter().map(as_json));
             redact_json(&mut all);
-            format!("{all:#}\n")
+            format!("{}\n", crate::text::json(&format!("{all:#}")))
         }
     };
-    print(text.as_bytes())?;
+    print(&text)?;
     let usable = states.iter().any(|state| matches!(state.state, "ok" | "stalled" | "throttled"));
     Ok(if usable { 0 } else { 75 })
 }

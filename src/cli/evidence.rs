@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::alert_json::{AlertJson, ChainWords};
-use super::present::{clean, print};
+use super::present::{clean, json_text, print};
 use super::short_id::{alert_id, transaction_hash};
 use super::words::Words;
 use super::{Context, Failure};
@@ -145,9 +145,9 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let sum = reprove(&store)?;
     if as_json {
-        print(format!("{}\n", sum_json(&sum)).as_bytes())?;
+        print(&(json_text(&sum_json(&sum))? + "\n"))?;
     } else {
-        print(for_people(&sum).as_bytes())?;
+        print(&for_people(&sum))?;
     }
     Ok(match sum {
         Reproven { faulty: 1.., .. } => UNPROVEN,
@@ -190,7 +190,7 @@ fn bundles(paths: &[PathBuf], as_json: bool) -> Result<u8, Failure> {
             }
             (Err(reason), false) => format!("{}: REFUSED: {}", clean(&name, 400), clean(&reason, 400)),
         };
-        print(format!("{line}\n").as_bytes())?;
+        print(&format!("{}\n", if as_json { crate::text::json(&line) } else { line.as_str().into() }))?;
     }
     Ok(code)
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::alert_json::{AlertJson, ChainWords, checksum, in_units, moment};
 use super::args::Format;
-use super::present::{clean, print};
+use super::present::{clean, json_text, print};
 use super::short_id::alert_id;
 use super::{Context, Failure};
 use crate::lists::show_date;
@@ -47,10 +47,10 @@ pub(super) fn explain(context: &Context, store: &Store, id: &str, format: Format
     }
     let text = match format {
         Format::Table => for_people(&explained, &rules, &entries, &chain),
-        Format::Json | Format::Jsonl => format!("{}\n", as_json(&explained, &rules, &entries, &chain)),
+        Format::Json | Format::Jsonl => json_text(&as_json(&explained, &rules, &entries, &chain))? + "\n",
         Format::Csv => return Err(Failure::input("--explain prints a table, json or jsonl, and no CSV")),
     };
-    print(text.as_bytes())
+    print(&text)
 }
 
 /// The alert as it is everywhere, and beside it why.

@@ -72,9 +72,12 @@ fn overdue(age: &ListAge, named: Option<&ListSettings>, rhythm: Rhythm, now: i64
         let failed = age.failed.as_ref().map(|(_, error)| format!("; the last try: {error}")).unwrap_or_default();
         Some(Overdue { list: age.name.clone(), since, detail: format!("{}: {detail}{failed}", age.name) })
     };
+    let never = named.is_some_and(|list| list.rhythm.every == Some(None));
+    if let Some((at, _)) = age.failed.as_ref().filter(|_| age.failed_for_good && !never) {
+        return problem(*at, "it cannot be fetched, and trying again will not help".to_owned());
+    }
     let Some(looked) = age.imported_at.max(age.checked_at) else {
         // A list of single entries by hand has no file and no rhythm.
-        let never = named.is_some_and(|list| list.rhythm.every == Some(None));
         let wanted = named.is_some_and(|list| list.url.is_some()) || rhythm.every.is_some() || rhythm.max_age.is_some();
         let since = age.failed.as_ref().map_or(now, |(at, _)| *at);
         return if wanted && !never {

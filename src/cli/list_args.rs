@@ -23,11 +23,13 @@ pub(super) enum WatchlistCommand {
     /// Fetch the lists that bolo.toml names with a url. The last good version stays where that fails: exit 75 if it may go well another
     /// time, 1 if not
     Update(UpdateArgs),
-    /// Add one address
+    /// Add addresses, or change what is said of them
     Add(AddArgs),
-    /// End the entries of an address: no new alerts from now on, old ones stay
+    /// End the entries of addresses: no new alerts from now on, old ones stay
+    #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
     /// Print the entries
+    #[command(visible_aliases = ["list", "ls"])]
     Show(ShowArgs),
     /// Say whether addresses are listed, and where
     Check(CheckArgs),
@@ -55,6 +57,10 @@ pub(super) struct ImportArgs {
     /// When the file was published [default: as it says itself, else now]
     #[arg(long, value_name = "DATE")]
     pub(super) published: Option<String>,
+    /// A column of a CSV file under another name, as in address=wallet; repeatable. Fields: address, label, entity, programs, listed_from,
+    /// delisted_on, aliases, uid, currency, kind
+    #[arg(long, value_name = "FIELD=NAME")]
+    pub(super) column: Vec<String>,
     /// Take the good lines although there are bad ones
     #[arg(long)]
     pub(super) skip_bad: bool,
@@ -80,16 +86,16 @@ pub(super) struct UpdateArgs {
 /// `bolo watchlist add`.
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
-    /// The address
-    #[arg(value_name = "ADDRESS")]
-    pub(super) address: String,
+    /// The addresses; - reads them from standard input, one a line
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(super) addresses: Vec<String>,
     /// Name of the list
     #[arg(long, default_value = "manual", value_name = "NAME")]
     pub(super) list: String,
     /// What the list is [default: as before, internal for a new list]
     #[arg(long, value_parser = Words::of(ListKind::ALL), value_name = "KIND")]
     pub(super) kind: Option<ListKind>,
-    /// What to call it
+    /// What to call it. Of an address that is on the list, what no option names is kept; an empty text takes it away
     #[arg(long, value_name = "TEXT")]
     pub(super) label: Option<String>,
     /// Who is behind it
@@ -106,9 +112,9 @@ pub(super) struct AddArgs {
 /// `bolo watchlist remove`.
 #[derive(Debug, Args)]
 pub(super) struct RemoveArgs {
-    /// The address
-    #[arg(value_name = "ADDRESS")]
-    pub(super) address: String,
+    /// The addresses; - reads them from standard input, one a line
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(super) addresses: Vec<String>,
     /// Only from that list [default: from all]
     #[arg(long, value_name = "NAME")]
     pub(super) list: Option<String>,
@@ -166,6 +172,9 @@ pub(super) struct CheckArgs {
     /// printed. A bad line is told with its number, the others are checked all the same, and the exit code is 1
     #[arg(long, conflicts_with = "addresses")]
     pub(super) stdin: bool,
+    /// Tell by the exit code: 0 where no address is listed and in force, 10 where one is, 1 where one is no address
+    #[arg(long)]
+    pub(super) exit_code: bool,
     /// As the lists were at that time
     #[arg(long, value_name = "DATE")]
     pub(super) as_of: Option<String>,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::args::Format;
 use super::list_args::{DiffArgs, HistoryArgs};
-use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, no_formula, plain_table, print_rows};
+use super::present::{ENTRY_CSV, EntryJson, clean, csv_record, json_text, plain_table, print_rows};
 use super::watchlist::{date, is_list};
 use super::{Context, Failure};
 use crate::evidence::version_json;
@@ -169,7 +169,7 @@ impl Rows {
         if self.format == Format::Json {
             self.out.write_all(if self.count == 0 { b"\n" } else { b",\n" })?;
         }
-        serde_json::to_writer(&mut self.out, row).map_err(std::io::Error::from)?;
+        self.out.write_all(json_text(row)?.as_bytes())?;
         if self.format == Format::Jsonl {
             self.out.write_all(b"\n")?;
         }
@@ -200,12 +200,12 @@ impl Rows {
             })?,
             Format::Csv => {
                 let text = |row: Option<&EntryRow>, of: fn(&EntryRow) -> &Option<String>| {
-                    no_formula(row.and_then(|row| of(row).clone()).unwrap_or_default())
+                    row.and_then(|row| of(row).clone()).unwrap_or_default()
                 };
                 self.csv(&[
                     change.to_owned(),
                     address,
-                    no_formula(row.list.clone()),
+                    row.list.clone(),
                     changed.join(";"),
                     text(before, |row| &row.label),
                     text(before, |row| &row.entity),

@@ -1,21 +1,22 @@
 //! `bolo watchlist import`: finds the files, reads them, says what became of every candidate, and only then changes anything.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use alloy::primitives::Address;
 use sha2::{Digest, Sha256};
 
+use super::known_addresses::warn_of_busy;
 use super::list_args::ImportArgs;
+use super::list_changes::put;
 use super::list_report::{Report, say};
-use super::watchlist::{date, now, writable};
+use super::watchlist::{date, list_name, now, writable};
 use super::{Context, Failure};
 use crate::lists::{
-    Candidate, Counts, Delta, Format, ParsedEntry, ParsedList, ReadSeek, Source, parse, parse_date, show_date,
+    Candidate, Columns, Counts, Format, ParsedList, ReadSeek, Source, parse_date, parse_with, show_date,
 };
-use crate::store::{ImportCounts, ListFile, Store};
+use crate::screen::ListKind;
+use crate::store::ImportCounts;
 
 /// A file as it was found on the command line or in a directory.
 #[derive(Debug)]
@@ -30,27 +31,33 @@ struct Found {
 }
 
 /// A file that was read.
-struct Ready {
-    path: PathBuf,
-    name: String,
-    list: ParsedList,
-    sha256: [u8; 32],
-    published: Option<i64>,
+pub(super) struct Ready {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) list: ParsedList,
+    pub(super) sha256: [u8; 32],
+    pub(super) published: Option<i64>,
 }
 
 /// So many entries that an import ends, if they are more than it leaves, are worth a word.
 const MANY: usize = 10;
-/// Longer than any list is called.
-const LONGEST_NAME: usize = 200;
 
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     let given_kind = args.kind;
     let given = date(args.published.as_ref())?;
+    let columns = columns(&args.column)?;
     let format = args.format.as_deref().map(format_of).transpose()?;
+    let format = match (format, columns.is_empty()) {
+        (format, true) => format,
+        (None | Some(Format::Csv), false) => Some(Format::Csv),
+        (Some(other), false) => {
+            return Err(Failure::input(format!("--column is for CSV files, and --format says {}", other.name())));
+        }
+    };
     if given.is_some_and(|given| given > now() + 86_400) {
         return Err(Failure::input("--published is in the future"));
     }
-    let files = find(&args.files, format)?;
+    let files = find(&args.files, format, &columns)?;
     if files.len() > 1 && args.list.is_some() {
         return Err(Failure::input(
             "each file is the whole of a list: import them one by one to give them a --list name",
@@ -69,12 +76,20 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
                 "two files would be the list {name:?}, and each is the whole of its list: import them one by one with --list"
             )));
         }
-        let (list, sha256) = read(&file, format, &mut |path, candidate| {
+        let (list, sha256) = read(&file, format, &columns, &mut |path, candidate| {
             if let Some(report) = &mut report {
                 report.tell(path, candidate);
             }
         })?;
         let published = given.or(list.published).or(file.named);
+        if published.is_none()
+            && let Some(date) = date_in(&file.path)
+        {
+            let (shown, date) = (file.path.display(), show_date(date));
+            tracing::warn!(
+                "{shown}: its name says {date}, and it counts as of now: give --published {date} if that is its date"
+            );
+        }
         ready.push(Ready { path: file.path, name, list, sha256, published });
     }
     if let Some(report) = report {
@@ -91,23 +106,22 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
     }
     let mut store = writable(context)?;
     for file in &mut ready {
-        if let Some(delta) = file.list.delta.take() {
-            apply(&store, file, &delta)?;
-        }
         let configured = context.lists.iter().find(|list| list.name == file.name);
-        let kind = given_kind.or_else(|| configured?.kind);
-        let counts = store.import_list(&ListFile {
-            list: &file.name,
-            kind,
-            published: file.published,
-            imported_at: now(),
-            source: &file.path.file_name().unwrap_or(file.path.as_os_str()).to_string_lossy(),
-            format: file.list.format.name(),
-            sha256: file.sha256,
-            entries: &file.list.entries,
-            rejected: file.list.counts.rejected,
-        })?;
-        super::present::print(outcome(&file.name, &file.list, counts).as_bytes())?;
+        let own_kind = file.list.kind.as_deref().map(kind_of_file).transpose()?;
+        if let (Some(given), Some(own)) = (given_kind, own_kind)
+            && given != own
+        {
+            tracing::warn!(
+                "{}: the file says {}, and --kind says {}, which counts",
+                file.name,
+                own.name(),
+                given.name()
+            );
+        }
+        let kind = given_kind.or(own_kind).or_else(|| configured?.kind);
+        let counts = put(&mut store, file, kind)?;
+        super::present::print(&outcome(&file.name, &file.list, counts))?;
+        warn_of_busy(file.list.entries.iter().map(|entry| entry.address));
         if counts.ended >= MANY && counts.ended > counts.unchanged + counts.changed {
             tracing::warn!(
                 "{}: {} entries are ended and {} are left of those before: was the file whole?",
@@ -130,65 +144,36 @@ fn format_of(name: &str) -> Result<Format, Failure> {
     })
 }
 
-/// Makes of a file of changes what the list is after them.
-fn apply(store: &Store, file: &mut Ready, delta: &Delta) -> Result<(), Failure> {
-    let shown = file.path.display();
-    let lists = store.lists()?;
-    let Some(list) = lists.iter().find(|list| list.name == file.name) else {
-        return Err(Failure::input(format!(
-            "{shown}: it is a file of changes, and there is no list {:?} to change: name it with --list, or import a whole list first",
-            file.name
-        )));
-    };
-    // What it changes is what the list is now.
-    if file.published.is_some_and(|published| published < list.published) {
-        return Err(Failure::input(format!(
-            "{shown}: it is a file of changes of {}, and the list {:?} is of {} already: take them in the order of their dates",
-            show_date(file.published.unwrap_or_default()),
-            file.name,
-            show_date(list.published)
-        )));
+fn kind_of_file(word: &str) -> Result<ListKind, Failure> {
+    ListKind::from_name(word).ok_or_else(|| {
+        let known: Vec<_> = ListKind::ALL.iter().map(|(_, name)| *name).collect();
+        Failure::input(format!(
+            "the column kind says {:?}: write one of {}, or give --kind and name the column otherwise",
+            crate::text::cell(word, 40),
+            known.join(", ")
+        ))
+    })
+}
+
+/// `FIELD=NAME` of each `--column`.
+fn columns(words: &[String]) -> Result<Columns, Failure> {
+    let mut columns = Columns::default();
+    for word in words {
+        let bad = |reason: &str| {
+            let shown = crate::text::cell(word, 80);
+            Failure::input(format!("--column {shown:?}: {reason}: write FIELD=NAME, as in address=wallet"))
+        };
+        let (field, name) = word.split_once('=').ok_or_else(|| bad("it has no ="))?;
+        columns.rename(field.trim(), name.trim()).map_err(|reason| bad(&reason))?;
     }
-    let added = std::mem::take(&mut file.list.entries);
-    let news: HashSet<Address> = added.iter().map(|entry| entry.address).collect();
-    let mut entries = Vec::new();
-    let mut gone: HashMap<Address, Option<&String>> =
-        delta.ended.iter().map(|(address, entity)| (*address, entity.as_ref())).collect();
-    store.each_entry::<Failure>(None, Some(&file.name), None, |row| {
-        let left = row.entity.as_ref().is_some_and(|entity| delta.entities.contains(entity));
-        let ends = gone.remove(&row.address);
-        // It may be listed for two: what ends for the one does not for the other.
-        let other = ends.flatten().zip(row.entity.as_ref()).is_some_and(|(ended, held)| ended != held);
-        if other {
-            tracing::warn!("{shown}: it ends {}, which is on the list for another entity: kept", row.address);
-        }
-        if !news.contains(&row.address) && !left && (ends.is_none() || other) {
-            entries.push(ParsedEntry {
-                label: row.label,
-                entity: row.entity,
-                programs: row.programs,
-                listed_from: row.listed_from,
-                delisted_on: row.delisted_on,
-                derived_from: row.derived_from,
-                aliases: row.aliases,
-                uid: row.uid,
-                ..ParsedEntry::bare(row.address)
-            });
-        }
-        Ok(())
-    })?;
-    for address in gone.keys().filter(|address| !news.contains(*address)) {
-        tracing::warn!("{shown}: it ends {address}, which is not on the list: is a file of changes missing?");
-    }
-    entries.extend(added);
-    file.list.entries = entries;
-    Ok(())
+    Ok(columns)
 }
 
 /// What an import did, and the three counts that add up.
 pub(super) fn outcome(name: &str, list: &ParsedList, counts: ImportCounts) -> String {
     if counts.same_file {
-        return format!("{name}: this very file was imported before; nothing to change\n");
+        let what = if counts.kind_before.is_some() { "only its kind has changed" } else { "nothing to change" };
+        return format!("{name}: this very file was imported before; {what}\n");
     }
     let Counts { candidates, accepted, derived, rejected, other_chain, repeated, .. } = list.counts;
     let place = if counts.filed { " (older than others of this list: filed by its date)" } else { "" };
@@ -205,12 +190,12 @@ pub(super) fn outcome(name: &str, list: &ParsedList, counts: ImportCounts) -> St
 }
 
 /// The files that were named; for a directory the newest file in it; `sdn.csv` and its comments are one.
-fn find(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<Found>, Failure> {
+fn find(paths: &[PathBuf], format: Option<Format>, columns: &Columns) -> Result<Vec<Found>, Failure> {
     let mut files = Vec::new();
     let mut comments = None;
     for path in paths {
         if path.is_dir() {
-            files.push(newest(path, format)?);
+            files.push(newest(path, format, columns)?);
         } else if path != Path::new("-") && format.is_none() && recognise(path)? == Format::OfacComments {
             comments = Some(path.clone());
         } else {
@@ -242,7 +227,7 @@ fn beside(path: &Path) -> Option<PathBuf> {
 }
 
 /// The file of a directory that says the newest date, inside or in its name. The directory has the list's name.
-fn newest(dir: &Path, format: Option<Format>) -> Result<Found, Failure> {
+fn newest(dir: &Path, format: Option<Format>, columns: &Columns) -> Result<Found, Failure> {
     let failed = |error: std::io::Error| Failure::input(format!("cannot read {}: {error}", dir.display()));
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
@@ -260,7 +245,7 @@ fn newest(dir: &Path, format: Option<Format>) -> Result<Found, Failure> {
         let read = if format.is_none() && recognise(&found.path).is_ok_and(|format| format == Format::OfacComments) {
             continue;
         } else {
-            read(&found, format, &mut |_, _| {})
+            read(&found, format, columns, &mut |_, _| {})
         };
         let published = match read {
             Ok((list, _)) => list.published.or(found.named),
@@ -321,15 +306,7 @@ fn name_of(file: &Found, list: Option<&str>) -> Result<String, Failure> {
         }
         None => file.name.clone().unwrap_or_else(stem),
     };
-    if name.trim().is_empty() {
-        return Err(Failure::input("a list needs a name: give one with --list"));
-    }
-    if name.len() > LONGEST_NAME || name.contains(char::is_control) {
-        return Err(Failure::input(format!(
-            "{:?} is no name for a list: at most {LONGEST_NAME} bytes without control characters (--list)",
-            super::present::clean(&name, 40)
-        )));
-    }
+    list_name(&name)?;
     Ok(name)
 }
 
@@ -360,6 +337,7 @@ fn recognise(path: &Path) -> Result<Format, Failure> {
 fn read(
     file: &Found,
     format: Option<Format>,
+    columns: &Columns,
     each: &mut dyn FnMut(&Path, &Candidate<'_>),
 ) -> Result<(ParsedList, [u8; 32]), Failure> {
     let failed = |reason: String| Failure::input(format!("{}: {reason}", file.path.display()));
@@ -368,8 +346,8 @@ fn read(
     let before = hash(&mut bytes, comments.as_mut()).map_err(|error| failed(error.to_string()))?;
     let mut source = Source::open(&mut *bytes).map_err(failed)?;
     let mut rest = comments.as_mut().map(|bytes| Source::open(&mut **bytes)).transpose().map_err(failed)?;
-    let list =
-        parse(&mut source, rest.as_mut(), format, &mut |candidate| each(&file.path, candidate)).map_err(failed)?;
+    let list = parse_with(&mut source, rest.as_mut(), format, columns, &mut |candidate| each(&file.path, candidate))
+        .map_err(failed)?;
     // The hash is of what was read, or it proves nothing: a download may go on meanwhile.
     let after = hash(&mut bytes, comments.as_mut()).map_err(|error| failed(error.to_string()))?;
     if before != after {

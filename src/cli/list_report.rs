@@ -79,7 +79,7 @@ impl<'a> Report<'a> {
             "other_chain": other_chain, "derived": candidate.derived, "currency": candidate.currency, "entity": candidate.entity, "uid": candidate.uid,
         });
         if self.failed.is_none() {
-            self.failed = writeln!(self.out, "{line}").err();
+            self.failed = writeln!(self.out, "{}", crate::text::json(&line.to_string())).err();
         }
     }
 

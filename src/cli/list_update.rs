@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::known_addresses::warn_of_busy;
 use super::list_args::UpdateArgs;
 use super::list_import::outcome;
 use super::list_report::say;
@@ -41,12 +42,12 @@ pub(super) async fn update(context: &Context, args: &UpdateArgs) -> Result<u8, F
     for (list, url) in &wanted {
         let one = Update { list, url, idle: idle.unwrap_or(IDLE), force: args.force, db: &context.db };
         match one.run(&mut store).await {
-            Ok(said) => print(said.as_bytes())?,
+            Ok(said) => print(&said)?,
             // Nothing can be kept, or nobody reads any more.
             Err(failure) if failure.code == UNUSABLE || failure.code == 0 => return Err(failure),
             Err(failure) => {
                 tracing::warn!("{}: {}; the list stays as it was", list.name, failure.message);
-                store.note_list_failed(&list.name, &failure.message, now())?;
+                store.note_list_failed(&list.name, &failure.message, failure.code != TEMPORARY, now())?;
                 failed.push((&list.name, failure.code));
             }
         }
@@ -134,6 +135,7 @@ impl Update<'_> {
         if let (Some(before), Some(now)) = (counts.kind_before, self.list.kind) {
             tracing::warn!("{name}: the list was {} and is {} now", before.name(), now.name());
         }
+        warn_of_busy(list.entries.iter().map(|entry| entry.address));
         Ok(outcome(name, &list, counts))
     }
 

@@ -13,8 +13,10 @@ mod evidence;
 mod explain;
 mod failure;
 mod health;
+mod known_addresses;
 mod list_age;
 mod list_args;
+mod list_changes;
 mod list_history;
 mod list_import;
 mod list_report;
@@ -115,6 +117,6 @@ pub fn complain(failure: &Failure, as_json: bool) {
         tracing::error!(exit_code = failure.code, "{}", failure.message);
         return;
     }
-    let line = format!("error: {}\n", crate::redact::redacted(&failure.message));
+    let line = format!("error: {}\n", crate::text::visible(&crate::redact::redacted(&failure.message)));
     let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }

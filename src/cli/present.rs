@@ -14,13 +14,25 @@ use crate::evidence::version_json;
 use crate::lists::show_date;
 use crate::redact::redacted;
 use crate::store::{AlertRow, EntryRow};
+use crate::text::{cell, csv_field, visible_lines};
 
-/// Writes to stdout; a closed pipe ends it well.
-pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes text to stdout, without anything in it that a terminal would act on; a closed pipe ends it well.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(visible_lines(text).as_bytes())
+}
+
+/// Writes to stdout what is no text for people; a closed pipe ends it well.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()?;
     Ok(())
+}
+
+/// A value as JSON in one line, with what a terminal would act on as `\\uXXXX`.
+pub(super) fn json_text(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::input(error.to_string()))?;
+    Ok(crate::text::json(&text).into_owned())
 }
 
 /// Prints alerts as they come, in any form.
@@ -29,6 +41,8 @@ pub(super) struct AlertPrinter {
     chain: ChainWords,
     out: BufWriter<std::io::Stdout>,
     table: Table,
+    /// Addresses, hashes and ids are shown whole in tables.
+    wide: bool,
     count: u64,
 }
 
@@ -37,7 +51,7 @@ plane,log_index,trace_address,sub_index,from,to,asset_id,contract,symbol,decimal
 label,list,entity,programs,designation,counterparty,triage,triage_reasons,proof,endpoint,seen_at,replaces,retroactive,detail";
 
 impl AlertPrinter {
-    pub(super) fn new(format: Format, chain: ChainWords) -> Result<Self, Failure> {
+    pub(super) fn new(format: Format, chain: ChainWords, wide: bool) -> Result<Self, Failure> {
         let mut out = BufWriter::new(std::io::stdout());
         match format {
             Format::Json => out.write_all(b"[")?,
@@ -56,8 +70,9 @@ impl AlertPrinter {
             "AMOUNT",
             "ASSET",
             "TX",
+            "ID",
         ]);
-        Ok(Self { format, chain, out, table, count: 0 })
+        Ok(Self { format, chain, out, table, wide, count: 0 })
     }
 
     pub(super) fn alert(&mut self, row: &AlertRow) -> Result<(), Failure> {
@@ -65,16 +80,14 @@ impl AlertPrinter {
             Format::Jsonl => self.out.write_all(&AlertJson::new(row, &self.chain).line()?)?,
             Format::Json => {
                 self.out.write_all(if self.count == 0 { b"\n" } else { b",\n" })?;
-                let text = serde_json::to_vec(&AlertJson::new(row, &self.chain))
-                    .map_err(|error| Failure::input(error.to_string()))?;
-                self.out.write_all(&text)?;
+                self.out.write_all(json_text(&AlertJson::new(row, &self.chain))?.as_bytes())?;
             }
             Format::Csv => {
                 let line = csv_line(&AlertJson::new(row, &self.chain))?;
                 self.out.write_all(&line)?;
             }
             Format::Table => {
-                self.table.add_row(table_row(row, &self.chain));
+                self.table.add_row(table_row(row, &self.chain, self.wide));
             }
         }
         self.count += 1;
@@ -87,7 +100,9 @@ impl AlertPrinter {
     }
 }
 
-fn table_row(row: &AlertRow, chain: &ChainWords) -> Vec<String> {
+fn table_row(row: &AlertRow, chain: &ChainWords, wide: bool) -> Vec<String> {
+    let hex = |text: String| if wide { text } else { shorten_hex(&text) };
+    let short = |address: Address| hex(checksum(address));
     let label = row.entries.first().and_then(|entry| entry.label.as_deref());
     let watched = match label {
         Some(label) => format!("{} {}", clean(label, 28), short(row.watched)),
@@ -122,12 +137,9 @@ fn table_row(row: &AlertRow, chain: &ChainWords) -> Vec<String> {
         counterparty(row).map(short).unwrap_or_default(),
         amount,
         asset,
-        row.tx.as_ref().map(|tx| shorten_hex(&tx.hash.to_string())).unwrap_or_default(),
+        row.tx.as_ref().map(|tx| hex(tx.hash.to_string())).unwrap_or_default(),
+        hex(row.id.to_string()),
     ]
-}
-
-fn short(address: Address) -> String {
-    shorten_hex(&checksum(address))
 }
 
 fn shorten_hex(text: &str) -> String {
@@ -137,15 +149,10 @@ fn shorten_hex(text: &str) -> String {
     }
 }
 
-/// Text of strangers for a terminal: no control characters, cut.
+/// Text of strangers for a terminal: without secrets and hidden characters, cut.
 pub(super) fn clean(text: &str, longest: usize) -> String {
     // Before it is cut: what is left of a secret is harder to find.
-    let text = redacted(text);
-    let kept: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    match kept.char_indices().nth(longest) {
-        Some((end, _)) => format!("{}…", &kept[..end]),
-        None => kept,
-    }
+    cell(&redacted(text), longest)
 }
 
 /// A table with a header and no lines.
@@ -170,15 +177,11 @@ fn print_table(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
     table.lines().try_for_each(|line| writeln!(out, "{}", line.trim()))
 }
 
-/// A spreadsheet takes a cell that begins so for a formula; strangers choose symbols.
-pub(super) fn no_formula(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
-}
-
+/// A line of CSV that no spreadsheet runs.
 pub(super) fn csv_record(fields: &[String]) -> Result<Vec<u8>, Failure> {
     let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     let failed = |error: &dyn std::fmt::Display| Failure::input(format!("cannot write CSV: {error}"));
-    writer.write_record(fields).map_err(|error| failed(&error))?;
+    writer.write_record(fields.iter().map(|field| csv_field(field))).map_err(|error| failed(&error))?;
     writer.into_inner().map_err(|error| failed(&error))
 }
 
@@ -227,20 +230,20 @@ impl EntryJson {
     pub(super) fn csv_fields(self) -> Vec<String> {
         vec![
             self.address,
-            no_formula(self.label.unwrap_or_default()),
-            no_formula(self.list),
+            self.label.unwrap_or_default(),
+            self.list,
             self.kind.to_owned(),
-            no_formula(self.entity.unwrap_or_default()),
-            no_formula(self.programs.join(";")),
+            self.entity.unwrap_or_default(),
+            self.programs.join(";"),
             self.listed_from.unwrap_or_default(),
             self.delisted_on.unwrap_or_default(),
-            no_formula(self.derived_from.unwrap_or_default()),
-            no_formula(self.aliases.join(";")),
-            no_formula(self.uid.unwrap_or_default()),
+            self.derived_from.unwrap_or_default(),
+            self.aliases.join(";"),
+            self.uid.unwrap_or_default(),
             self.source_line.map(|line| line.to_string()).unwrap_or_default(),
             self.version["published"].as_str().unwrap_or_default().to_owned(),
             self.version["sha256"].as_str().unwrap_or_default().to_owned(),
-            no_formula(self.version["source"].as_str().unwrap_or_default().to_owned()),
+            self.version["source"].as_str().unwrap_or_default().to_owned(),
         ]
     }
 }
@@ -271,15 +274,14 @@ impl EntryPrinter {
     pub(super) fn entry(&mut self, row: &EntryRow) -> Result<(), Failure> {
         let entry = EntryJson::new(row);
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let failed = |error: serde_json::Error| Failure::input(error.to_string());
         match self.format {
             Format::Jsonl => {
-                self.out.write_all(&serde_json::to_vec(&entry).map_err(failed)?)?;
+                self.out.write_all(json_text(&entry)?.as_bytes())?;
                 self.out.write_all(b"\n")?;
             }
             Format::Json => {
                 self.out.write_all(if self.count == 0 { b"\n" } else { b",\n" })?;
-                self.out.write_all(&serde_json::to_vec(&entry).map_err(failed)?)?;
+                self.out.write_all(json_text(&entry)?.as_bytes())?;
             }
             Format::Csv => {
                 self.out.write_all(&csv_record(&entry.csv_fields())?)?;
@@ -319,12 +321,6 @@ mod tests {
         assert_eq!(in_units("0", 18), "0");
         assert_eq!(in_units("7", 0), "7");
         assert_eq!(in_units("1000000000000000000", 18), "1");
-    }
-
-    #[test]
-    fn cells_that_spreadsheets_would_run_are_quoted() {
-        assert_eq!(no_formula("=HYPERLINK(1)".into()), "'=HYPERLINK(1)");
-        assert_eq!(no_formula("USDC".into()), "USDC");
     }
 
     proptest! {

@@ -15,6 +15,9 @@ use crate::lists::parse_address;
 use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, NamedRange, Order, RangeCoverage, Store};
 
 pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
+    if let Some(word) = args.words.first() {
+        return Err(misplaced(word));
+    }
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     if let Some(id) = &args.explain {
         explain(context, &store, id, args.format)?;
@@ -27,7 +30,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
     let question = Question::new(&store, &named, &filter.addresses)?.filter(|question| !question.saw_nothing());
-    let mut printer = AlertPrinter::new(args.format, chain)?;
+    let mut printer = AlertPrinter::new(args.format, chain, args.wide)?;
     let mut last = None;
     // One more than is shown tells whether there is more.
     let asked = AlertFilter { limit: filter.limit.map(|limit| limit.saturating_add(1)), ..filter.clone() };
@@ -48,6 +51,15 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         super::screened::say(&filter, &store, coverage)?;
     }
     if named.is_named() { say_coverage(question.as_ref(), args.require_complete) } else { Ok(0) }
+}
+
+/// What a word that belongs to no option was probably meant as.
+fn misplaced(word: &str) -> Failure {
+    let shown = crate::text::cell(word, 80);
+    let is_hash = word.trim().trim_start_matches("0x").len() == 64;
+    let option = if is_hash { "--tx" } else { "--address" };
+    let or = if is_hash { " (or `--explain` for the id of an alert)" } else { "" };
+    Failure::input(format!("{shown:?} belongs to no option: write `bolo query {option} {shown}`{or}"))
 }
 
 fn range_of(filter: &AlertFilter) -> NamedRange {

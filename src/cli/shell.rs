@@ -8,7 +8,7 @@ use super::{Cli, Failure};
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "bolo", &mut script);
-    super::present::print(&script)?;
+    super::present::print_bytes(&script)?;
     Ok(0)
 }
 

@@ -9,7 +9,7 @@ use super::args::{StatusArgs, StatusFormat};
 use super::coverage::{self, holes, senders};
 use super::health::Health;
 use super::list_age::Ages;
-use super::present::{clean, print};
+use super::present::{clean, json_text, print};
 use super::{Context, Failure};
 use crate::lists::show_date;
 use crate::redact::{redact_json, redacted};
@@ -23,11 +23,11 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     if args.digest {
         let digest = if args.lists { store.list_digest()? } else { store.digest()? };
-        print(format!("{}\n", alloy::primitives::hex::encode(digest)).as_bytes())?;
+        print(&format!("{}\n", alloy::primitives::hex::encode(digest)))?;
         return Ok(0);
     }
     if args.coverage {
-        print(coverage::text(&store.coverage()?, &store.filtered(0, i64::MAX as u64)?, args.format).as_bytes())?;
+        print(&coverage::text(&store.coverage()?, &store.filtered(0, i64::MAX as u64)?, args.format))?;
         return Ok(0);
     }
     let status = store.status()?;
@@ -45,10 +45,10 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
             json["lists"].as_array_mut().into_iter().flatten().for_each(|list| ages.describe(list));
             json["endpoints"].as_array_mut().into_iter().flatten().for_each(|endpoint| health.describe(endpoint));
             redact_json(&mut json);
-            format!("{json}\n")
+            json_text(&json)? + "\n"
         }
     };
-    print(text.as_bytes())?;
+    print(&text)?;
     Ok(if health.is_healthy() { 0 } else { UNHEALTHY })
 }
 

@@ -1,8 +1,12 @@
 //! `bolo watchlist`.
 
+use std::collections::HashSet;
+
+use alloy::primitives::Address;
 use jiff::Timestamp;
 
 use super::check::check;
+use super::known_addresses::warn_of_busy;
 use super::list_args::{AddArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
 use super::list_history::{diff, history};
 use super::list_import::import;
@@ -10,8 +14,9 @@ use super::list_update::update;
 use super::present::EntryPrinter;
 use super::sources::address;
 use super::{Context, Failure};
-use crate::lists::{ParsedEntry, parse_date};
+use crate::lists::{ParsedEntry, parse_address, parse_date};
 use crate::store::{Access, EntryChange, ManualEntry, Store};
+use crate::text::cell;
 
 pub(super) async fn run(context: &Context, args: WatchlistArgs) -> Result<u8, Failure> {
     match args.command {
@@ -38,34 +43,81 @@ pub(super) fn writable(context: &Context) -> Result<Store, Failure> {
     Ok(Store::open(&context.db, Access::Write { durable: true })?)
 }
 
+/// A name for a list.
+pub(super) fn list_name(name: &str) -> Result<&str, Failure> {
+    crate::config::check_list_name(name)
+        .map_err(|reason| Failure::input(format!("{:?} is no name for a list: {reason} (--list)", cell(name, 40))))?;
+    Ok(name)
+}
+
+/// Addresses of the command line, `-` for those of standard input, each once and in order. All are good, or none is taken.
+fn addresses(words: &[String]) -> Result<Vec<Address>, Failure> {
+    let mut all = Vec::new();
+    for word in words {
+        if word != "-" {
+            all.push(address(word)?);
+            continue;
+        }
+        for (number, line) in (1u64..).zip(std::io::stdin().lines()) {
+            let line = line.map_err(|error| Failure::input(format!("cannot read standard input: {error}")))?;
+            let text = line.trim_start_matches('\u{feff}').split('#').next().unwrap_or_default().trim();
+            if text.is_empty() {
+                continue;
+            }
+            let parsed = parse_address(text);
+            all.push(parsed.map_err(|reason| Failure::input(format!("line {number}: {:?} {reason}", cell(text, 80))))?);
+        }
+    }
+    let mut seen = HashSet::new();
+    all.retain(|address| seen.insert(*address));
+    if all.is_empty() { Err(Failure::input("no address was named")) } else { Ok(all) }
+}
+
 fn add(context: &Context, args: &AddArgs) -> Result<u8, Failure> {
-    let entry = ParsedEntry {
-        label: args.label.clone(),
-        entity: args.entity.clone(),
-        programs: args.program.clone(),
-        listed_from: date(args.listed_from.as_ref())?,
-        ..ParsedEntry::bare(address(&args.address)?)
+    let list = list_name(&args.list)?;
+    let addresses = addresses(&args.addresses)?;
+    let entries: Vec<ParsedEntry> = {
+        let listed_from = date(args.listed_from.as_ref())?;
+        let entry = |address| ParsedEntry {
+            label: args.label.clone(),
+            entity: args.entity.clone(),
+            programs: args.program.clone(),
+            listed_from,
+            ..ParsedEntry::bare(address)
+        };
+        addresses.iter().map(|address| entry(*address)).collect()
     };
     let mut store = writable(context)?;
-    let change = store.add_entry(&ManualEntry { list: &args.list, kind: args.kind, entry: &entry, now: now() })?;
-    let word = match change {
-        EntryChange::Added => "added to",
-        EntryChange::Changed => "changed on",
-        EntryChange::Unchanged => "unchanged on",
-    };
-    super::present::print(format!("{} {word} {}\n", entry.address, args.list).as_bytes())?;
+    for entry in &entries {
+        let change = store.add_entry(&ManualEntry { list, kind: args.kind, entry, now: now() })?;
+        let word = match change {
+            EntryChange::Added => "added to",
+            EntryChange::Changed => "changed on",
+            EntryChange::Unchanged => "unchanged on",
+        };
+        super::present::print(&format!("{} {word} {list}\n", entry.address))?;
+    }
+    warn_of_busy(entries.iter().map(|entry| entry.address));
     Ok(0)
 }
 
 fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure> {
-    let address = address(&args.address)?;
+    let addresses = addresses(&args.addresses)?;
     Store::open(&context.db, Access::Read)?;
-    let removed = writable(context)?.remove_entry(address, args.list.as_deref(), now())?;
-    if removed == 0 {
-        return Err(Failure::input(format!("{address} is on no such list; nothing was changed")));
+    let mut store = writable(context)?;
+    let mut missing = Vec::new();
+    for address in addresses {
+        match store.remove_entry(address, args.list.as_deref(), now())? {
+            0 => missing.push(address.to_string()),
+            removed => super::present::print(&format!("{address} ended on {removed} list(s); its old alerts stay\n"))?,
+        }
     }
-    super::present::print(format!("{address} ended on {removed} list(s); its old alerts stay\n").as_bytes())?;
-    Ok(0)
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let (is, was) =
+        if missing.len() == 1 { ("is", "nothing was changed") } else { ("are", "nothing was changed for these") };
+    Err(Failure::input(format!("{} {is} on no such list; {was}", missing.join(", "))))
 }
 
 /// Refuses the name of a list that there is not.

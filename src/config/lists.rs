@@ -95,6 +95,32 @@ impl Rhythm {
     }
 }
 
+/// Longer than any list is called.
+const MAX_NAME_BYTES: usize = 200;
+
+/// Refuses what is no name for a list.
+///
+/// # Errors
+/// Why it is none.
+pub fn check_list_name(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if name.trim() != name {
+        return Err("it begins or ends with white space".to_owned());
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("it is longer than {MAX_NAME_BYTES} bytes"));
+    }
+    if name.contains(crate::text::is_hidden) {
+        return Err("it has control characters or invisible ones in it".to_owned());
+    }
+    if name.contains(['/', '\\']) || matches!(name, "." | "..") {
+        return Err("it looks like a path".to_owned());
+    }
+    Ok(())
+}
+
 /// Checks what bolo.toml says of lists.
 ///
 /// # Errors
@@ -107,6 +133,7 @@ pub fn list_settings(lists: &[ListConfig]) -> Result<Vec<ListSettings>, String> 
         if name.is_empty() {
             return Err("[[list]] in the config file: a list needs a name".to_owned());
         }
+        check_list_name(name).map_err(|reason| bad(reason))?;
         if all.iter().any(|other| other.name == name) {
             return Err(bad("is there twice".to_owned()));
         }

@@ -1,10 +1,11 @@
 //! What became of everything in a file that might be an address: accepted, derived or rejected, and the three counts add up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use alloy::primitives::Address;
 
 use super::address::{Verdict, judge};
+use super::columns::Kind;
 use super::scan::scan;
 use super::{Delta, Format, ParsedEntry, ParsedList};
 
@@ -98,6 +99,10 @@ pub struct Candidate<'a> {
 pub(super) struct Collector<'a> {
     pub(super) list: ParsedList,
     at: HashMap<Address, usize>,
+    /// What the records say that the list is.
+    pub(super) kind: Kind,
+    /// Names in records that are not read.
+    pub(super) unread: BTreeSet<String>,
     each: &'a mut dyn FnMut(&Candidate<'_>),
 }
 
@@ -109,10 +114,11 @@ impl<'a> Collector<'a> {
             rejected: Vec::new(),
             counts: Counts::default(),
             published: None,
+            kind: None,
             delta: None,
             warnings: Vec::new(),
         };
-        Self { list, at: HashMap::new(), each }
+        Self { list, at: HashMap::new(), kind: Kind::default(), unread: BTreeSet::new(), each }
     }
 
     /// A candidate that was judged, with what is known of the record.
@@ -286,12 +292,9 @@ fn merge(held: &mut ParsedEntry, other: ParsedEntry) {
     };
 }
 
+/// As it is shown: cut to a readable length.
 pub(super) fn shorten(text: &str) -> String {
-    let clean: String = text.chars().take(400).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    match clean.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &clean[..end]),
-        None => clean,
-    }
+    crate::text::cell(text.get(..400).unwrap_or(text), 80)
 }
 
 pub(super) fn some(text: &str) -> Option<String> {

@@ -3,12 +3,7 @@
 
 /// Nothing to see: zero-width and formatting characters, and control characters (NUL) but for line ends and tabs.
 pub(super) fn invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{e0000}'..='\u{e007f}'
-    ) || (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    crate::text::is_hidden(c) && !matches!(c, '\n' | '\r' | '\t')
 }
 
 /// The ASCII character that this one looks like, where it is another letter or digit (Cyrillic, Greek, full-width, Roman numerals).

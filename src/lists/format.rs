@@ -5,7 +5,8 @@
 pub enum Format {
     /// One address a line, with an optional label after white space or a comma; `#` begins a comment.
     Text,
-    /// A header line with a column `address`; known columns: label (or name), entity, programs (separated by `;` or `,`), listed_from, delisted_on.
+    /// A header line with a column `address`; known columns: label (or name), entity, programs (separated by `;` or `,`), listed_from,
+    /// delisted_on, aliases, uid, currency, kind.
     Csv,
     /// An array of addresses, or of objects with the same names as the CSV's columns; or an object of such arrays.
     Json,
@@ -211,6 +212,9 @@ fn by_lines(text: &str) -> Format {
     // A header names columns: it has a separator, and no field of it is an address or tries to be one.
     let mut fields = first.split([',', ';', '\t']).map(|field| field.trim().trim_matches('"'));
     let names = fields.clone().any(|name| name.eq_ignore_ascii_case("address"))
-        || first.contains([',', ';']) && !fields.any(|field| field.len() >= 20 || field.starts_with("0x"));
+        || first.contains([',', ';', '\t'])
+            && !fields.any(|field| {
+                field.len() >= 20 && field.contains(|c: char| c.is_ascii_digit()) || field.starts_with("0x")
+            });
     if names { Format::Csv } else { Format::Text }
 }

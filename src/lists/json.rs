@@ -10,11 +10,12 @@ use serde_json::{Map, Value};
 use super::ParsedEntry;
 use super::address::{Verdict, judge};
 use super::candidate::{Collector, some};
+use super::columns::listed;
 use super::fold::after_prefix;
 use super::plain::{Place, dated, refuse, split};
 
 /// The fields of an object that are read.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "address",
     "label",
     "name",
@@ -26,12 +27,23 @@ const FIELDS: [&str; 11] = [
     "listed_from",
     "listed_on",
     "delisted_on",
+    "kind",
 ];
+
+/// Names that are not read are named up to here.
+const MAX_NAMES: usize = 20;
 
 pub(super) fn json(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
     let mut reader = serde_json::Deserializer::from_reader(bytes);
-    reader.deserialize_any(Items { out, place: 0 }).map_err(|error| format!("it is no JSON list: {error}"))?;
-    reader.end().map_err(|error| format!("it is no JSON: {error}"))
+    reader
+        .deserialize_any(Items { out: &mut *out, place: 0 })
+        .map_err(|error| format!("it is no JSON list: {error}"))?;
+    reader.end().map_err(|error| format!("it is no JSON: {error}"))?;
+    out.list.kind = out.kind.word()?;
+    if !out.unread.is_empty() {
+        out.list.warnings.push(format!("names that are not read: {}", listed(&out.unread)));
+    }
+    Ok(())
 }
 
 /// A value in which no object has a name twice: one of the two would be lost.
@@ -138,8 +150,15 @@ impl Items<'_, '_> {
                 let (said, shown) = (facts.clone(), shown.to_string());
                 dated(self.out, Place { line: self.place, text: &shown, currency: None }, facts, &address, dates);
                 let mut others = String::new();
-                let unread = fields.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str()));
-                unread.for_each(|(_, value)| gather(value, "", &mut others));
+                for (name, value) in fields.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str())) {
+                    gather(value, "", &mut others);
+                    if self.out.unread.len() < MAX_NAMES {
+                        self.out.unread.insert(name.clone());
+                    }
+                }
+                if let Some(kind) = fields.get("kind").and_then(Value::as_str) {
+                    self.out.kind.row(kind, self.place);
+                }
                 self.out.mention(self.place, &others, &said);
             }
             Err(reason) => self.refuse(&shown, reason),
@@ -340,8 +359,6 @@ mod tests {
         let monero = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
         let list = read(&format!(r#"{{"XMR": ["{monero}"], "ETH": ["{A}"], "{B}": null}}"#)).unwrap();
         assert_eq!((list.entries.len(), list.counts.other_chain, list.rejected.len()), (2, 1, 1));
-        let zero = read(&format!(r#"["0x{}"]"#, "0".repeat(40))).unwrap();
-        assert!(zero.warnings[0].contains("mint and burn"), "{:?}", zero.warnings);
         let wrong = read(&format!(r#"{{"ETH": ["{A}"], "{}": "mixer"}}"#, &B[..41])).unwrap();
         assert_eq!((wrong.entries.len(), wrong.rejected[0].class), (1, Class::Broken));
     }

@@ -3,6 +3,7 @@
 
 mod address;
 mod candidate;
+mod columns;
 mod date;
 mod eu;
 mod fold;
@@ -26,6 +27,7 @@ use alloy::primitives::Address;
 
 pub use address::{parse_address, parse_any_form};
 pub use candidate::{Candidate, Class, Counts, Outcome, Rejected};
+pub use columns::Columns;
 pub use date::{parse_date, show_date};
 pub use format::Format;
 pub use source::{ReadSeek, Source};
@@ -102,6 +104,8 @@ pub struct ParsedList {
     pub counts: Counts,
     /// When the file says that it was published, unix seconds.
     pub published: Option<i64>,
+    /// What it says that the list is (`blocking`, …), where it says so.
+    pub kind: Option<String>,
     /// Only for a file of changes: what it ends. Its entries are then what it adds.
     pub delta: Option<Delta>,
     /// What whoever imports it should hear: remarks that are cut off, counts that do not fit.
@@ -118,6 +122,20 @@ pub fn parse(
     format: Option<Format>,
     each: &mut dyn FnMut(&Candidate<'_>),
 ) -> Result<ParsedList, String> {
+    parse_with(file, comments, format, &Columns::default(), each)
+}
+
+/// The same with other names for the columns of a CSV file.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(
+    file: &mut Source<'_>,
+    comments: Option<&mut Source<'_>>,
+    format: Option<Format>,
+    columns: &Columns,
+    each: &mut dyn FnMut(&Candidate<'_>),
+) -> Result<ParsedList, String> {
     let format = match format {
         Some(format) => format,
         None => file.recognise()?,
@@ -128,7 +146,7 @@ pub fn parse(
     let mut out = Collector::new(format, each);
     match format {
         Format::Text => file.read(|bytes| plain::text(bytes, &mut out))?,
-        Format::Csv => file.read(|bytes| plain::csv(bytes, &mut out))?,
+        Format::Csv => file.read(|bytes| plain::csv(bytes, columns, &mut out))?,
         Format::Json => file.read(|bytes| json::json(bytes, &mut out))?,
         Format::OfacCsv => ofac_csv::parse(file, comments, &mut out)?,
         Format::OfacEnhanced | Format::OfacDelta => file.read(|bytes| ofac_entities::parse(bytes, &mut out))?,
@@ -150,10 +168,6 @@ pub fn parse(
     }
     if out.list.published.is_none() && format.has_a_date() {
         let warning = "it has no date that can be read: it counts as of now, unless --published says of when it is";
-        out.list.warnings.push(warning.to_owned());
-    }
-    if out.list.entries.iter().any(|entry| entry.address.is_zero()) {
-        let warning = "the zero address is on it: every mint and burn of a token will be an alert";
         out.list.warnings.push(warning.to_owned());
     }
     Ok(out.list)

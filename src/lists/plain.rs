@@ -4,6 +4,7 @@ use std::io::BufRead;
 
 use super::address::{Verdict, judge};
 use super::candidate::{Class, Collector, some};
+use super::columns::Columns;
 use super::source::{csv_line, ends_in_two, is_csv_end, lines, open_quote, with_csv_end};
 use super::{ParsedEntry, parse_date};
 
@@ -50,7 +51,7 @@ pub(super) fn text(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(
     })
 }
 
-pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
+pub(super) fn csv(bytes: &mut dyn BufRead, columns: &Columns, out: &mut Collector<'_>) -> Result<(), String> {
     let two = ends_in_two(bytes)?;
     let delimiter = {
         let head = bytes.fill_buf().map_err(|error| error.to_string())?;
@@ -65,23 +66,9 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
         .from_reader(with_csv_end(bytes));
     let names: Vec<String> =
         reader.headers().map_err(|err| err.to_string())?.iter().map(str::to_ascii_lowercase).collect();
-    if let Some(twice) = names.iter().enumerate().find(|(at, name)| !name.is_empty() && names[..*at].contains(name)) {
-        return Err(format!("the header has two columns named {}", twice.1));
-    }
-    let column = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
-    let Some(address) = column(&["address"]) else {
-        return Err("the header has no column named address".to_owned());
-    };
-    let columns = [
-        column(&["label", "name"]),
-        column(&["entity"]),
-        column(&["programs", "program"]),
-        column(&["listed_from", "listed_on", "listed"]),
-        column(&["delisted_on"]),
-        column(&["aliases"]),
-        column(&["uid"]),
-        column(&["currency", "asset", "ticker", "chain"]),
-    ];
+    let places = columns.places(&names)?;
+    places.warn(&mut out.list);
+    let (address, columns) = (places.address(), places.facts());
     let mut line = 1;
     for record in reader.records() {
         let record = match record {
@@ -96,16 +83,23 @@ pub(super) fn csv(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<()
             }
         };
         if is_csv_end(record.as_byte_record().iter()) {
+            out.list.kind = out.kind.word()?;
             return Ok(());
         }
         line = csv_line(record.position(), two);
         if record.iter().any(|field| field.len() > LONGEST_FIELD) {
             break;
         }
+        if let Some(word) = places.kind().and_then(|at| record.get(at)) {
+            out.kind.row(word, line);
+        }
         let [label, entity, programs, from, until, aliases, uid, currency] =
             columns.map(|c| c.and_then(|c| record.get(c)).and_then(some));
         let text = record.iter().collect::<Vec<_>>().join(",");
-        let others = record.iter().enumerate().filter(|(at, _)| *at != address && !columns.contains(&Some(*at)));
+        let others = record
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != address && !columns.contains(&Some(*at)) && places.kind() != Some(*at));
         let others = others.map(|(_, text)| text).collect::<Vec<_>>().join("\n");
         let facts = ParsedEntry {
             label,

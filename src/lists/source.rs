@@ -14,7 +14,7 @@ const RATIO: u64 = 200;
 /// Below this a ratio says nothing.
 const SMALL: u64 = 8 << 20;
 /// What is packed in ways that are not read here, and documents that are no lists, by their first bytes.
-const PACKED: [(&[u8], &str); 7] = [
+const PACKED: [(&[u8], &str); 13] = [
     (b"\x1f\x8b", "packed (gzip)"),
     (b"\xfd7zXZ\0", "packed (xz)"),
     (b"\x28\xb5\x2f\xfd", "packed (zstd)"),
@@ -22,6 +22,12 @@ const PACKED: [(&[u8], &str); 7] = [
     (b"7z\xbc\xaf\x27\x1c", "packed (7z)"),
     (b"PK\x03\x04", "an archive within an archive"),
     (b"%PDF-", "a PDF document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word document: save it as CSV"),
+    (b"{\\rtf", "a rich text document"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"SQLite format 3\0", "a SQLite database"),
+    (b"PAR1", "a Parquet file"),
 ];
 /// No line or text of a list is that long.
 pub(super) const LONGEST: usize = 16 << 20;
@@ -100,6 +106,9 @@ impl<'a> Source<'a> {
                     [only] => Some(only),
                     several => several.iter().find(|(_, name, _)| name == "sdn.csv"),
                 };
+                if let Some(what) = document(members) {
+                    return Err(format!("it is {what}"));
+                }
                 let main = main.ok_or_else(|| format!("the archive holds {} files: unpack it", members.len()))?;
                 Some((main.0, main.2))
             }
@@ -156,14 +165,58 @@ fn whole<T>(mut from: impl Read, then: impl FnOnce(&mut dyn BufRead) -> Result<T
     if let Some((_, what)) = PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(format!("it is {what}: a list is needed as text"));
     }
-    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
-        return Err("it is UTF-16: save it as UTF-8".to_owned());
+    if let Some(encoding) = other_encoding(&head) {
+        return Err(format!("it is {encoding}: save it as UTF-8"));
     }
     let mut head = Cursor::new(head);
     if head.get_ref().starts_with(b"\xef\xbb\xbf") {
         head.set_position(3);
     }
     then(&mut head.chain(BufReader::with_capacity(HEAD, from)))
+}
+
+/// The encoding of what is not UTF-8, by its first bytes. XML says itself what it is, and its reader goes by that.
+fn other_encoding(head: &[u8]) -> Option<String> {
+    if head.starts_with(&[0xff, 0xfe, 0, 0]) || head.starts_with(&[0, 0, 0xfe, 0xff]) {
+        return Some("UTF-32".to_owned());
+    }
+    let every_other_is_nul = |first: usize| {
+        let mut bytes = head.iter().skip(first).step_by(2).take(32).peekable();
+        bytes.peek().is_some() && bytes.all(|byte| *byte == 0)
+    };
+    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+        return Some("UTF-16".to_owned());
+    }
+    if head.len() >= 4 && (every_other_is_nul(0) || every_other_is_nul(1)) {
+        return Some("UTF-16 without a mark".to_owned());
+    }
+    if head.trim_ascii_start().starts_with(b"<") {
+        return None;
+    }
+    let error = std::str::from_utf8(head).err()?;
+    let at = error.valid_up_to();
+    // A character that is cut by the end of what was read is none that is wrong.
+    error.error_len()?;
+    let byte = head[at];
+    if head[..at].contains(&0) || byte < 0x80 {
+        return Some(format!("no text (byte {at})"));
+    }
+    let line = 1 + memchr::memchr_iter(b'\n', &head[..at]).count();
+    Some(format!("not UTF-8 but rather Latin-1 or Windows-1252 (line {line} has the byte {byte:#04x})"))
+}
+
+/// What an archive is that is no list: office documents are archives of XML.
+fn document(members: &[(usize, String, u64)]) -> Option<&'static str> {
+    let has = |wanted: &str| members.iter().any(|(_, name, _)| name == wanted);
+    if has("workbook.xml") || has("workbook.bin") {
+        Some("an Excel workbook: save the sheet as CSV")
+    } else if has("[content_types].xml") {
+        Some("an Office document: save the list as CSV or plain text")
+    } else if has("mimetype") && has("content.xml") {
+        Some("an OpenDocument file: save the sheet as CSV")
+    } else {
+        None
+    }
 }
 
 /// A reader that ends in an error, not at the end, where there is more than there should be.

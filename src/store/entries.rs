@@ -260,7 +260,7 @@ impl Store {
     pub fn lists(&self) -> Result<Vec<ListRow>> {
         let mut statement = self.conn.prepare_cached(
             "SELECT l.name, l.kind, (SELECT count(*) FROM watch_entries e WHERE e.list_id = l.id AND e.state = 0), \
-                    coalesce(max(v.published) FILTER (WHERE v.published_given AND v.sha256 IS NOT NULL), max(v.published)), max(v.imported_at) \
+                    coalesce(max(v.published) FILTER (WHERE v.sha256 IS NOT NULL), max(v.published)), max(v.imported_at) \
              FROM lists l JOIN list_versions v ON v.list_id = l.id GROUP BY l.id ORDER BY l.name",
         )?;
         let rows = statement.query_map([], |row| {

@@ -94,32 +94,18 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn import_list(&mut self, file: &ListFile<'_>) -> Result<ImportCounts> {
-        let published = file.published.unwrap_or(file.imported_at);
-        self.write(|tx| {
-            let kind_before = kind_of(tx, file.list)?.filter(|old| file.kind.is_some_and(|new| new != *old));
-            let (list_id, mut changed) = put_list(tx, file.list, file.kind)?;
-            if is_imported(tx, list_id, file)? {
-                if kind_before.is_some() {
-                    bump_revision(tx, changed, &[])?;
-                }
-                return Ok(ImportCounts {
-                    same_file: true,
-                    unchanged: file.entries.len(),
-                    kind_before,
-                    ..Default::default()
-                });
-            }
-            let version = put_version(tx, list_id, file, published)?;
-            let counts = match filing::place(tx, list_id, version)? {
-                Place::Newest => replace_entries(tx, list_id, version, file.entries, &mut changed)?,
-                Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later, &mut changed)?,
-            };
-            bump_revision(tx, changed, &[version])?;
-            Ok(ImportCounts { kind_before, ..counts })
-        })
+        self.write(|tx| import(tx, file))
     }
 
-    /// Adds or changes one entry.
+    /// The same for entries that were made from the lists as they were in that state; nothing where they are in another one by now.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn import_list_at(&mut self, file: &ListFile<'_>, revision: i64) -> Result<Option<ImportCounts>> {
+        self.write(|tx| if revision_of(tx)? == revision { import(tx, file).map(Some) } else { Ok(None) })
+    }
+
+    /// Adds or changes one entry. What the given one leaves open is kept; an empty text takes away what was said.
     ///
     /// # Errors
     /// Of SQLite.
@@ -137,14 +123,15 @@ impl Store {
             let (list_id, _) = put_list(tx, manual.list, manual.kind)?;
             let address = address_id(tx, manual.entry.address)?;
             let old = active_entry(tx, list_id, address)?;
-            if old.as_ref().is_some_and(|(_, facts)| *facts == Facts::of(manual.entry)) {
+            let entry = with_kept(manual.entry, old.as_ref().map(|(_, facts)| facts));
+            if old.as_ref().is_some_and(|(_, facts)| *facts == Facts::of(&entry)) {
                 return Ok(EntryChange::Unchanged);
             }
             let version = put_manual_version(tx, list_id, "added by hand", address, manual.now)?;
             if let Some((id, _)) = &old {
                 end_entry(tx, *id, version, STATE_SUPERSEDED)?;
             }
-            insert_entry(tx, list_id, address, version, manual.entry, old.as_ref().map(|(id, _)| *id), STATE_ACTIVE)?;
+            insert_entry(tx, list_id, address, version, &entry, old.as_ref().map(|(id, _)| *id), STATE_ACTIVE)?;
             bump_revision(tx, vec![address], &[version])?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
         })
@@ -176,6 +163,29 @@ impl Store {
             Ok(entries.len())
         })
     }
+}
+
+fn revision_of(conn: &Connection) -> Result<i64> {
+    Ok(meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+fn import(tx: &Connection, file: &ListFile<'_>) -> Result<ImportCounts> {
+    let published = file.published.unwrap_or(file.imported_at);
+    let kind_before = kind_of(tx, file.list)?.filter(|old| file.kind.is_some_and(|new| new != *old));
+    let (list_id, mut changed) = put_list(tx, file.list, file.kind)?;
+    if is_imported(tx, list_id, file)? {
+        if kind_before.is_some() {
+            bump_revision(tx, changed, &[])?;
+        }
+        return Ok(ImportCounts { same_file: true, unchanged: file.entries.len(), kind_before, ..Default::default() });
+    }
+    let version = put_version(tx, list_id, file, published)?;
+    let counts = match filing::place(tx, list_id, version)? {
+        Place::Newest => replace_entries(tx, list_id, version, file.entries, &mut changed)?,
+        Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later, &mut changed)?,
+    };
+    bump_revision(tx, changed, &[version])?;
+    Ok(ImportCounts { kind_before, ..counts })
 }
 
 /// What an entry says, to tell whether it changed.
@@ -221,6 +231,29 @@ impl Facts {
             aliases: texts(&entry.aliases),
             uid: entry.uid.clone(),
         }
+    }
+}
+
+/// An entry by hand with what it leaves open as it was.
+fn with_kept(given: &ParsedEntry, old: Option<&Facts>) -> ParsedEntry {
+    let list = |given: &[String], old: Option<&String>| match (given, old) {
+        ([], Some(old)) => serde_json::from_str(old).unwrap_or_default(),
+        _ => given.iter().filter(|text| !text.is_empty()).cloned().collect(),
+    };
+    let text = |given: &Option<String>, old: Option<&Option<String>>| {
+        given.clone().or_else(|| old.cloned().flatten()).filter(|text| !text.is_empty())
+    };
+    ParsedEntry {
+        address: given.address,
+        label: text(&given.label, old.map(|old| &old.label)),
+        entity: text(&given.entity, old.map(|old| &old.entity)),
+        aliases: list(&given.aliases, old.map(|old| &old.aliases)),
+        programs: list(&given.programs, old.map(|old| &old.programs)),
+        uid: text(&given.uid, old.map(|old| &old.uid)),
+        row: given.row,
+        listed_from: given.listed_from.or(old.and_then(|old| old.listed_from)),
+        delisted_on: given.delisted_on.or(old.and_then(|old| old.delisted_on)),
+        derived_from: text(&given.derived_from, old.map(|old| &old.derived_from)),
     }
 }
 

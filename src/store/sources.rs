@@ -25,7 +25,7 @@ pub struct ListAge {
     pub name: String,
     /// Format of its newest file; none where it has no file yet.
     pub format: Option<String>,
-    /// Newest publication that a file of it bears, unix seconds.
+    /// Publication of its newest file, unix seconds; none where that one bears no date.
     pub published: Option<i64>,
     /// When a file of it was last imported, unix seconds.
     pub imported_at: Option<i64>,
@@ -33,6 +33,8 @@ pub struct ListAge {
     pub checked_at: Option<i64>,
     /// When it could not be fetched, if that was the last time, and why.
     pub failed: Option<(i64, String)>,
+    /// Trying again will not help: somebody has to do something.
+    pub failed_for_good: bool,
 }
 
 impl Store {
@@ -64,24 +66,24 @@ impl Store {
         self.write(|tx| {
             tx.prepare_cached(
                 "INSERT INTO list_sources (name, checked_at) VALUES (?1, ?2) \
-                 ON CONFLICT (name) DO UPDATE SET checked_at = ?2, failed_at = NULL, last_error = NULL",
+                 ON CONFLICT (name) DO UPDATE SET checked_at = ?2, failed_at = NULL, last_error = NULL, failed_for_good = 0",
             )?
             .execute(params![name, now])?;
             source.map_or(Ok(()), |source| keep(tx, name, source))
         })
     }
 
-    /// It could not be fetched, or what came was not taken.
+    /// It could not be fetched, or what came was not taken. `for_good`: trying again will not help.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn note_list_failed(&mut self, name: &str, error: &str, now: i64) -> Result<()> {
+    pub fn note_list_failed(&mut self, name: &str, error: &str, for_good: bool, now: i64) -> Result<()> {
         self.write(|tx| {
             tx.prepare_cached(
-                "INSERT INTO list_sources (name, failed_at, last_error) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (name) DO UPDATE SET failed_at = ?2, last_error = ?3",
+                "INSERT INTO list_sources (name, failed_at, last_error, failed_for_good) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (name) DO UPDATE SET failed_at = ?2, last_error = ?3, failed_for_good = ?4",
             )?
-            .execute(params![name, now, redacted(error)])?;
+            .execute(params![name, now, redacted(error), for_good])?;
             Ok(())
         })
     }
@@ -92,10 +94,12 @@ impl Store {
     /// Of SQLite.
     pub fn list_ages(&self) -> Result<Vec<ListAge>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT n.name, (SELECT v.format FROM list_versions v WHERE v.list_id = l.id AND v.sha256 IS NOT NULL ORDER BY v.id DESC LIMIT 1), \
-                    (SELECT max(v.published) FROM list_versions v WHERE v.list_id = l.id AND v.sha256 IS NOT NULL AND v.published_given), \
+            "SELECT n.name, (SELECT v.format FROM list_versions v WHERE v.list_id = l.id AND v.sha256 IS NOT NULL \
+                     ORDER BY v.published DESC, v.id DESC LIMIT 1), \
+                    (SELECT CASE WHEN v.published_given THEN v.published END FROM list_versions v WHERE v.list_id = l.id AND v.sha256 IS NOT NULL \
+                     ORDER BY v.published DESC, v.id DESC LIMIT 1), \
                     (SELECT max(v.imported_at) FROM list_versions v WHERE v.list_id = l.id AND v.sha256 IS NOT NULL), \
-                    s.checked_at, s.failed_at, s.last_error \
+                    s.checked_at, s.failed_at, s.last_error, coalesce(s.failed_for_good, 0) \
              FROM (SELECT name FROM lists UNION SELECT name FROM list_sources) n LEFT JOIN lists l ON l.name = n.name \
              LEFT JOIN list_sources s ON s.name = n.name ORDER BY n.name",
         )?;
@@ -108,6 +112,7 @@ impl Store {
                 imported_at: row.get(3)?,
                 checked_at: row.get(4)?,
                 failed: failed.0.zip(failed.1),
+                failed_for_good: row.get(7)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -59,7 +59,11 @@ fn an_address_in_any_form_is_found_with_all_that_is_known_of_it() {
         ("vitalik.eth".to_owned(), "40 hex digits"),
     ] {
         let out = place.run(&["watchlist", "check", C, &wrong]);
-        assert!(out.status.code() == Some(1) && out.stdout.is_empty(), "nothing is said before all are read");
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(
+            out.status.code() == Some(1) && said == format!("{C} is on no list\n"),
+            "the good one is answered: {said}"
+        );
         assert!(stderr(&out).contains(why) && stderr(&out).contains(&wrong), "{}", stderr(&out));
     }
     // What has left the lists is told from what never was on one.

@@ -35,6 +35,7 @@ mod lists;
 mod lookback;
 mod mainnet;
 mod mutant;
+mod output;
 mod pool;
 mod proxy;
 mod query;
@@ -57,4 +58,6 @@ mod stopping;
 mod twist;
 mod unknown_fork;
 mod update;
+
+mod watchlist;
 mod writers;

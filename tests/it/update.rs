@@ -254,6 +254,33 @@ fn whatever_goes_wrong_the_last_good_version_stays() {
 }
 
 #[test]
+fn a_list_that_its_server_does_not_have_any_more_is_a_problem_at_once() {
+    let (place, server) = (Place::new(), Server::start());
+    server.config(&place, "every = \"30d\"\n");
+    let problems = || place.status()["health"]["problems"].as_array().unwrap().clone();
+    for (status, at_once) in [
+        ("404 Not Found", true),
+        ("503 Unavailable", false),
+        ("410 Gone", true),
+        ("403 Forbidden", true),
+        ("429 Too Many Requests", false),
+        ("401 Unauthorized", true),
+    ] {
+        server.will(Serve::Good("\"1\"", sdn("01/02/2030", &many(2)).replace("2030", "2026")));
+        assert!(update(&place, &[]).status.success());
+        let fresh: Vec<_> =
+            problems().into_iter().filter(|p| p["detail"].to_string().contains("cannot be fetched")).collect();
+        assert!(fresh.is_empty(), "{status}: {fresh:?}");
+        server.says(&format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        assert!(!update(&place, &[]).status.success());
+        let found = problems()
+            .into_iter()
+            .any(|problem| problem["code"] == "list_overdue" && problem["detail"].to_string().contains(&status[..3]));
+        assert_eq!(found, at_once, "{status}: {:?}", problems());
+    }
+}
+
+#[test]
 fn an_update_that_is_killed_leaves_the_old_list() {
     let (place, server) = (Place::new(), Server::start());
     server.config(&place, "");

@@ -95,7 +95,7 @@ pub(super) async fn run(context: &Context, args: &DemoArgs) -> Result<u8, Failur
 }
 
 fn say(text: &str) -> Result<(), Failure> {
-    print(text.as_bytes())
+    print(text)
 }
 
 /// A folder of its own, so that nothing is overwritten.
