@@ -262,7 +262,7 @@ mod tests {
         alert["asset"]["symbol"] = json!("a\u{1b}[31mb");
         assert_eq!(
             alert_line(&alert),
-            "severe erc20_transfer (dust): 0x098B71…2f96 in, 1234500000 of a\u{fffd}[31mb #77, block 17"
+            "severe erc20_transfer (dust): 0x098B71…2f96 in, 1234500000 of a\\u{1b}[31mb #77, block 17"
         );
     }
 

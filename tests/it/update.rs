@@ -275,7 +275,8 @@ fn a_list_that_its_server_does_not_have_any_more_is_a_problem_at_once() {
         assert!(!update(&place, &[]).status.success());
         let found = problems()
             .into_iter()
-            .any(|problem| problem["code"] == "list_overdue" && problem["detail"].to_string().contains(&status[..3]));
+            .any(|problem| let detail = problem["detail"].to_string();
+            problem["code"] == "list_overdue" && detail.contains("cannot be fetched") && detail.contains(&status[..3]));
         assert_eq!(found, at_once, "{status}: {:?}", problems());
     }
 }
