@@ -273,10 +273,10 @@ fn a_list_that_its_server_does_not_have_any_more_is_a_problem_at_once() {
         assert!(fresh.is_empty(), "{status}: {fresh:?}");
         server.says(&format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
         assert!(!update(&place, &[]).status.success());
-        let found = problems()
-            .into_iter()
-            .any(|problem| let detail = problem["detail"].to_string();
-            problem["code"] == "list_overdue" && detail.contains("cannot be fetched") && detail.contains(&status[..3]));
+        let found = problems().into_iter().any(|problem| {
+            let detail = problem["detail"].to_string();
+            problem["code"] == "list_overdue" && detail.contains("cannot be fetched") && detail.contains(&status[..3])
+        });
         assert_eq!(found, at_once, "{status}: {:?}", problems());
     }
 }
