@@ -133,7 +133,7 @@ pub fn list_settings(lists: &[ListConfig]) -> Result<Vec<ListSettings>, String> 
         if name.is_empty() {
             return Err("[[list]] in the config file: a list needs a name".to_owned());
         }
-        check_list_name(name).map_err(|reason| bad(reason))?;
+        check_list_name(name).map_err(&bad)?;
         if all.iter().any(|other| other.name == name) {
             return Err(bad("is there twice".to_owned()));
         }

@@ -97,7 +97,7 @@ fn no_command_prints_what_a_terminal_would_act_on() {
     // What is JSON still says what was stored.
     let alert = &place.alerts(&[])[0];
     assert_eq!(alert["watched"]["label"], Value::from(nasty("＝1+1")));
-    assert_eq!(alert["watched"]["list"], Value::from(list.clone()));
+    assert_eq!(alert["watched"]["list"], Value::from(list));
 }
 
 #[test]
