@@ -6,7 +6,8 @@
 -- Numbers that stand for words are spelled out in `words`; the view `alert_report` has it all in words and hex.
 
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
--- `bolo watch` takes next), finalized (highest final block held), head (the highest block an endpoint told of), watch_revision (counts
+-- `bolo watch` takes next), finalized (highest final block held), head (the highest block that an endpoint has
+-- reported: the open end of ranges), watch_revision (counts
 -- changes of the watchlist), stopped, stopped_at, stopped_code and stopped_by (why and when the last watch, or a replay whose output
 -- was closed, ended by itself; the problem's code and the command),
 -- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
@@ -377,6 +378,20 @@ CREATE TABLE lookback (
 CREATE TABLE owed (
     first INTEGER PRIMARY KEY,
     last  INTEGER NOT NULL CHECK (last >= first)
+) STRICT;
+
+-- What an operator dropped by `bolo revert`, newest last: all blocks above that number, and why. first and last are the ends of what
+-- was held there, NULL where nothing was.
+CREATE TABLE reverts (
+    id           INTEGER PRIMARY KEY,
+    at           INTEGER NOT NULL,
+    above        INTEGER NOT NULL,
+    reason       TEXT    NOT NULL,
+    blocks       INTEGER NOT NULL,
+    final_blocks INTEGER NOT NULL,
+    alerts       INTEGER NOT NULL,
+    first        INTEGER,
+    last         INTEGER
 ) STRICT;
 
 -- Blocks whose hash the user vouches for (--checkpoint).

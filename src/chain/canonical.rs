@@ -9,6 +9,9 @@ use alloy::primitives::B256;
 /// Number of blocks below the tip that are always kept at hand, whatever is final.
 pub const WINDOW: u64 = 96;
 
+/// The highest number of a block: a store's integers have 63 bits, and the number after it must fit too.
+pub const HIGHEST_BLOCK: u64 = i64::MAX as u64 - 1;
+
 /// A block's place and parent, as proven by its header hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
@@ -79,6 +82,11 @@ impl Canonical {
     /// The last block that we hold.
     pub fn tip(&self) -> Option<BlockNumHash> {
         self.window.back().map(Link::id)
+    }
+
+    /// The lowest block that we hold of the run that ends at the tip, or the block to begin with where nothing is held.
+    pub fn lowest(&self) -> Option<u64> {
+        self.window.front().map(|link| link.number).or(self.first)
     }
 
     /// Hash of the held block of that number.

@@ -29,4 +29,4 @@ pub use currency::NativeCurrency;
 pub use error::{Part, VerifyError};
 pub use traces::{Frame, FrameKind, MissingTrace};
 pub use verified::{Proof, VerifiedBlock, VerifiedTransaction};
-pub use verify::Expected;
+pub use verify::{Expected, check_storable};

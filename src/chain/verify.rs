@@ -15,6 +15,7 @@ use alloy::rlp::{Encodable, Header as RlpHeader};
 use alloy::trie::root::ordered_trie_root_encoded;
 
 use super::bundle::{BlockBundle, RpcBody, RpcTransaction};
+use super::canonical::HIGHEST_BLOCK;
 use super::claim::{Claim, Differences};
 use super::error::{Part, VerifyError, mismatch, same};
 use super::fork::name_unknown_members;
@@ -30,6 +31,21 @@ pub struct Expected {
     pub hash: Option<B256>,
     /// The chain's id: a transaction signed for another one does not belong here.
     pub chain_id: u64,
+}
+
+/// Refuses a block whose number or time no store can hold: it would be kept as another one.
+///
+/// # Errors
+/// [`VerifyError::Mismatch`] that names which.
+pub fn check_storable(number: u64, timestamp: u64) -> Result<(), VerifyError> {
+    for (part, found, most) in
+        [(Part::BlockNumber, number, HIGHEST_BLOCK), (Part::Timestamp, timestamp, i64::MAX.unsigned_abs())]
+    {
+        if found > most {
+            return Err(mismatch(part, None, found, format!("at most {most}")));
+        }
+    }
+    Ok(())
 }
 
 /// Proves a block, with the senders of all its transactions.
@@ -187,4 +203,29 @@ pub(super) fn sizes(header: &Header, withdrawals: &[Withdrawal], transactions: u
     let withdrawals = header.withdrawals_root.map(|_| list(withdrawals.iter().map(Encodable::length).sum()));
     let rest = header.length() + list(transactions) + list(0);
     Some([list(rest), list(rest + withdrawals.unwrap_or_default())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_whose_number_or_time_cannot_be_stored_is_refused() {
+        for number in [0, 1, HIGHEST_BLOCK] {
+            assert_eq!(check_storable(number, i64::MAX.unsigned_abs()), Ok(()));
+        }
+        for (number, timestamp, part) in [
+            (1 << 63, 1, Part::BlockNumber),
+            (i64::MAX.unsigned_abs(), 1, Part::BlockNumber),
+            (u64::MAX, u64::MAX, Part::BlockNumber),
+            (1, 1 << 63, Part::Timestamp),
+            (1, u64::MAX, Part::Timestamp),
+        ] {
+            let refused = check_storable(number, timestamp);
+            assert!(
+                matches!(&refused, Err(VerifyError::Mismatch { part: found, .. }) if *found == part),
+                "{refused:?}"
+            );
+        }
+    }
 }

@@ -92,6 +92,8 @@ pub enum Command {
     Verify(super::evidence::VerifyArgs),
     /// State that no proven activity touched an address in a range of blocks; refused where the range has a hole
     Attest(super::attest::AttestArgs),
+    /// Drop blocks that are not final or not of this chain: their alerts become orphaned, their range a hole. No watch may run
+    Revert(super::revert::RevertArgs),
     /// The main job in one go, with no network and no node: a recorded chain replayed into a database, then queried
     Demo(DemoArgs),
     /// What the endpoints can do and how they are, found out now: client, head, lag, how far back they reach, receipts, traces,

@@ -53,6 +53,10 @@ impl Health {
             let code = status.stopped_code.as_deref().unwrap_or("stopped");
             problems.push(problem(code, status.stopped_at.unwrap_or(now.as_second()), reason.clone()));
         }
+        if status.lists.iter().all(|list| list.entries == 0) {
+            let detail = "the watchlist is empty, so nothing can alert: bolo watchlist import FILE".to_owned();
+            problems.push(problem("no_list", now.as_second(), detail));
+        }
         let (lies, lie_count) = store.lies(LIES)?;
         let states = store
             .endpoint_states()?

@@ -28,6 +28,7 @@ mod progress;
 mod query;
 mod record;
 mod replay;
+mod revert;
 mod screened;
 mod shell;
 mod short_id;
@@ -87,6 +88,7 @@ pub async fn run(cli: Cli, shutdown: &Shutdown) -> Result<u8, Failure> {
         Command::Evidence(args) => evidence::evidence(&context, &args),
         Command::Verify(args) => evidence::verify(&context, &args),
         Command::Attest(args) => attest::run(&context, &args),
+        Command::Revert(args) => revert::run(&context, &args),
         Command::Demo(args) => demo::run(&context, &args).await,
         Command::Endpoints(args) => endpoints::run(&context, &args).await,
         Command::Completions(args) => shell::completions(&args),
@@ -108,6 +110,14 @@ fn named<'a>(path: Option<&'a PathBuf>, option: &str, variable: &str) -> Result<
             _ => Err(Failure::input(format!("{option} is empty: name a file"))),
         },
         other => Ok(other.map(PathBuf::as_path)),
+    }
+}
+
+/// Says that a database is made where there was none, by a command that writes blocks: in another folder the lists would be missed.
+fn say_where_new(context: &Context) {
+    if !context.db.exists() {
+        let db = context.db.display();
+        tracing::warn!("there is no database at {db}: a new one is made, with an empty watchlist (--db names another)");
     }
 }
 

@@ -200,6 +200,7 @@ fn may_filter(args: &ReplayArgs) -> Result<(), Failure> {
 }
 
 fn open(context: &Context, shutdown: &Shutdown) -> Result<(crate::store::WriterLock, Store), Failure> {
+    super::say_where_new(context);
     let lock = Store::lock_for_writing(&context.db)?;
     let mut store = Store::open_locked(&context.db, false, &lock)?;
     store.give_up_when(shutdown.flag());

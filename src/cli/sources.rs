@@ -7,12 +7,13 @@ use alloy::primitives::Address;
 
 use super::args::{SourceArgs, TraceArg};
 use super::{Context, Failure};
+use crate::chain::canonical::HIGHEST_BLOCK;
 use crate::config::{EndpointConfig, chain_facts, parse_chain, parse_seconds, parse_traces};
 use crate::decode::DecodeOptions;
 use crate::lists::parse_address;
 use crate::pipeline::{Judge, connect};
 use crate::source::{DEFAULT_MAX_ANSWER, EndpointOptions, Pool, PoolOptions, TraceMode};
-use crate::store::{HIGHEST_BLOCK, Store};
+use crate::store::Store;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 const DEFAULT_CONCURRENCY: usize = 8;
@@ -162,7 +163,7 @@ pub(super) async fn is_there(pool: &Pool, to: u64) -> Result<(), Failure> {
 }
 
 /// `NUMBER:HASH`.
-fn checkpoint(text: &str) -> Result<BlockNumHash, Failure> {
+pub(super) fn checkpoint(text: &str) -> Result<BlockNumHash, Failure> {
     let bad =
         || Failure::input(format!("{text:?} is no checkpoint: write NUMBER:HASH, the hash as 0x and 64 hex digits"));
     let (number, hash) = text.trim().split_once(':').ok_or_else(bad)?;

@@ -14,7 +14,7 @@ use super::{Context, Failure};
 use crate::lists::show_date;
 use crate::redact::{redact_json, redacted};
 use crate::screen::{AlertStatus, Severity};
-use crate::store::{Access, CoverageRange, FieldDifferences, InternalEth, Status, Store};
+use crate::store::{Access, CoverageRange, FieldDifferences, InternalEth, RevertRow, Status, Store};
 
 /// Ranges that are printed for people; JSON has all.
 const SHOWN: usize = 12;
@@ -72,7 +72,8 @@ fn as_json(status: &Status) -> serde_json::Value {
         "lag": lag(status),
         "stopped": status.stopped,
         "finality_rule": status.finality_rule,
-        "finalized": status.finalized,
+        "finalized": status.finalized.map(|block| block.number),
+        "finalized_hash": status.finalized.map(|block| block.hash.to_string()),
         "blocks": status.blocks,
         "orphaned_blocks": status.orphaned_blocks,
         "alerts": as_object(by_status(status)),
@@ -84,6 +85,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "filtered": coverage::filtered_json(&status.filtered),
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
+        "reverts": status.reverts.iter().map(revert_json).collect::<Vec<_>>(),
         "holes": holes(&status.coverage, &status.filtered).iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "undecoded": status.undecoded.iter().map(|(r, n)| (r.clone(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "endpoints": status.endpoints.iter().map(|e| json!({
@@ -138,6 +140,14 @@ fn differences<'a>(status: &'a Status, host: &'a str) -> impl Iterator<Item = &'
     status.differences.iter().filter(move |difference| difference.host == host)
 }
 
+fn revert_json(revert: &RevertRow) -> serde_json::Value {
+    json!({
+        "at": show_date(revert.at), "above": revert.above, "reason": revert.reason, "blocks": revert.blocks,
+        "final_blocks": revert.final_blocks, "alerts": revert.alerts,
+        "from": revert.range.map(|(from, _)| from), "to": revert.range.map(|(_, to)| to),
+    })
+}
+
 fn proof(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
 }
@@ -172,7 +182,7 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
     line(
         "finality",
         match (&status.finality_rule, status.finalized) {
-            (Some(rule), Some(finalized)) => format!("by {rule}; final up to {finalized}"),
+            (Some(rule), Some(block)) => format!("by {rule}; final up to {} {}", block.number, block.hash),
             (Some(rule), None) => format!("by {rule}; nothing final yet"),
             _ => "unknown yet".to_owned(),
         },
@@ -214,6 +224,20 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
     }
     for checkpoint in &status.checkpoints {
         line("checkpoint", format!("{} {}", checkpoint.number, checkpoint.hash));
+    }
+    for revert in status.reverts.iter().take(SHOWN) {
+        line(
+            "reverted",
+            format!(
+                "blocks above {}, {}: {} ({} of them final), {} alerts orphaned: {}",
+                revert.above,
+                age(revert.at),
+                revert.blocks,
+                revert.final_blocks,
+                revert.alerts,
+                clean(&revert.reason, 200)
+            ),
+        );
     }
     let undecoded: Vec<_> = status.undecoded.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
     line("undecoded", if undecoded.is_empty() { "none".to_owned() } else { undecoded.join(", ") });

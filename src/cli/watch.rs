@@ -42,6 +42,7 @@ async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Resu
     let poll = poll.map(|seconds| parse_seconds("poll-interval", seconds)).transpose().map_err(Failure::input)?;
     let slot = args.slot.or(context.config.slot);
     let slot = slot.map(|seconds| parse_seconds("slot", seconds)).transpose().map_err(Failure::input)?;
+    super::say_where_new(context);
     let lock = Store::lock_for_writing(&context.db)?;
     let mut store = Store::open_locked(&context.db, true, &lock)?;
     store.give_up_when(shutdown.flag());

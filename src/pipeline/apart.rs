@@ -14,6 +14,14 @@ impl<T> Task<T> {
     /// # Errors
     /// [`PipelineError::Worker`] where it panicked.
     pub(super) async fn done(mut self) -> Result<T, PipelineError> {
+        self.ended().await
+    }
+
+    /// The same, for an owner that waits for other things too, and drops the task once it has ended.
+    ///
+    /// # Errors
+    /// As of [`Task::done`].
+    pub(super) async fn ended(&mut self) -> Result<T, PipelineError> {
         (&mut self.0).await.map_err(|error| PipelineError::Worker(error.to_string()))
     }
 }

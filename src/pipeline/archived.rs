@@ -1,10 +1,12 @@
 //! Replay of an archive: blocks come in its own order, with holes, and no endpoint is asked.
 
+use alloy::eips::BlockNumHash;
 use futures_util::StreamExt;
 
 use super::batch::Batch;
+use super::finality::{RULE_DEPTH, by_depth};
 use super::replay::{ReplayOptions, ReplayOutcome, appends, window_below};
-use super::{Engine, Judge, PipelineError, Prepared, RULE_DEPTH, by_depth};
+use super::{Engine, Judge, PipelineError, Prepared};
 use crate::chain::canonical::{Canonical, Step};
 use crate::chain::{RawBlock, rlp};
 use crate::ops::Shutdown;
@@ -159,7 +161,9 @@ fn wanted_within(spans: &[(u64, u64)], from: u64, end: u64) -> u64 {
 /// goes by an endpoint's tags.
 fn settle_archived(engine: &mut Engine<'_>, end: u64) -> Result<(), PipelineError> {
     if !engine.finality.has_tags {
-        engine.store.settle(by_depth(end), end, RULE_DEPTH)?;
+        let Some(hash) = engine.store.hash_of(end)? else { return Ok(()) };
+        let settled = by_depth(&engine.store, end, BlockNumHash { number: end, hash })?;
+        engine.store.settle(settled, RULE_DEPTH)?;
     }
     Ok(())
 }

@@ -10,11 +10,11 @@ use alloy::primitives::Address;
 use super::apart::{Task, begin};
 use super::replay::replay_spans;
 use super::vitals::keep_lies;
-use super::{Engine, FINAL_DEPTH, Judge, PipelineError, ReplayOptions, ReplayOutcome};
+use super::{Engine, Judge, PipelineError, ReplayOptions, ReplayOutcome};
 use crate::decode::{ActivityKind, INDEXED, Trail};
 use crate::ops::Shutdown;
 use crate::screen::Watchlist;
-use crate::source::{Filter, Found, Pool, SourceError};
+use crate::source::{FINAL_DEPTH, Filter, FinalityVote, Found, Pool, SourceError, Tags};
 use crate::store::FilteredSpan;
 
 /// Addresses of a list that may be asked for: with more, reading whole blocks costs less than asking so often.
@@ -122,9 +122,12 @@ async fn filter_range(
 ) -> Result<FilteredOutcome, PipelineError> {
     let mut outcome = FilteredOutcome::default();
     let head = pool.head().await?;
-    let tags = pool.tags(&head.host).await;
+    engine.store.note_head(head.link.number)?;
     let by_depth = head.link.number.saturating_sub(FINAL_DEPTH);
-    let end = to.min(tags.and_then(|tags| tags.finalized).unwrap_or(by_depth));
+    let end = to.min(match pool.finality(&head).await {
+        Some(FinalityVote::Tags(Tags { finalized: Some(block), .. })) => block.number,
+        _ => by_depth,
+    });
     if from <= end {
         let frames = pool.filters_frames(from).await?;
         say_unseen(frames);

@@ -6,14 +6,17 @@ mod archived;
 mod backfill;
 mod background;
 mod batch;
+mod behind;
 mod fetch;
 mod filtered;
+mod finality;
 mod lookback;
 mod paths;
 mod prepare;
 mod record;
 mod replay;
 mod reprove;
+mod resume;
 mod stages;
 mod vitals;
 mod watch;
@@ -27,6 +30,7 @@ use alloy::primitives::Address;
 
 pub use archived::{Ends, replay_archive};
 pub use filtered::{FilteredOutcome, MOST_FILTERED, filterable, replay_filtered, unseen_kinds};
+use finality::{Finality, RULE_TAGS};
 pub use lookback::{LookbackOutcome, look_back, look_back_in_archive};
 use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
@@ -38,16 +42,11 @@ pub use watch::{WatchOptions, watch};
 
 use crate::chain::Part;
 use crate::chain::canonical::{Canonical, Link, Step};
-use crate::source::{Pool, SourceError, Tags};
-use crate::store::{Committed, Progress, Settled, Store, StoreError, TokenFacts};
+use crate::source::{Pool, SourceError};
+use crate::store::{Committed, Progress, Store, StoreError, TokenFacts};
 
 /// How often a token that gives no answer is asked in one run.
 const TOKEN_TRIES: u8 = 5;
-/// Depth at which a block counts as safe where the endpoint has no such tag.
-pub const SAFE_DEPTH: u64 = 12;
-/// Depth at which a block counts as final where the endpoint has no such tag.
-pub const FINAL_DEPTH: u64 = 64;
-
 /// Why the pipeline stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -116,60 +115,6 @@ pub struct Engine<'a> {
     found: u64,
 }
 
-/// What is known of finality.
-#[derive(Debug, Clone, Copy, Default)]
-struct Finality {
-    /// The last tags that came; kept while none come.
-    tags: Option<Tags>,
-    /// The chain has tags: seen now, or by an earlier run on this database. Then depth never stands in for them.
-    has_tags: bool,
-    /// How often in a row the endpoint said that it has no such tags: one such answer may be a fault.
-    tagless: u32,
-    head: Option<u64>,
-}
-
-/// Answers without tags before depth counts.
-const TAGLESS_ENOUGH: u32 = 2;
-const RULE_TAGS: &str = "tags safe/finalized";
-const RULE_DEPTH: &str = "depth 12/64";
-
-impl Finality {
-    /// Takes what an endpoint said: a height for each tag, none for a tag that it does not have; nothing if it could not be asked.
-    fn learn(&mut self, head: u64, tags: Option<Tags>) {
-        self.head = Some(head);
-        match tags {
-            Some(Tags { safe: Some(_), finalized: Some(_) }) => {
-                self.tags = tags;
-                self.has_tags = true;
-            }
-            Some(_) => self.tagless += 1,
-            None => {}
-        }
-    }
-
-    /// It is still open whether the chain has tags.
-    fn is_open(self) -> bool {
-        !self.has_tags && self.tagless < TAGLESS_ENOUGH
-    }
-
-    /// The heights in force and the rule they come from; none while nothing is known.
-    fn settled(self) -> Option<(Settled, &'static str)> {
-        let head = self.head?;
-        match self.tags {
-            Some(Tags { safe, finalized }) => {
-                let clamp = |height: Option<u64>| height.map(|height| height.min(head));
-                Some((Settled { safe: clamp(safe), finalized: clamp(finalized) }, RULE_TAGS))
-            }
-            None if self.has_tags || self.is_open() => None,
-            None => Some((by_depth(head), RULE_DEPTH)),
-        }
-    }
-}
-
-fn by_depth(head: u64) -> Settled {
-    Settled { safe: head.checked_sub(SAFE_DEPTH), finalized: head.checked_sub(FINAL_DEPTH) }
-}
-
 impl std::fmt::Debug for Engine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("chain_id", &self.chain_id).finish_non_exhaustive()
@@ -184,8 +129,7 @@ impl<'a> Engine<'a> {
     pub fn new(store: Store, chain_id: u64, observer: &'a mut dyn Observer) -> Result<Self, StoreError> {
         store.expect_chain(chain_id)?;
         let lists = InForce::new(store.watchlist()?);
-        let has_tags = store.finality_rule()?.as_deref() == Some(RULE_TAGS);
-        let finality = Finality { has_tags, ..Finality::default() };
+        let finality = Finality::new(store.finality_rule()?.as_deref() == Some(RULE_TAGS));
         Ok(Self { store, observer, chain_id, lists, finality, token_failures: HashMap::new(), found: 0 })
     }
 
@@ -319,11 +263,13 @@ impl<'a> Engine<'a> {
     }
 
     /// Settles what is stored: `confirmed` is a held block that is known to be on the chain of the head that finality is known of.
-    fn settle(&mut self, chain: &mut Canonical, confirmed: u64) -> Result<(), PipelineError> {
-        let Some((settled, rule)) = self.finality.settled() else { return Ok(()) };
-        self.store.settle(settled, confirmed, rule)?;
-        if let Some(finalized) = settled.finalized {
-            chain.finalize(finalized.min(confirmed));
+    fn settle(&mut self, chain: &mut Canonical, confirmed: BlockNumHash) -> Result<(), PipelineError> {
+        let Some((settled, rule)) = self.finality.settled(&self.store, confirmed)? else { return Ok(()) };
+        self.store.settle(settled, rule)?;
+        if let Some(finalized) = settled.finalized
+            && self.store.final_hash(finalized.number)? == Some(finalized.hash)
+        {
+            chain.finalize(finalized.number);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::stages::Stages;
 use crate::chain::canonical::Link;
 use crate::chain::lean::{Path, Reader, TakeError};
 use crate::chain::proof::Wanted;
-use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError};
+use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError, check_storable};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, Plane, decode};
 use crate::screen::{Alert, Watchlist, lookback, screen};
 use crate::source::{ProofError, RawBundle};
@@ -313,6 +313,7 @@ impl Judge {
         let expected = Expected { hash, chain_id: self.chain_id };
         let (mut block, path) = self.read(raw, expected)?;
         self.paths.note(&path, &raw.endpoint, block.number());
+        check_storable(block.number(), block.header().timestamp)?;
         if self.require_traces {
             block.expect_no_frames();
         }

@@ -91,7 +91,8 @@ pub(super) async fn replay_spans(
     let mut outcome = ReplayOutcome::default();
     let Some((mut next, _)) = spans.first().copied() else { return Ok(outcome) };
     let head = pool.head().await?;
-    engine.finality.learn(head.link.number, pool.tags(&head.host).await);
+    engine.finality.learn(head.link.number, pool.finality(&head).await);
+    engine.store.note_head(head.link.number)?;
     // What is there is looked up while blocks are in flight, so through a connection of its own.
     let ledger = Store::open(engine.store.path(), Access::Read)?;
     let mut chain = window_below(engine, next)?;
@@ -227,22 +228,24 @@ async fn settle_at_end(
         return Ok(());
     }
     let head = pool.head().await?;
-    engine.finality.learn(head.link.number, pool.tags(&head.host).await);
+    engine.finality.learn(head.link.number, pool.finality(&head).await);
+    engine.store.note_head(head.link.number)?;
     let asked = ends.iter().map(|end| async move { Ok::<_, PipelineError>((end, still_stands(pool, *end).await?)) });
     let mut asked = futures_util::stream::iter(asked).buffered(options.concurrency.max(1));
     while let Some(answer) = asked.next().await {
         match answer? {
-            (end, true) => engine.settle(chain, end.number)?,
+            (end, true) => engine.settle(chain, *end)?,
             (end, false) => tracing::info!(
                 block = end.number,
-                "another block stands there by now: what was replayed is not settled"
+                "another block stands there by now, or too few endpoints have this one: what was replayed is not settled"
             ),
         }
     }
     Ok(())
 }
 
-/// Whether the chain has that block at its number. Another one that is named there must be one that somebody has.
+/// Whether the chain has that block at its number: by as many endpoints as finality takes. Another one that is named there must be
+/// one that somebody has.
 async fn still_stands(pool: &Arc<Pool>, block: BlockNumHash) -> Result<bool, PipelineError> {
     let holds = async |link: Link| {
         if link.hash != block.hash {
@@ -250,7 +253,7 @@ async fn still_stands(pool: &Arc<Pool>, block: BlockNumHash) -> Result<bool, Pip
         }
         Ok(link.hash == block.hash)
     };
-    numbered(pool, block.number, holds).await
+    Ok(numbered(pool, block.number, holds).await? && pool.corroborates(block).await)
 }
 
 fn is_held(ledger: &Store, pool: &Pool, judge: &Judge, link: Link) -> Result<bool, PipelineError> {

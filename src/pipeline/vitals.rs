@@ -31,6 +31,12 @@ impl Condition {
         note(&self.waiting, reason.map(SourceError::to_string));
     }
 
+    /// It has to wait for the chain; none: it goes on.
+    pub(super) fn waits_for(&self, reason: Option<String>) {
+        self.unknown_fork.store(false, Ordering::Relaxed);
+        note(&self.waiting, reason);
+    }
+
     /// What is owed has to wait; none: it goes on.
     pub(super) fn backfill_waits(&self, reason: Option<&str>) {
         note(&self.backfill, reason.map(str::to_owned));

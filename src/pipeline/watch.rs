@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::eips::BlockNumHash;
-use alloy::primitives::B256;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 
-use super::apart::apart;
+use super::apart::{Task, apart, begin as begin_task};
 use super::backfill::{Backfill, JUMP, Progressed};
 use super::background::Background;
+use super::behind::{Behind, Outlook};
+use super::resume::begin;
 use super::vitals::{Condition, keep_lies, live};
 use super::{Engine, Judge, PipelineError, Prepared, now_ms};
+use crate::chain::Part;
 use crate::chain::canonical::{Canonical, Link, Step};
 use crate::ops::Shutdown;
-use crate::source::{EndpointState, Head, Pool, SourceError};
+use crate::source::{EndpointState, FinalityVote, Head, Pool, SourceError};
 use crate::store::{Access, Progress, Store};
 
 /// How to watch.
@@ -40,7 +42,7 @@ const TOKENS_AT_ONCE: u32 = 16;
 /// How often, in milliseconds, unanswered tokens are looked for.
 const TOKENS_EVERY_MS: i64 = 30_000;
 /// Pause after a failure, once more for each one in a row, up to ten times.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Watches until `shutdown`; the block in hand is finished first.
 ///
@@ -66,9 +68,20 @@ pub async fn watch(
             let backfill = Backfill::new(pool.clone(), judge.clone(), options.concurrency);
             let background = Background::new(pool.clone(), judge.clone(), options.auto_lookback);
             let condition = &condition;
-            let followed = None;
-            let mut follower =
-                Follower { engine, pool, judge, options, shutdown, condition, chain, backfill, background, followed };
+            let mut follower = Follower {
+                engine,
+                pool,
+                judge,
+                options,
+                shutdown,
+                condition,
+                chain,
+                backfill,
+                background,
+                followed: None,
+                vote: None,
+                behind: Behind::default(),
+            };
             follower.run(&wake).await
         };
         tokio::select! {
@@ -97,7 +110,10 @@ struct Follower<'f, 'e> {
     backfill: Backfill,
     background: Background,
     /// The head that was followed to its end.
-    followed: Option<B256>,
+    followed: Option<BlockNumHash>,
+    /// Several endpoints are being asked what is final, which no alert waits for.
+    vote: Option<Task<Option<FinalityVote>>>,
+    behind: Behind,
 }
 
 impl Follower<'_, '_> {
@@ -107,21 +123,28 @@ impl Follower<'_, '_> {
         let mut failures = 0u32;
         loop {
             let open = self.engine.finality.is_open();
+            self.pool.set_anchor(self.chain.tip().map(|tip| tip.number));
             let (pool, followed) = (self.pool.clone(), self.followed);
             let round = async move {
                 let head = pool.head().await?;
-                let news = followed != Some(head.link.hash);
-                let tags = if news || open { pool.tags(&head.host).await } else { None };
-                Ok::<_, SourceError>((head, news, tags))
+                let news = followed != Some(head.link.id());
+                let ask = (news || open) && pool.is_single();
+                let vote = if ask { pool.finality(&head).await } else { None };
+                Ok::<_, SourceError>((head, news, vote))
             };
             let Some(outcome) = self.meanwhile(apart(round)).await? else { return Ok(()) };
             let outcome = outcome?;
+            let mut wait = None;
             let outcome = match outcome {
-                Ok((head, news, tags)) => {
-                    self.engine.finality.learn(head.link.number, tags);
-                    self.engine.store.note_head(head.link.number)?;
+                Ok((head, news, vote)) => {
+                    self.engine.finality.learn(head.link.number, vote);
+                    self.bench_the_doubted().await?;
+                    wait = self.look_behind(&head.link).await?;
+                    if head.may_jump {
+                        self.engine.store.note_head(head.link.number)?;
+                    }
                     let outcome = if news {
-                        let outcome = self.catch_up(head.link).await;
+                        let outcome = self.catch_up(&head).await;
                         self.doubt(outcome, &head).await
                     } else if now_ms() - asked_tokens > TOKENS_EVERY_MS {
                         asked_tokens = now_ms();
@@ -132,13 +155,15 @@ impl Follower<'_, '_> {
                     };
                     // Only a head that we hold vouches for what is below it; otherwise it is asked for again.
                     self.followed =
-                        (self.chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.hash);
-                    if self.followed.is_some() {
-                        self.engine.settle(&mut self.chain, head.link.number)?;
-                    }
+                        (self.chain.hash_at(head.link.number) == Some(head.link.hash)).then_some(head.link.id());
+                    self.settle()?;
                     if now_ms() - noted > 10_000 {
                         noted = now_ms();
                         note_endpoints(self.engine, self.pool, &head.host, head.link.number)?;
+                    }
+                    if (news || open) && self.vote.is_none() && !self.pool.is_single() {
+                        let pool = self.pool.clone();
+                        self.vote = Some(begin_task(async move { pool.finality(&head).await }));
                     }
                     outcome
                 }
@@ -146,7 +171,7 @@ impl Follower<'_, '_> {
             };
             failures = match outcome {
                 Ok(()) => {
-                    self.condition.waits(None);
+                    self.condition.waits_for(wait);
                     0
                 }
                 Err(PipelineError::Source(error)) => {
@@ -158,15 +183,58 @@ impl Follower<'_, '_> {
             };
             // After failures the pauses grow, so that endpoints and the log are spared; a new head does not cut these short.
             let pause = self.options.poll_interval.max(PAUSE_AFTER_FAILURE * failures.min(10));
-            let rest = async {
-                tokio::select! {
-                    () = wake.notified(), if failures == 0 => {}
-                    () = tokio::time::sleep(pause) => {}
+            let rest = tokio::time::Instant::now() + pause;
+            loop {
+                let mut vote = self.vote.take();
+                let rested = async {
+                    tokio::select! {
+                        answer = ended(&mut vote) => Some(answer),
+                        () = wake.notified(), if failures == 0 => None,
+                        () = tokio::time::sleep_until(rest) => None,
+                    }
+                };
+                match self.meanwhile(rested).await? {
+                    None => return Ok(()),
+                    Some(None) => {
+                        self.vote = vote;
+                        break;
+                    }
+                    Some(Some(answer)) => {
+                        if let Some(followed) = self.followed {
+                            self.engine.finality.learn(followed.number, answer?);
+                        }
+                        self.settle()?;
+                    }
                 }
-            };
-            if self.meanwhile(rest).await?.is_none() {
-                return Ok(());
             }
+        }
+    }
+
+    /// Raises statuses by what is known of finality, on the chain of the head that was followed to its end.
+    fn settle(&mut self) -> Result<(), PipelineError> {
+        match self.followed {
+            Some(followed) => self.engine.settle(&mut self.chain, followed),
+            None => Ok(()),
+        }
+    }
+
+    /// An endpoint whose head is doubted since now is benched where it lacks what is final here.
+    async fn bench_the_doubted(&self) -> Result<(), PipelineError> {
+        if self.pool.take_new_doubt()
+            && let Some(block) = self.engine.store.finalized_block()?
+        {
+            self.pool.bench_those_without(block, Part::FinalizedBlock).await;
+        }
+        Ok(())
+    }
+
+    /// Why the watch waits, where the head is below the block to take next; takes back a jump to a block that no endpoint has.
+    async fn look_behind(&mut self, head: &Link) -> Result<Option<String>, PipelineError> {
+        let (store, slot) = (&self.engine.store, self.options.slot);
+        match self.behind.look(store, self.pool, &self.chain, head, slot).await? {
+            Outlook::Good => Ok(None),
+            Outlook::Wait(reason) => Ok(Some(reason)),
+            Outlook::GiveUpJump => self.start_over().map(|()| None),
         }
     }
 
@@ -215,13 +283,14 @@ impl Follower<'_, '_> {
     }
 
     /// Takes every block up to the head, in order, many in flight; jumps where the head is far, and owes what is between.
-    async fn catch_up(&mut self, head: Link) -> Result<(), PipelineError> {
+    async fn catch_up(&mut self, head: &Head) -> Result<(), PipelineError> {
+        let (may_jump, head) = (head.may_jump, head.link);
         loop {
             if self.shutdown.is_requested() {
                 return Ok(());
             }
             let next = match self.chain.step(&head) {
-                Step::Gap { next } if head.number - next >= JUMP => {
+                Step::Gap { next } if may_jump && head.number - next >= JUMP => {
                     self.jump(next, head)?;
                     continue;
                 }
@@ -311,6 +380,14 @@ impl Follower<'_, '_> {
     }
 }
 
+/// What came of a task; never, where there is none.
+async fn ended<T>(task: &mut Option<Task<T>>) -> Result<T, PipelineError> {
+    let Some(running) = task else { return std::future::pending().await };
+    let outcome = running.ended().await;
+    *task = None;
+    outcome
+}
+
 /// Endpoints that fail are tried again, and the failure is kept for `status`; an endpoint of another chain does not get better.
 fn wait_for_better(error: SourceError, pool: &Pool, engine: &mut Engine<'_>) -> Result<(), PipelineError> {
     if !error.may_pass() {
@@ -334,69 +411,4 @@ fn note_endpoints(engine: &mut Engine<'_>, pool: &Pool, host: &str, head: u64) -
         }
     }
     Ok(())
-}
-
-/// The chain as held so far, with the first block to take where there is none. None where it was told to stop meanwhile.
-async fn begin(
-    engine: &mut Engine<'_>,
-    pool: &Pool,
-    options: &WatchOptions,
-    shutdown: &Shutdown,
-) -> Result<Option<Canonical>, PipelineError> {
-    if let Some(tip) = engine.store.watch_tip()? {
-        tracing::info!(tip = tip.number, hash = %tip.hash, "going on from the last block taken");
-        if let Some(from) = options.from_block.filter(|from| *from <= tip.number) {
-            tracing::warn!(
-                from,
-                tip = tip.number,
-                "--from-block is below the last block taken: `bolo replay` covers what is older"
-            );
-        }
-        return Ok(Some(engine.store.canonical_window(tip.number)?));
-    }
-    let wanted = options.from_block;
-    let first = match (engine.store.watch_next()?, wanted) {
-        // It had jumped to the head, and was stopped before it took a block there.
-        (Some(next), _) if !engine.store.owed()?.is_empty() => next,
-        // It was stopped before its first block, or in the middle of a reorg below it: a place is kept, but no block.
-        (Some(next), Some(from)) if from > next => {
-            tracing::warn!(from, next, "--from-block is above the block to go on with: nothing is skipped");
-            next
-        }
-        (Some(_), Some(from)) | (None, Some(from)) => from,
-        (Some(next), None) => next,
-        (None, None) => {
-            let head = loop {
-                let head = tokio::select! {
-                    head = pool.head() => head,
-                    () = shutdown.requested() => return Ok(None),
-                };
-                match head {
-                    // They may agree in a moment.
-                    Err(error @ SourceError::NoQuorum { .. }) => {
-                        tracing::warn!(%error, "waiting for endpoints to agree");
-                    }
-                    other => break other?,
-                }
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-            };
-            tracing::info!(
-                block = head.link.number,
-                "nothing was watched yet: beginning at the head (--from-block begins earlier)"
-            );
-            head.link.number
-        }
-    };
-    engine.store.begin_watching(first)?;
-    if wanted.is_some() {
-        tracing::info!(block = first, "beginning at this block, as soon as the chain has it");
-    }
-    // Blocks that a replay left just below are linked to; otherwise nothing is held yet.
-    if let Some(before) = first.checked_sub(1) {
-        let window = engine.store.canonical_window(before)?;
-        if window.tip().is_some() {
-            return Ok(Some(window));
-        }
-    }
-    Ok(Some(Canonical::starting_at(first)))
 }

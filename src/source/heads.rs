@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::doubt::ASK_AGAIN;
 use super::endpoint::Endpoint;
 use super::health::Standing;
 use super::lies::Miss;
@@ -38,16 +39,18 @@ impl Pool {
         if self.quorum > 1 {
             return self.head_by_quorum().await;
         }
+        self.review_doubts();
         self.look_around();
         let allowed = self.head_timeout();
         let work = Work::plain("the latest block").hedged(HEDGE);
         let first = self
             .race(work, |endpoint| async move {
                 let link = endpoint.head(allowed).await?;
-                Ok(Head { link, host: endpoint.host.clone() })
+                Ok(Head { link, host: endpoint.host.clone(), may_jump: true })
             })
             .await?;
-        Ok(self.ahead_of(&first).await.unwrap_or(first))
+        let head = self.ahead_of(&first).await.unwrap_or(first);
+        Ok(self.supported(head).await)
     }
 
     /// A head call may take so long: a hung one must not cost more than a slot.
@@ -59,7 +62,7 @@ impl Pool {
     pub(super) fn highest(&self, now: Instant) -> Option<u64> {
         let age = self.slot() * 2;
         let heads = self.endpoints.iter().filter(|endpoint| lock(&endpoint.health).bench.until(now).is_none());
-        heads.filter_map(|endpoint| lock(&endpoint.pulse).fresh(age, now)).map(|link| link.number).max()
+        heads.filter_map(|endpoint| lock(&endpoint.pulse).believed(age, now)).map(|link| link.number).max()
     }
 
     /// A higher head than that, from an endpoint that says so now: the first was behind, or went backwards.
@@ -68,7 +71,7 @@ impl Pool {
         let age = self.slot() * 2;
         let ahead = |endpoint: &&Arc<Endpoint>| {
             let standing = lock(&endpoint.health).standing(now);
-            let known = lock(&endpoint.pulse).fresh(age, now);
+            let known = lock(&endpoint.pulse).worth_asking(age, ASK_AGAIN, now);
             matches!(standing, Standing::Good) && known.is_some_and(|link| link.number > first.link.number)
         };
         let mut answers: FuturesUnordered<_> = self
@@ -81,7 +84,7 @@ impl Pool {
                     Some(link) => link,
                     None => look_at(endpoint, self.head_timeout()).await?,
                 };
-                Some(Head { link, host: endpoint.host.clone() })
+                Some(Head { link, host: endpoint.host.clone(), may_jump: true })
             })
             .collect();
         let deadline = tokio::time::Instant::now() + SECOND_LOOK;

@@ -14,7 +14,7 @@ use super::{ProofError, RawBundle, lock, unix_now};
 use crate::chain::canonical::Link;
 use crate::chain::fork::{name_unknown_members, unknown_members};
 use crate::chain::rlp::{RlpBlock, RlpReceipts};
-use crate::chain::{BundleError, Part, RawBlock, VerifyError};
+use crate::chain::{BundleError, Part, RawBlock, VerifyError, check_storable};
 
 /// Lies that wait to be taken; what comes on top of that is counted.
 const MOST: usize = 1000;
@@ -196,6 +196,7 @@ fn link_of(raw: &RawValue, asked: Asked<'_>, trust: bool, checkpoints: &[(u64, B
     let unreadable = |error: serde_json::Error| BundleError { what: "block", detail: error.to_string() };
     let claimed: Hashed = serde_json::from_str(raw.get()).map_err(unreadable)?;
     let link = Link { number: claimed.number.to(), hash: claimed.hash, parent_hash: claimed.parent_hash };
+    check_storable(link.number, 0)?;
     if !trust {
         let header: Header = serde_json::from_str(raw.get()).map_err(unreadable)?;
         same(Part::HeaderHash, link.hash, header.hash_slow()).map_err(|error| match error {

@@ -7,10 +7,12 @@ mod bundles;
 mod call;
 mod capability;
 mod choice;
+mod doubt;
 mod download;
 mod endpoint;
 mod fetch;
 mod filtered;
+mod finality;
 mod heads;
 mod health;
 mod http;
@@ -35,10 +37,12 @@ use serde_json::value::RawValue;
 use crate::chain::{RawBlock, VerifyError};
 
 pub use call::CallError;
+pub use doubt::FAR;
 pub use download::{DownloadError, Fetched, FetchedFile, Wanted, check_list_url, download, shown_host};
 pub use filtered::{Filter, Found};
+pub use finality::{FINAL_DEPTH, FinalityVote, SAFE_DEPTH, Tags};
 pub use lies::Lie;
-pub use pool::{EndpointOptions, Head, Pool, PoolOptions, Tags};
+pub use pool::{EndpointOptions, Head, Pool, PoolOptions};
 pub use state::{EndpointState, Problem};
 
 /// Bytes of one answer, unless it is said otherwise.

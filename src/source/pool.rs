@@ -3,17 +3,17 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use alloy::eips::BlockNumHash;
 use alloy::primitives::B256;
 
 use super::call::CallError;
 use super::endpoint::{Endpoint, Shared};
-use super::lies::{Asked, Lie, Lies, Miss};
+use super::lies::{Asked, Lie, Lies};
 use super::race::Work;
 use super::state::Known;
-use super::{SourceError, TraceMode, lock};
+use super::{SourceError, TraceMode};
 use crate::chain::canonical::Link;
 
 /// One endpoint and how much may be asked of it.
@@ -60,15 +60,9 @@ pub struct Head {
     pub link: Link,
     /// Who told.
     pub host: String,
-}
-
-/// Heights of the endpoint's `safe` and `finalized` blocks; none where it has no such tag.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tags {
-    /// Height of `safe`.
-    pub safe: Option<u64>,
-    /// Height of `finalized`.
-    pub finalized: Option<u64>,
+    /// Another endpoint has it, or one near it, or it is near what is held: blocks below it may be left for later. With a single
+    /// endpoint there is nobody else to ask.
+    pub may_jump: bool,
 }
 
 /// The endpoints.
@@ -82,6 +76,8 @@ pub struct Pool {
     pub(super) quorum: usize,
     pub(super) slot: Mutex<Option<Duration>>,
     pub(super) known: Mutex<Known>,
+    /// The highest block that is held, or that more than one endpoint has.
+    pub(super) anchor: Mutex<Option<u64>>,
 }
 
 /// Rounds over all endpoints at start before it is said that none can be reached.
@@ -118,6 +114,7 @@ impl Pool {
             quorum: options.quorum.max(1),
             slot: Mutex::new(None),
             known: Mutex::default(),
+            anchor: Mutex::default(),
         })
     }
 
@@ -304,29 +301,5 @@ impl Pool {
     /// Answers that could not be true since this was last asked, and how many more there were than are kept.
     pub fn take_lies(&self) -> (Vec<Lie>, u64) {
         self.shared.lies.take()
-    }
-
-    /// What the endpoint that told of a head says of finality; none where it cannot be had just now.
-    pub async fn tags(&self, host: &str) -> Option<Tags> {
-        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.host == host)?;
-        let (safe, finalized) = tokio::join!(self.tag(endpoint, "safe"), self.tag(endpoint, "finalized"));
-        let tags = Tags { safe: safe?, finalized: finalized? };
-        lock(&endpoint.capability).tags = Some(tags.finalized.is_some());
-        Some(tags)
-    }
-
-    /// Height of a tag, inside none where the endpoint has no such tag; none where it could not say.
-    async fn tag(&self, endpoint: &Endpoint, tag: &str) -> Option<Option<u64>> {
-        match endpoint.link(Asked::Tag(tag), self.shared.timeout).await {
-            Ok(link) => Some(Some(link.number)),
-            // An internal error says nothing of the tag.
-            Err(Miss::Call(CallError::Rpc { code: -32603, .. })) => None,
-            Err(Miss::Call(CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound)) => Some(None),
-            Err(miss @ Miss::Proof(..)) => {
-                endpoint.note_miss(&miss, tag, Instant::now());
-                None
-            }
-            Err(Miss::Call(_)) => None,
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::doubt::FAR;
 use crate::chain::canonical::Link;
 
 /// The heads that an endpoint told of.
@@ -13,7 +14,13 @@ pub(super) struct Pulse {
     pub(super) told: Option<Instant>,
     /// When its head was last higher than ever before.
     pub(super) rose: Option<Instant>,
+    /// The head that no other endpoint has, far above theirs, and when they were asked.
+    doubted: Option<(Link, Instant)>,
+    /// Nobody was told of that doubt yet.
+    new_doubt: bool,
     peak: u64,
+    /// It has named a higher head than before at least once.
+    has_risen: bool,
     /// Times in a row that it told of a lower head than before.
     lower: u32,
 }
@@ -23,6 +30,7 @@ const LOWER_ENOUGH: u32 = 2;
 
 impl Pulse {
     pub(super) fn hear(&mut self, head: Link, now: Instant) {
+        self.has_risen |= self.head.is_some() && head.number > self.peak;
         if self.head.is_none() || head.number > self.peak {
             self.rose = Some(now);
             self.peak = head.number;
@@ -32,9 +40,58 @@ impl Pulse {
         self.told = Some(now);
     }
 
+    /// No other endpoint has that head, which is far above theirs: they were just asked. True where that is new.
+    pub(super) fn doubt(&mut self, head: Link, now: Instant) -> bool {
+        let new = self.doubted.is_none();
+        self.new_doubt |= new;
+        self.doubted = Some((head, now));
+        new
+    }
+
+    /// Something supports its head.
+    pub(super) fn believe(&mut self) {
+        self.doubted = None;
+    }
+
+    /// The head that was in doubt, where the endpoint names a head far below it by now: then it was never so, and there is nothing to
+    /// doubt or to go back from.
+    pub(super) fn take_given_up(&mut self) -> Option<Link> {
+        let (doubted, _) = self.doubted?;
+        let head = self.head.filter(|head| head.number.saturating_add(FAR) < doubted.number)?;
+        self.doubted = None;
+        self.peak = head.number;
+        self.lower = 0;
+        Some(doubted)
+    }
+
+    /// The head that is in doubt.
+    pub(super) fn doubted(&self) -> Option<Link> {
+        self.doubted.map(|(head, _)| head)
+    }
+
+    pub(super) fn take_new_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.new_doubt)
+    }
+
+    /// Its number where that was told not longer ago than this, and is not in doubt.
+    pub(super) fn believed(&self, age: Duration, now: Instant) -> Option<Link> {
+        self.fresh(age, now).filter(|_| self.doubted.is_none())
+    }
+
+    /// The same; also where it is in doubt, and the others were asked longer ago than `again`.
+    pub(super) fn worth_asking(&self, age: Duration, again: Duration, now: Instant) -> Option<Link> {
+        let due = self.doubted.is_none_or(|(_, asked)| now.saturating_duration_since(asked) >= again);
+        self.fresh(age, now).filter(|_| due)
+    }
+
     /// It says a head below what it said before, and goes on saying so.
     pub(super) fn is_backwards(&self) -> bool {
         self.lower >= LOWER_ENOUGH
+    }
+
+    /// Its head rises, and did so not longer ago than that.
+    pub(super) fn is_rising(&self, within: Duration, now: Instant) -> bool {
+        self.has_risen && self.rose.is_some_and(|rose| now.saturating_duration_since(rose) <= within)
     }
 
     /// The highest it ever told of.
@@ -90,5 +147,33 @@ mod tests {
         pulse.hear(link(11), now);
         assert!(!pulse.is_stalled(13, slot * 3, now));
         assert_eq!(pulse.fresh(slot, now + slot * 2), None);
+    }
+
+    #[test]
+    fn a_doubted_head_does_not_count_until_it_is_supported_or_given_up() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let told = |number: u64| {
+            let mut pulse = Pulse::default();
+            pulse.hear(link(10), now);
+            pulse.hear(link(number), now);
+            assert!(pulse.doubt(link(number), now) && !pulse.doubt(link(number), now));
+            assert!(pulse.take_new_doubt() && !pulse.take_new_doubt());
+            pulse
+        };
+        for number in [60, 100, 200] {
+            let mut pulse = told(number);
+            assert_eq!((pulse.believed(second, now), pulse.worth_asking(second, second, now)), (None, None));
+            assert!(pulse.worth_asking(9 * second, second, now + second).is_some(), "the others may have it by now");
+            assert_eq!(pulse.take_given_up(), None, "it goes on naming it");
+            pulse.believe();
+            assert_eq!(pulse.believed(second, now), Some(link(number)));
+            let mut pulse = told(number);
+            pulse.hear(link(11), now);
+            pulse.hear(link(11), now);
+            assert!(pulse.is_backwards());
+            assert_eq!(pulse.take_given_up(), Some(link(number)));
+            assert!(!pulse.is_backwards() && pulse.believed(second, now) == Some(link(11)));
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Pool {
                 if let Some(link) = agreed(&links(&votes), self.quorum) {
                     let host = links(&votes).into_iter().find(|(_, voted)| voted.hash == link.hash);
                     let host = host.map(|(place, _)| self.endpoints[place].host.clone()).unwrap_or_default();
-                    return Ok(Head { link, host });
+                    return Ok(Head { link, host, may_jump: true });
                 }
                 first_votes.get_or_insert(votes);
             }

@@ -293,7 +293,11 @@ impl Pool {
                 let lags = {
                     let pulse = lock(&endpoint.pulse);
                     let head = pulse.head.map(|head| head.number);
-                    best.is_some_and(|best| pulse.is_backwards() || head.is_some_and(|head| head + 2 <= best))
+                    best.is_some_and(|best| {
+                        pulse.is_backwards()
+                            || pulse.doubted().is_some()
+                            || head.is_some_and(|head| head.saturating_add(2) <= best)
+                    })
                 };
                 let health = lock(&endpoint.health);
                 Candidate {

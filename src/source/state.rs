@@ -61,7 +61,7 @@ pub struct EndpointState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// `endpoint_stalled`, `head_backwards`, `subscription_mute`, `subscription_lost`, `no_answer`, `unreachable`, `throttled`,
-    /// `benched` or `no_new_head`.
+    /// `benched`, `head_uncorroborated` or `no_new_head`.
     pub code: &'static str,
     /// Which endpoint; none: all of them.
     pub host: Option<String>,
@@ -213,6 +213,11 @@ impl Pool {
         }
         if let Some(head) = pulse.head.filter(|_| pulse.is_backwards()) {
             wrong.push(("head_backwards", format!("says block {}, said {} before", head.number, pulse.peak())));
+        }
+        if let Some(doubted) = pulse.doubted() {
+            let others = best.map_or_else(String::new, |best| format!(": the others are at {best}"));
+            let detail = format!("names block {}, which no other endpoint has{others}", doubted.number);
+            wrong.push(("head_uncorroborated", detail));
         }
         let bell = *lock(&endpoint.bell);
         if bell.mute {

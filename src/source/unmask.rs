@@ -71,7 +71,15 @@ impl Pool {
     }
 }
 
-fn disown(endpoint: &Endpoint, link: Link, request: String, part: Part, expected: &str, begun: Instant) -> VerifyError {
+/// Notes that an endpoint named a block wrongly: it is benched, and the answer kept.
+pub(super) fn disown(
+    endpoint: &Endpoint,
+    link: Link,
+    request: String,
+    part: Part,
+    expected: &str,
+    begun: Instant,
+) -> VerifyError {
     let reason =
         VerifyError::Mismatch { part, index: None, found: link.hash.to_string(), expected: expected.to_owned() };
     let evidence = Evidence {

@@ -229,6 +229,21 @@ pub(super) fn orphan(conn: &Connection, above: u64, end: Option<u64>) -> Result<
     Ok(orphaned)
 }
 
+/// Orphans every canonical block above that number, final ones too; how many blocks, final ones among them, and alerts that are.
+pub(super) fn orphan_all(conn: &Connection, above: u64) -> Result<(u64, u64, u64)> {
+    let above = sql_int(above);
+    let counts = conn.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE status = 2), \
+                (SELECT count(*) FROM alerts a JOIN blocks b ON b.id = a.block_id AND b.status <> 3 WHERE a.block_number > ?1) \
+         FROM blocks WHERE status <> 3 AND number > ?1",
+        [above],
+        |row| Ok((chain_int(row.get(0)?), chain_int(row.get(1)?), chain_int(row.get(2)?))),
+    )?;
+    conn.execute("UPDATE blocks SET status = 3 WHERE status <> 3 AND number > ?1", [above])?;
+    uncover(conn, above + 1, i64::MAX)?;
+    Ok(counts)
+}
+
 pub(super) fn canonical_at(conn: &Connection, number: u64) -> Result<Option<(i64, B256, AlertStatus)>> {
     Ok(conn
         .prepare_cached("SELECT id, hash, status FROM blocks WHERE number = ?1 AND status <> 3")?

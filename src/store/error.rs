@@ -52,6 +52,16 @@ pub enum StoreError {
         /// The stored block that it contradicts.
         held: String,
     },
+    /// A revert that would drop what a checkpoint vouches for.
+    #[error(
+        "blocks above {above} are not dropped: the user vouches for block {checkpoint} (--checkpoint); name a number of {checkpoint} or more"
+    )]
+    Vouched {
+        /// The highest block that was to be left.
+        above: u64,
+        /// Number of the checkpoint.
+        checkpoint: u64,
+    },
     /// The watchlist changed since the block was screened: screen it again.
     #[error("the watchlist changed meanwhile")]
     StaleWatchlist,

@@ -1,68 +1,89 @@
-//! Raising statuses: pending, safe, final. Only what is linked to a block of the chain that finality is known of is raised;
-//! whatever else is held may be of another fork.
+//! Raising statuses: pending, safe, final. Finality is known of a block, by its number and hash: only that block and what is linked
+//! below it is raised. Whatever else is held may be of another fork.
 
-use rusqlite::params;
+use alloy::eips::BlockNumHash;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Result, Store, chain_int, meta, set_meta, sql_int};
 use crate::screen::AlertStatus;
 
-/// What an endpoint (or depth) says of finality, as heights: blocks up to each have that status.
+/// The blocks that are known to be safe and final: what is linked below each has that status too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Highest safe block.
-    pub safe: Option<u64>,
-    /// Highest final block.
-    pub finalized: Option<u64>,
+    /// The highest safe block.
+    pub safe: Option<BlockNumHash>,
+    /// The highest final block.
+    pub finalized: Option<BlockNumHash>,
 }
 
 impl Store {
-    /// Raises statuses to what is known of finality: of `confirmed`, a held block that is on the chain it is known of, and of the
-    /// blocks linked below it without a hole. Whatever else is held may be of another fork. Writes only where something changes.
+    /// Raises statuses to what is known of finality: of the very blocks that are named, where these are held, and of the blocks
+    /// linked below them without a hole. A run of blocks that follows a gap which `watch` has jumped over is not raised: nothing
+    /// links it to what was held before, so that one endpoint's word would make it final. Writes only where something changes.
     ///
     /// # Errors
     /// Of SQLite.
-    pub fn settle(&mut self, settled: Settled, confirmed: u64, rule: &str) -> Result<()> {
-        let safe = settled.safe.max(settled.finalized).map(|height| height.min(confirmed));
-        let finalized = settled.finalized.map(|height| height.min(confirmed));
+    pub fn settle(&mut self, settled: Settled, rule: &str) -> Result<()> {
         let known_rule = meta(&self.conn, "finality_rule")?.as_deref() == Some(rule);
-        let Some(first) = self.first_unsettled(confirmed)? else {
-            return if known_rule { Ok(()) } else { self.write(|tx| set_meta(tx, "finality_rule", rule)) };
-        };
-        let due = |height: Option<u64>, status: AlertStatus| -> Result<bool> {
-            let Some(height) = height else { return Ok(false) };
-            Ok(self
-                .conn
-                .prepare_cached(
-                    "SELECT 1 FROM blocks WHERE number BETWEEN ?1 AND ?2 AND status < 2 AND status < ?3 LIMIT 1",
-                )?
-                .exists(params![sql_int(first), sql_int(height), status.code()])?)
-        };
-        if known_rule && !due(safe, AlertStatus::Safe)? && !due(finalized, AlertStatus::Finalized)? {
+        let named = [(settled.safe, AlertStatus::Safe), (settled.finalized, AlertStatus::Finalized)];
+        let mut raises = Vec::new();
+        for (block, status) in named.into_iter().filter_map(|(block, status)| Some((block?, status))) {
+            if let Some(first) = self.first_to_raise(block, status)? {
+                raises.push((first, block.number, status));
+            }
+        }
+        if known_rule && raises.is_empty() {
             return Ok(());
         }
         self.write(|tx| {
             set_meta(tx, "finality_rule", rule)?;
-            for (height, status) in [(safe, AlertStatus::Safe), (finalized, AlertStatus::Finalized)] {
-                let Some(height) = height else { continue };
+            for (first, last, status) in &raises {
                 tx.prepare_cached(
                     "UPDATE blocks SET status = ?3 WHERE number BETWEEN ?1 AND ?2 AND status < 2 AND status < ?3",
                 )?
-                .execute(params![sql_int(first), sql_int(height), status.code()])?;
+                .execute(params![sql_int(*first), sql_int(*last), status.code()])?;
             }
             let known: Option<u64> = meta(tx, "finalized")?.and_then(|text| text.parse().ok());
-            match finalized {
-                // Where what is owed lies between, the block of that height may not be held yet, or not be linked.
-                Some(height)
-                    if known.is_none_or(|known| height > known)
-                        && tx
-                            .prepare_cached("SELECT 1 FROM blocks WHERE number = ?1 AND status = 2")?
-                            .exists([sql_int(height)])? =>
-                {
-                    set_meta(tx, "finalized", &height.to_string())
+            match raises.iter().find(|(.., status)| *status == AlertStatus::Finalized) {
+                Some((_, last, _)) if known.is_none_or(|known| *last > known) => {
+                    set_meta(tx, "finalized", &last.to_string())
                 }
                 _ => Ok(()),
             }
         })
+    }
+
+    /// The lowest block to give that status, of those that are linked up to `block`. `None` where that very block is not held, where
+    /// its run stands on a gap that was jumped over, or where all of it has that status.
+    fn first_to_raise(&self, block: BlockNumHash, status: AlertStatus) -> Result<Option<u64>> {
+        if self.hash_of(block.number)? != Some(block.hash) {
+            return Ok(None);
+        }
+        let Some(first) = self.first_unsettled(block.number)? else { return Ok(None) };
+        if let Some(before) = first.checked_sub(1)
+            && self.hash_of(before)?.is_none()
+            && self.is_owed(before)?
+        {
+            return Ok(None);
+        }
+        let due = self
+            .conn
+            .prepare_cached(
+                "SELECT 1 FROM blocks WHERE number BETWEEN ?1 AND ?2 AND status < 2 AND status < ?3 LIMIT 1",
+            )?
+            .exists(params![sql_int(first), sql_int(block.number), status.code()])?;
+        Ok(due.then_some(first))
+    }
+
+    /// The block of that number of the chain that ends with a held block, where every block between them is held.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn ancestor(&self, of: BlockNumHash, number: u64) -> Result<Option<BlockNumHash>> {
+        if number > of.number || self.hash_of(of.number)? != Some(of.hash) || !self.all_held(number, of.number)? {
+            return Ok(None);
+        }
+        Ok(self.hash_of(number)?.map(|hash| BlockNumHash { number, hash }))
     }
 
     /// The lowest block that is not final of the run that ends, without a hole, at `confirmed`; none where all of it is final.
@@ -104,16 +125,25 @@ impl Store {
         Ok(meta(&self.conn, "finalized")?.and_then(|text| text.parse().ok()))
     }
 
-    /// Notes the highest block that an endpoint told of, whether or not it can be followed: the lag is measured by it.
+    /// The highest final block.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn finalized_block(&self) -> Result<Option<BlockNumHash>> {
+        let Some(number) = self.finalized()? else { return Ok(None) };
+        Ok(self.final_hash(number)?.map(|hash| BlockNumHash { number, hash }))
+    }
+
+    /// Notes a head that an endpoint told of, whether or not it can be followed: the highest of them is kept, as the open end of
+    /// ranges, and the lag is measured by it.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn note_head(&mut self, head: u64) -> Result<()> {
-        let head = head.to_string();
-        if meta(&self.conn, "head")?.as_deref() == Some(&head) {
+        if self.head()?.is_some_and(|known| known >= head) {
             return Ok(());
         }
-        self.write(|tx| set_meta(tx, "head", &head))
+        self.write(|tx| set_meta(tx, "head", &head.to_string()))
     }
 
     /// The rule by which statuses were raised last.
@@ -122,5 +152,106 @@ impl Store {
     /// Of SQLite.
     pub fn finality_rule(&self) -> Result<Option<String>> {
         meta(&self.conn, "finality_rule")
+    }
+}
+
+/// Notes the highest final block anew, after blocks were dropped.
+pub(super) fn find_finalized(conn: &Connection) -> Result<()> {
+    let highest: Option<i64> = conn
+        .prepare_cached("SELECT number FROM blocks WHERE status = 2 ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    match highest {
+        Some(number) => set_meta(conn, "finalized", &number.to_string()),
+        None => {
+            conn.execute("DELETE FROM meta WHERE key = 'finalized'", [])?;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{hash, open, record};
+    use super::super::{BlockRecord, Progress};
+    use super::*;
+    use alloy::primitives::B256;
+
+    fn block(number: u64) -> BlockNumHash {
+        BlockNumHash { number, hash: hash(number) }
+    }
+
+    fn take(store: &mut Store, numbers: impl IntoIterator<Item = u64>) {
+        let records: Vec<BlockRecord> = numbers
+            .into_iter()
+            .map(|number| BlockRecord { progress: Progress::Head, ..record(store, number, true) })
+            .collect();
+        store.append_all(&records).unwrap();
+    }
+
+    fn final_blocks(store: &Store) -> Vec<u64> {
+        (0..=250).filter(|number| store.final_hash(*number).unwrap().is_some()).collect()
+    }
+
+    fn finalize(store: &mut Store, block: BlockNumHash) {
+        store.settle(Settled { safe: None, finalized: Some(block) }, "tags").unwrap();
+    }
+
+    #[test]
+    fn only_the_very_block_that_is_named_final_and_what_is_linked_below_it_becomes_final() {
+        let (_place, mut store) = open();
+        take(&mut store, 5..=20);
+        for foreign in [
+            BlockNumHash { number: 12, hash: B256::repeat_byte(9) },
+            BlockNumHash { number: 20, hash: hash(19) },
+            block(21),
+            block(200),
+            block(4),
+        ] {
+            finalize(&mut store, foreign);
+            assert_eq!(final_blocks(&store), [0u64; 0], "{foreign:?} is not held");
+        }
+        finalize(&mut store, block(12));
+        assert_eq!(final_blocks(&store), (5..=12).collect::<Vec<_>>());
+        assert_eq!(store.finalized_block().unwrap(), Some(block(12)));
+        finalize(&mut store, BlockNumHash { number: 15, hash: hash(14) });
+        assert_eq!(store.finalized_block().unwrap(), Some(block(12)), "another block of that number says nothing");
+    }
+
+    #[test]
+    fn a_run_that_was_jumped_to_is_not_final_before_it_is_linked() {
+        for (head, named) in [(150, 150), (60, 61), (53, 53)] {
+            let (_place, mut store) = open();
+            take(&mut store, 0..=10);
+            store.jump(11, head).unwrap();
+            take(&mut store, head..=head + 2);
+            finalize(&mut store, block(named));
+            store.settle(Settled { safe: Some(block(head + 2)), finalized: None }, "tags").unwrap();
+            assert_eq!(final_blocks(&store), [0u64; 0], "{head}");
+            assert_eq!(store.highest_safe().unwrap(), None, "{head}: nor safe");
+            // What is below the gap is what it always was.
+            finalize(&mut store, block(9));
+            assert_eq!(final_blocks(&store), (0..=9).collect::<Vec<_>>());
+            let owed: Vec<_> = (11..head)
+                .map(|number| BlockRecord { progress: Progress::Owed, ..record(&store, number, true) })
+                .collect();
+            store.append_all(&owed).unwrap();
+            finalize(&mut store, block(named));
+            assert_eq!(final_blocks(&store), (0..=named).collect::<Vec<_>>(), "linked by now");
+        }
+    }
+
+    #[test]
+    fn the_known_head_is_the_highest_that_was_told_until_a_jump_is_taken_back() {
+        let (_place, mut store) = open();
+        for (head, known) in [(20, 20), (18, 20), (25, 25), (3, 25)] {
+            store.note_head(head).unwrap();
+            assert_eq!(store.head().unwrap(), Some(known));
+        }
+        store.jump(11, 150).unwrap();
+        store.note_head(150).unwrap();
+        store.start_over().unwrap();
+        store.note_head(26).unwrap();
+        assert_eq!(store.head().unwrap(), Some(26));
     }
 }

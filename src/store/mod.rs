@@ -29,6 +29,7 @@ mod plan;
 mod proofs;
 mod query;
 mod range;
+mod revert;
 mod severity;
 mod short_ids;
 mod sources;
@@ -68,6 +69,7 @@ pub use lookback::BlockBehind;
 pub use proofs::{PackedProof, ProvenRow};
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
 pub use range::{BlockRange, NamedRange};
+pub use revert::RevertRow;
 pub use severity::{Adopted, Explained};
 pub use short_ids::HashRange;
 pub use sources::{ListAge, ListSource};
@@ -347,10 +349,8 @@ fn maybe_bytes<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> rusqli
     }
 }
 
-/// The highest number of a block: SQLite's integers have 63 bits, and the number after it must fit too.
-pub const HIGHEST_BLOCK: u64 = i64::MAX as u64 - 1;
-
-/// Numbers of the chain fit: SQLite has 63 bits.
+/// Numbers of the chain fit: SQLite has 63 bits, and a block with a larger number or time is refused before it comes here
+/// ([`crate::chain::check_storable`]). What only bounds a search may be larger, and means all of it.
 fn sql_int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

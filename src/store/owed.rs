@@ -48,6 +48,24 @@ pub(super) fn give_back(conn: &Connection, first: u64, orphaned: u64) -> Result<
     }
 }
 
+/// Blocks above that number were dropped, from the top: nothing above is owed. Where `watch` would go on with a block whose parent is
+/// owed and was jumped over, the jump is taken back. Returns the block that `watch` takes next.
+pub(super) fn cut(conn: &Connection, above: u64, next: u64) -> Result<u64> {
+    let last = sql_int(above);
+    conn.execute("DELETE FROM owed WHERE first > ?1", [last])?;
+    conn.execute("UPDATE owed SET last = ?1 WHERE last > ?1", [last])?;
+    let mut next = next.min(above + 1);
+    loop {
+        let span: Option<i64> = conn
+            .prepare_cached("SELECT first FROM owed WHERE first < ?1 AND last >= ?1 - 1")?
+            .query_row([sql_int(next)], |row| row.get(0))
+            .optional()?;
+        let Some(first) = span else { return Ok(next) };
+        conn.execute("DELETE FROM owed WHERE first = ?1", [first])?;
+        next = chain_int(first);
+    }
+}
+
 fn put(conn: &Connection, first: i64, last: i64) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO owed (first, last) VALUES (?1, ?2) ON CONFLICT (first) DO UPDATE SET last = max(last, excluded.last)",
@@ -85,8 +103,19 @@ impl Store {
             let (blocks, _) = super::blocks::orphan(tx, last, None)?;
             tx.prepare_cached("DELETE FROM owed")?.execute([])?;
             set_meta(tx, "watch_next", &first.to_string())?;
+            // The head that was jumped to is not of this chain; the next one that an endpoint tells of counts.
+            tx.execute("DELETE FROM meta WHERE key = 'head'", [])?;
             Ok((first, blocks))
         })
+    }
+
+    /// Whether that block is owed.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn is_owed(&self, number: u64) -> Result<bool> {
+        let mut statement = self.conn.prepare_cached("SELECT 1 FROM owed WHERE first <= ?1 AND last >= ?1")?;
+        Ok(statement.exists([sql_int(number)])?)
     }
 
     /// The spans that are owed, lowest first, both ends included.

@@ -5,8 +5,8 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::{
-    CoverageRange, FieldDifferences, FilteredSpan, ListRow, Result, Store, StoreError, bytes, chain_int, meta,
-    set_meta, sql_int,
+    CoverageRange, FieldDifferences, FilteredSpan, ListRow, Result, RevertRow, Store, StoreError, bytes, chain_int,
+    meta, set_meta, sql_int,
 };
 use crate::redact::redacted;
 use crate::screen::{AlertStatus, Severity};
@@ -43,7 +43,7 @@ pub struct Status {
     pub watch_tip: Option<BlockNumHash>,
     pub head: Option<u64>,
     pub finality_rule: Option<String>,
-    pub finalized: Option<u64>,
+    pub finalized: Option<BlockNumHash>,
     pub blocks: u64,
     pub orphaned_blocks: u64,
     pub alerts: Vec<AlertCount>,
@@ -61,6 +61,8 @@ pub struct Status {
     pub auto_lookback: bool,
     pub owed: Vec<(u64, u64)>,
     pub checkpoints: Vec<BlockNumHash>,
+    /// What was dropped by `bolo revert`, newest first.
+    pub reverts: Vec<RevertRow>,
     pub stopped: Option<String>,
     pub stopped_at: Option<i64>,
     pub stopped_code: Option<String>,
@@ -89,7 +91,7 @@ impl Store {
             watch_tip: self.watch_tip()?,
             head: meta(&self.conn, "head")?.and_then(|text| text.parse().ok()),
             finality_rule: self.finality_rule()?,
-            finalized: self.finalized()?,
+            finalized: self.finalized_block()?,
             blocks: count("SELECT count(*) FROM blocks WHERE status <> 3")?,
             orphaned_blocks: count("SELECT count(*) FROM blocks WHERE status = 3")?,
             alerts: self.alert_counts()?,
@@ -101,6 +103,7 @@ impl Store {
             lists: self.lists()?,
             owed: self.owed()?,
             checkpoints: self.checkpoints()?,
+            reverts: self.reverts()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             stopped_at: meta(&self.conn, "stopped_at")?.and_then(|text| text.parse().ok()),
             stopped_code: meta(&self.conn, "stopped_code")?.filter(|code| !code.is_empty()),

@@ -15,6 +15,7 @@ mod common;
 mod crash;
 mod demo;
 mod derived;
+mod doubt;
 mod downtime;
 mod era;
 mod evidence;
