@@ -21,7 +21,7 @@ pub const NATIVE_LOG_EMITTER: Address = address!("ffffffffffffffffffffffffffffff
 /// Whether the header is of a fork that logs native transfers. EIP-7708 adds no field of its own; both fields that Amsterdam adds
 /// ([EIP-7928](https://eips.ethereum.org/EIPS/eip-7928), [EIP-7843](https://eips.ethereum.org/EIPS/eip-7843)) must be there, since a
 /// chain may take over one of these without the logs, and its transfers must not be called seen.
-pub(super) fn logs_native_transfers(header: &Header) -> bool {
+pub fn logs_native_transfers(header: &Header) -> bool {
     header.block_access_list_hash.is_some() && header.slot_number.is_some()
 }
 

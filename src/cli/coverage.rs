@@ -85,7 +85,7 @@ pub(super) fn filtered_json(filtered: &[(FilteredSpan, u64)]) -> serde_json::Val
         json!({
             "from": span.from, "to": span.to, "blocks": missing, "state": "unproven", "endpoints": span.hosts,
             "asked": {"logs": "unproven", "transactions": frames, "traces": frames, "withdrawals": "missing"},
-            "not_seen": unseen_kinds(span.frames).collect::<Vec<_>>(),
+            "not_seen": unseen_kinds(span.frames, span.native_logs).collect::<Vec<_>>(),
             "watch_revision": span.watch_revision,
         })
     });
@@ -102,7 +102,7 @@ pub(super) fn filtered_lines(filtered: &[(FilteredSpan, u64)]) -> Vec<String> {
             span.from,
             span.to,
             hosts.join(", "),
-            unseen_kinds(span.frames).collect::<Vec<_>>().join(", ")
+            unseen_kinds(span.frames, span.native_logs).collect::<Vec<_>>().join(", ")
         )
     };
     filtered.iter().map(line).collect()

@@ -56,11 +56,12 @@ pub fn filterable(watchlist: &Watchlist) -> Result<Vec<Address>, String> {
     }
 }
 
-/// The kinds that a filter cannot find, with or without call frames.
-pub fn unseen_kinds(frames: bool) -> impl Iterator<Item = &'static str> {
+/// The kinds that a filter cannot find, with or without call frames. With `native_logs` topics find value that moves to another account;
+/// plain transfers stay unseen as a kind, since one to oneself leaves no log.
+pub fn unseen_kinds(frames: bool, native_logs: bool) -> impl Iterator<Item = &'static str> {
     let seen = move |kind: ActivityKind| match kind.trail() {
         Trail::Topics => true,
-        Trail::Frames => frames,
+        Trail::Frames => frames || native_logs && kind == ActivityKind::InternalTransfer,
         Trail::None => false,
     };
     ActivityKind::ALL.iter().filter(move |(kind, _)| !seen(*kind)).map(|(_, name)| *name)
@@ -130,12 +131,14 @@ async fn filter_range(
     });
     if from <= end {
         let frames = pool.filters_frames(from).await?;
-        say_unseen(frames);
+        let native_logs = pool.logs_native_transfers(from).await?;
+        say_unseen(frames, native_logs);
         let like = FilteredSpan {
             from,
             to: end,
             hosts: pool.hosts().map(|(host, _)| host.to_owned()).collect(),
             frames,
+            native_logs,
             watch_revision: engine.lists.get().revision(),
             decoder: judge.decoder(),
         };
@@ -192,9 +195,11 @@ fn missing(engine: &Engine<'_>, from: u64, to: u64) -> Result<u64, PipelineError
     Ok(engine.store.holes(from, to)?.iter().map(|(from, to)| to - from + 1).sum())
 }
 
-fn say_unseen(frames: bool) {
-    let kinds = unseen_kinds(frames).collect::<Vec<_>>().join(", ");
-    if !frames {
+fn say_unseen(frames: bool, native_logs: bool) {
+    let kinds = unseen_kinds(frames, native_logs).collect::<Vec<_>>().join(", ");
+    if !frames && native_logs {
+        tracing::info!("no trace_filter is to be had (or --traces off): ether is found by its logs (EIP-7708)");
+    } else if !frames {
         tracing::warn!(
             "no trace_filter is to be had (or --traces off): ETHER IS NOT SEEN where nothing else leads to the block, neither plain \
              transfers nor internal ones"
@@ -224,10 +229,13 @@ mod tests {
 
     #[test]
     fn what_a_filter_cannot_find_is_named() {
-        assert_eq!(unseen_kinds(true).collect::<Vec<_>>(), ["withdrawal", "fee_recipient"]);
-        let without: Vec<_> = unseen_kinds(false).collect();
+        assert_eq!(unseen_kinds(true, false).collect::<Vec<_>>(), ["withdrawal", "fee_recipient"]);
+        let without: Vec<_> = unseen_kinds(false, false).collect();
         assert!(without.contains(&"native_transfer") && without.contains(&"internal_transfer"), "{without:?}");
         assert!(!without.contains(&"erc20_transfer"));
+        let by_logs: Vec<_> = unseen_kinds(false, true).collect();
+        assert!(!by_logs.contains(&"internal_transfer") && by_logs.contains(&"transaction"), "{by_logs:?}");
+        assert_eq!(by_logs.len() + 1, without.len());
     }
 
     #[test]

@@ -325,7 +325,11 @@ impl Judge {
             if hash.is_some() {
                 return Err(reason.clone().into());
             }
-            tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "traces refused: internal transfers of this block are not seen");
+            let left = match block.logs_native_transfers() {
+                true => "traces refused: logs prove the internal transfers of this block, without their frames",
+                false => "traces refused: internal transfers of this block are not seen",
+            };
+            tracing::warn!(source = %raw.endpoint, block = block.number(), %reason, "{left}");
         }
         let senders = if self.senders == Senders::All || block.has_wrong_sender() {
             block.recover_all(self.threads)?;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use alloy::consensus::Header;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{DynProvider, Provider, RootProvider};
 use alloy::pubsub::{ConnectionHandle, PubSubConnect};
@@ -378,6 +379,13 @@ impl Endpoint {
             Asked::Hash(hash) => self.call_within(allowed, false, "eth_getBlockByHash", (hash, false)).await?,
         };
         read_link(&raw, asked, self.shared.trust, &self.shared.checkpoints)
+    }
+
+    /// The header of a number.
+    pub(super) async fn header(&self, number: u64) -> Result<Header, Miss> {
+        let raw = self.call("eth_getBlockByNumber", (format!("{number:#x}"), false)).await?;
+        read_link(&raw, Asked::Number(number), self.shared.trust, &self.shared.checkpoints)?;
+        Ok(serde_json::from_str(raw.get()).map_err(|error| CallError::BadAnswer(error.to_string()))?)
     }
 
     /// The newest block, as it says, which is remembered.

@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::race::Work;
 use super::ranges::{self, Width};
 use super::{SourceError, TraceMode, lock};
+use crate::chain::native_logs;
 
 /// Addresses of one question: many endpoints take a hundred, and not many more.
 const AT_ONCE: usize = 100;
@@ -137,6 +138,16 @@ impl Pool {
             Err(_) if none => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether logs show each movement of the chain's own currency to another account from that block on, as its header says.
+    ///
+    /// # Errors
+    /// [`SourceError`] once the rounds are used up.
+    pub async fn logs_native_transfers(&self, from: u64) -> Result<bool, SourceError> {
+        let what = from.to_string();
+        let ask = |endpoint: Arc<Endpoint>| async move { endpoint.header(from).await };
+        Ok(native_logs::logs_native_transfers(&self.race(Work::block(&what, from), ask).await?))
     }
 
     /// Which blocks of a range may touch the filter's addresses, by the endpoints' word. `head` is a block that they have.

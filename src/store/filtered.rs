@@ -19,6 +19,8 @@ pub struct FilteredSpan {
     pub hosts: Vec<String>,
     /// Call frames were asked for too, and not only topics of logs.
     pub frames: bool,
+    /// Logs show each movement of the chain's own currency to another account in these blocks (EIP-7708), so that topics find it.
+    pub native_logs: bool,
     /// The state of the lists whose addresses were asked for.
     pub watch_revision: i64,
     /// The decoder that says by which events an address is found.
@@ -33,7 +35,8 @@ impl FilteredSpan {
 
     /// Asked for the same, so that neighbours make one span.
     fn is_like(&self, other: &Self) -> bool {
-        (self.frames, self.watch_revision, self.decoder) == (other.frames, other.watch_revision, other.decoder)
+        (self.frames, self.native_logs, self.watch_revision, self.decoder)
+            == (other.frames, other.native_logs, other.watch_revision, other.decoder)
     }
 
     /// What is left of it without those blocks.
@@ -144,7 +147,15 @@ mod tests {
     use crate::store::Access;
 
     fn span(from: u64, to: u64, host: &str, watch_revision: i64) -> FilteredSpan {
-        FilteredSpan { from, to, hosts: vec![host.to_owned()], frames: true, watch_revision, decoder: 1 }
+        FilteredSpan {
+            from,
+            to,
+            hosts: vec![host.to_owned()],
+            frames: true,
+            native_logs: false,
+            watch_revision,
+            decoder: 1,
+        }
     }
 
     #[test]

@@ -339,3 +339,30 @@ fn internal_eth_is_complete_where_logs_prove_it_or_traces_show_it() {
     assert_eq!(counts, json!({"proven": 6, "claimed": 6, "not_seen": 0}));
     assert!(words.contains("claimed by traces"), "{words}");
 }
+
+#[test]
+fn the_gas_a_transaction_paid_is_proven_whatever_its_receipt_says_of_gas_used() {
+    let (Some(archive), Some(expected)) = (file("crossing.jsonl.zst"), rows_of("crossing-expected.jsonl")) else {
+        return;
+    };
+    let stated: [(&str, Option<Value>); 5] = [
+        ("absent", None),
+        ("null", Some(Value::Null)),
+        ("nothing", Some(json!("0x0"))),
+        ("a plain transfer", Some(json!("0x5208"))),
+        ("more than any block has", Some(json!("0xffffffffffff"))),
+    ];
+    for (what, gas_used) in stated {
+        let mut lines: Vec<Value> = archive.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for receipt in lines.iter_mut().flat_map(|line| line["receipts"].as_array_mut().unwrap()) {
+            let receipt = receipt.as_object_mut().unwrap();
+            receipt.remove("gasUsed");
+            gas_used.iter().for_each(|stated| drop(receipt.insert("gasUsed".to_owned(), stated.clone())));
+        }
+        let place = watching("crossing-watch.txt").unwrap();
+        let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+        eprintln!("gasUsed {what}");
+        replay(&place, &lines.join("\n"));
+        check(&place, &expected, false);
+    }
+}
