@@ -284,10 +284,13 @@ CREATE UNIQUE INDEX watch_entries_active ON watch_entries (list_id, address_id) 
 -- address other entries, and never changed afterwards. From that state on the address matches block times before `until`:
 -- 9223372036854775807 all, -9223372036854775808 none; so does an address before its first row. A block was screened for an address if
 -- its time is before `until` of the address's last row up to the block's watch_revision: the entries as they are now do not tell.
+-- entries: those that match, as id/kind/known/until separated by spaces: `known` is known_from where it decides the designation, `until`
+-- is empty where the entry matches every block. An alert reads otherwise where the entries that match its block's time are other ones.
 CREATE TABLE watch_spans (
     address_id INTEGER NOT NULL REFERENCES addresses (id),
     revision   INTEGER NOT NULL,
     until      INTEGER NOT NULL,
+    entries    TEXT    NOT NULL,
     PRIMARY KEY (address_id, revision)
 ) STRICT, WITHOUT ROWID;
 

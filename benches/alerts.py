@@ -81,7 +81,7 @@ def main() -> None:
                f"CASE id WHEN 1 THEN 'Exchange' WHEN {WATCHED} THEN 'Rare wallet' ELSE 'Wallet ' || id END, "
                f"iif(id = {WATCHED}, 'Rare entity', 'Entity ' || (id % 300)), '[\"SDN\"]', NULL, NULL, NULL, NULL, "
                f"iif(id = {WATCHED}, 12, 1 + id % 11), NULL, 0, '[]', NULL, NULL FROM addresses WHERE id <= {WATCHED}")
-    db.execute("INSERT INTO watch_spans SELECT address_id, 1, 9223372036854775807 FROM watch_entries")
+    db.execute("INSERT INTO watch_spans SELECT e.address_id, 1, 9223372036854775807, e.id || '/' || l.kind || '//' FROM watch_entries e JOIN lists l ON l.id = e.list_id")
     db.execute("INSERT INTO tokens SELECT id, 'TOK' || (id - 300000), 6 + 12 * (id % 2), 0 FROM addresses "
                f"WHERE id BETWEEN 300001 AND 302000 OR id = {ADDRESSES - 1}")
     db.execute("UPDATE tokens SET symbol = 'USDC' WHERE address_id = 300001")

@@ -6,6 +6,7 @@ mod args;
 mod attest;
 mod check;
 mod completeness;
+mod completeness_model;
 mod coverage;
 mod demo;
 mod endpoints;

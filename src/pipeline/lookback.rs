@@ -267,6 +267,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn blocks_that_are_proven_are_left_where_what_is_read_is_taken_on_trust() {
+        for (proven, on_trust) in [(60, 0), (60, 5), (1, 1), (0, 7)] {
+            let mut store = Store::with_blocks(proven, on_trust);
+            let all = proven + on_trust;
+            let begin = |store: &Store, proof| Scan::begin(store, (0, 1_000), 1, proof).unwrap();
+            assert_eq!(begin(&store, Proof::Proven).left(), all);
+            let mut scan = begin(&store, Proof::Unproven);
+            assert_eq!((scan.left(), scan.is_needed(&store).unwrap()), (all, on_trust > 0));
+            let mut to_read = 0;
+            while let Some(looked) = scan.step(&mut store, 16).unwrap() {
+                to_read += looked.to_read.iter().map(|(from, to)| to - from + 1).sum::<u64>();
+            }
+            assert_eq!((to_read, scan.left()), (on_trust, proven), "{proven} proven, {on_trust} on trust");
+        }
+    }
+
+    #[test]
     fn numbers_that_follow_each_other_are_one_range() {
         let mut ranges = Vec::new();
         [1, 2, 3, 7, 9, 10].into_iter().for_each(|number| append(&mut ranges, number));

@@ -31,6 +31,8 @@ use alloy::primitives::Address;
 pub use archived::{Ends, replay_archive};
 pub use filtered::{FilteredOutcome, MOST_FILTERED, filterable, replay_filtered, unseen_kinds};
 use finality::{Finality, RULE_TAGS};
+#[cfg(test)]
+pub(crate) use lookback::Scan;
 pub use lookback::{LookbackOutcome, look_back, look_back_in_archive};
 use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};

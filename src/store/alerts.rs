@@ -159,15 +159,21 @@ fn put_more_entries(conn: &Connection, alert_id: i64, record: &BlockRecord, aler
     let was_own = conn
         .prepare_cached("SELECT 1 FROM alerts WHERE id = ?1 AND triage = ?2")?
         .exists(params![alert_id, TriageClass::Own.code()])?;
-    let before: Vec<Entry> = conn
-        .prepare_cached("SELECT ae.entry_id, ae.designation, ae.matches FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id AND e.state <> 3 \
-             WHERE ae.alert_id = ?1 ORDER BY ae.rank")?
-        .query_map([alert_id], |row| Ok(Entry { id: row.get(0)?, designation: row.get(1)?, matches: row.get(2)? }))?
+    let before: Vec<(Entry, bool)> = conn
+        .prepare_cached(
+            "SELECT ae.entry_id, ae.designation, ae.matches, e.state = 3 FROM alert_entries ae \
+             JOIN watch_entries e ON e.id = ae.entry_id WHERE ae.alert_id = ?1 ORDER BY ae.rank",
+        )?
+        .query_map([alert_id], |row| {
+            Ok((Entry { id: row.get(0)?, designation: row.get(1)?, matches: row.get(2)? }, row.get(3)?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
     let mut entries = matched(alert);
-    let former = before.iter().filter(|entry| alert.matched.iter().all(|(id, _)| *id != entry.id));
-    entries.extend(former.map(|entry| Entry { matches: false, ..*entry }));
-    if entries != before {
+    // What says something else in a later version gave way to it.
+    let former =
+        before.iter().filter(|(entry, gave_way)| !gave_way && alert.matched.iter().all(|(id, _)| *id != entry.id));
+    entries.extend(former.map(|(entry, _)| Entry { matches: false, ..*entry }));
+    if !entries.iter().eq(before.iter().map(|(entry, _)| entry)) {
         conn.prepare_cached("DELETE FROM alert_entries WHERE alert_id = ?1")?.execute([alert_id])?;
         put_entries(conn, alert_id, record.link.number, &entries)?;
     }

@@ -51,10 +51,11 @@ impl Taken {
     /// What holds of a block that was taken so and is taken once more: it gains what it lacked. What it had counts only for the
     /// lists and the decoder that it was looked at with: against others, only this time counts.
     pub(super) fn again(self, now: Self) -> Self {
-        if !self.looked_for_the_same(now) {
+        // What was found on trust is forgotten where the block is proven.
+        if !self.looked_for_the_same(now) || self.proof < now.proof {
             return now;
         }
-        Self { proof: self.proof.max(now.proof), planes: self.planes | now.planes, ..now }
+        Self { proof: self.proof, planes: self.planes | now.planes, ..now }
     }
 
     /// The same decoder looked for the same entries.

@@ -10,9 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Result;
 use super::addresses::address_id;
-use super::lists::{
-    FACTS, Facts, ImportCounts, STATE_ACTIVE, STATE_ENDED, STATE_REMOVED, STATE_SUPERSEDED, end_entry, insert_entry,
-};
+use super::lists::{FACTS, Facts, ImportCounts, STATE_ENDED, STATE_REMOVED, STATE_SUPERSEDED, end_entry, insert_entry};
 use crate::lists::ParsedEntry;
 
 /// The place of a version: by its date, of one date by when it came.
@@ -127,17 +125,6 @@ struct Span {
     first: At,
     end: Option<At>,
     facts: Facts,
-    /// What became of it, and since when it is known.
-    state: (i64, Option<i64>),
-}
-
-/// What screening sees of a span: its id, its end, its state and the date since when it is known.
-type Seen = (i64, Option<At>, (i64, Option<i64>));
-
-/// What screening sees of the spans that match blocks.
-fn seen(spans: &[Span]) -> Vec<Seen> {
-    let matching = spans.iter().filter(|span| matches!(span.state.0, STATE_ACTIVE | STATE_ENDED));
-    matching.map(|span| (span.id, span.end, span.state)).collect()
 }
 
 /// A version that is being filed, as to one address.
@@ -153,7 +140,7 @@ impl Speaking<'_> {
     /// The spans of the address, in order.
     fn spans(&self) -> Result<Vec<Span>> {
         let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT e.id, f.published, f.id, x.published, x.id, e.state, e.known_from, {FACTS} FROM watch_entries e \
+            "SELECT e.id, f.published, f.id, x.published, x.id, {FACTS} FROM watch_entries e \
              JOIN list_versions f ON f.id = e.first_version LEFT JOIN list_versions x ON x.id = e.end_version \
              WHERE e.list_id = ?1 AND e.address_id = ?2 ORDER BY f.published, f.id",
         ))?;
@@ -166,14 +153,13 @@ impl Speaking<'_> {
                     Some(published) => Some((published, row.get(4)?)),
                     None => None,
                 },
-                state: (row.get(5)?, row.get(6)?),
-                facts: Facts::read(row, 7)?,
+                facts: Facts::read(row, 5)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// It has the address, as that entry, or does not. Whether screening sees other entries than before.
+    /// It has the address, as that entry, or does not. Whether this changes an entry of the address.
     fn says(&self, entry: Option<&ParsedEntry>, counts: &mut ImportCounts) -> Result<bool> {
         let spans = self.spans()?;
         let facts = entry.map(Facts::of);
@@ -211,7 +197,7 @@ impl Speaking<'_> {
             }
         }
         self.know_anew()?;
-        Ok(seen(&self.spans()?) != seen(&spans))
+        Ok(true)
     }
 
     /// The span of what this version says, up to the next one that speaks.

@@ -5,7 +5,8 @@ use rusqlite::functions::FunctionFlags;
 
 use super::Result;
 
-/// Functions that queries use: `folded` (lower case beyond ASCII), `units_at_least` (a 256-bit comparison).
+/// Functions that queries use: `folded` (lower case beyond ASCII), `units_at_least` (a 256-bit comparison), `matched_at` (the entries of
+/// `watch_spans` that match a block time).
 pub(super) fn add_functions(conn: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     conn.create_scalar_function("folded", 1, flags, |context| {
@@ -16,7 +17,28 @@ pub(super) fn add_functions(conn: &Connection) -> Result<()> {
             (context.get::<String>(0)?, context.get::<Option<u8>>(1)?, context.get::<String>(2)?);
         Ok(decimals.is_some_and(|decimals| units_at_least(&amount, decimals, &least)))
     })?;
+    conn.create_scalar_function("matched_at", 2, flags, |context| {
+        let (entries, time) = (context.get::<Option<String>>(0)?, context.get::<i64>(1)?);
+        Ok(matched_at(entries.as_deref().unwrap_or_default(), time))
+    })?;
     Ok(())
+}
+
+/// The entries of a row of `watch_spans` that match a block of that time, as screening sees them: `id/kind/known`, of which `known` says
+/// whether the list version that brought the entry was published by then.
+fn matched_at(entries: &str, time: i64) -> String {
+    let mut matched = String::new();
+    for entry in entries.split_whitespace() {
+        let mut fields = entry.split('/');
+        let (id, kind) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let mut moment = || fields.next().and_then(|field| field.parse::<i64>().ok());
+        let (known_from, until) = (moment(), moment());
+        if until.is_none_or(|until| time < until) {
+            let known = u8::from(known_from.is_some_and(|known| known <= time));
+            matched.push_str(&format!("{id}/{kind}/{known} "));
+        }
+    }
+    matched
 }
 
 /// Whether `amount` base units are at least `least` units of a token with that many decimals. Both are decimal text without sign
@@ -37,7 +59,17 @@ fn units_at_least(amount: &str, decimals: u8, least: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::units_at_least;
+    use super::{matched_at, units_at_least};
+
+    #[test]
+    fn entries_are_told_apart_by_what_they_say_of_a_block_of_that_time() {
+        let entries = "1/0/100/300 2/3// 7/0/-5/200";
+        assert_eq!(matched_at(entries, 99), "1/0/0 2/3/0 7/0/1 ");
+        assert_eq!(matched_at(entries, 100), "1/0/1 2/3/0 7/0/1 ");
+        assert_eq!(matched_at(entries, 200), "1/0/1 2/3/0 ");
+        assert_eq!(matched_at(entries, 300), "2/3/0 ");
+        assert_eq!((matched_at("", 0), matched_at("1/0//5", 5)), (String::new(), String::new()));
+    }
 
     #[test]
     fn amounts_in_units_compare_without_overflow() {

@@ -13,7 +13,7 @@ use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 
 /// Of an entry that the list has now.
-pub(super) const STATE_ACTIVE: i64 = 0;
+const STATE_ACTIVE: i64 = 0;
 /// Of an entry that a later version of the list did not have any more.
 pub(super) const STATE_ENDED: i64 = 1;
 /// Of one that was removed by hand.

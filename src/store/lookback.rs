@@ -5,6 +5,7 @@ use alloy::primitives::B256;
 use rusqlite::{Connection, params};
 
 use super::coverage::{SENDERS, TRACES, Taken, cover_all};
+use super::watch_spans::differs;
 use super::{LedgerRange, Result, Store, StoreError, chain_int, meta, sql_int};
 use crate::chain::canonical::Link;
 
@@ -18,7 +19,7 @@ pub struct BlockBehind {
     /// The filter over its addresses ([`crate::screen::lookback`]); none where none is kept that was made with the proof and the
     /// planes that the block has.
     pub filter: Option<Vec<u8>>,
-    /// It has an alert of an address whose entries changed since.
+    /// It has an alert of an address of which other entries match the block now.
     pub alerted: bool,
 }
 
@@ -85,14 +86,13 @@ impl Store {
     /// Of SQLite.
     pub fn blocks_behind(&self, from: u64, to: u64, revision: i64, decoder: i64) -> Result<Vec<BlockBehind>> {
         let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT b.number, b.timestamp, i.filter, EXISTS (SELECT 1 FROM alerts a JOIN watch_spans s \
-               ON s.address_id = a.watched_id AND s.revision > ?3 \
-               WHERE a.block_number = b.number AND a.block_id = b.id \
-               AND EXISTS (SELECT 1 FROM alert_entries ae WHERE ae.alert_id = a.id AND ae.matches)) \
+            "SELECT b.number, b.timestamp, i.filter, EXISTS (SELECT 1 FROM alerts a \
+               WHERE a.block_number = b.number AND a.block_id = b.id AND {}) \
              FROM blocks b LEFT JOIN lookback i ON {FILTER} AND i.decoder = ?4 \
-             WHERE b.status <> 3 AND b.number BETWEEN ?1 AND ?2 AND b.watch_revision = ?3 ORDER BY b.number"
+             WHERE b.status <> 3 AND b.number BETWEEN ?2 AND ?3 AND b.watch_revision = ?1 ORDER BY b.number",
+            differs("a.watched_id", false)
         ))?;
-        let values = params![sql_int(from), sql_int(to), revision, decoder];
+        let values = params![revision, sql_int(from), sql_int(to), decoder];
         let rows = statement.query_map(values, |row| {
             Ok(BlockBehind {
                 number: chain_int(row.get(0)?),

@@ -84,6 +84,53 @@ pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
     }
 }
 
+impl Store {
+    /// With so many blocks that are proven, and above them some that are not, all screened before an address was added.
+    pub(crate) fn with_blocks(proven: u64, on_trust: u64) -> Self {
+        let mut store = Self::in_memory(None);
+        let records: Vec<_> = (0..proven + on_trust)
+            .map(|number| {
+                let proof = if number < proven { Proof::Proven } else { Proof::Unproven };
+                BlockRecord { proof, alerts: Vec::new(), ..record(&store, number, true) }
+            })
+            .collect();
+        store.append_all(&records).unwrap();
+        watch(&mut store, WATCHED);
+        store
+    }
+
+    /// The lines that the digest is of.
+    pub(crate) fn digest_lines(&self) -> Vec<String> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT line FROM digest_lines ORDER BY part, number, place, side, line").unwrap();
+        let lines = statement.query_map([], |row| row.get(0)).unwrap();
+        lines.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    /// A store in memory. One of before, emptied, keeps its prepared statements, which cost more than what a short test does with them.
+    pub(crate) fn in_memory(before: Option<Self>) -> Self {
+        let Some(store) = before else {
+            return Self::open(Path::new(":memory:"), Access::Write { durable: false }).unwrap();
+        };
+        let tables: Vec<String> = store
+            .conn
+            .prepare_cached(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'words' AND name NOT LIKE 'sqlite%'",
+            )
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        store.conn.pragma_update(None, "foreign_keys", false).unwrap();
+        for table in tables {
+            store.conn.prepare_cached(&format!("DELETE FROM {table}")).unwrap().execute([]).unwrap();
+        }
+        store.conn.pragma_update(None, "foreign_keys", true).unwrap();
+        store
+    }
+}
+
 fn has_senders(store: &Store) -> Vec<bool> {
     store.ledger(0, 100).unwrap().iter().map(|ledger| ledger.range.senders).collect()
 }

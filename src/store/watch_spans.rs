@@ -29,19 +29,44 @@ pub struct Gain {
     pub addresses: Vec<Address>,
 }
 
-/// For each address with a row after state ?1 of the lists: its id, until when state ?1 matched it, until when the present state does.
-const CHANGED: &str = "SELECT s.address_id AS address_id, coalesce((SELECT o.until FROM watch_spans o WHERE o.address_id = s.address_id \
-       AND o.revision <= ?1 ORDER BY o.revision DESC LIMIT 1), -9223372036854775808) AS was, s.until AS until \
-     FROM watch_spans s INDEXED BY watch_spans_by_revision WHERE s.revision > ?1 AND NOT EXISTS \
-       (SELECT 1 FROM watch_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)";
+/// Of each address with a row `s` after state ?1 of the lists: its last row.
+const LAST: &str = "s.revision > ?1 AND NOT EXISTS \
+    (SELECT 1 FROM watch_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)";
 
-/// Records what the entries of these addresses match as of a new state of the lists.
+/// For each address with a row after state ?1 of the lists: its id, until when state ?1 matched it, until when the present state does.
+fn changed() -> String {
+    format!(
+        "SELECT s.address_id AS address_id, coalesce((SELECT o.until FROM watch_spans o WHERE o.address_id = s.address_id \
+           AND o.revision <= ?1 ORDER BY o.revision DESC LIMIT 1), {NEVER}) AS was, s.until AS until \
+         FROM watch_spans s INDEXED BY watch_spans_by_revision WHERE {LAST}"
+    )
+}
+
+/// Whether other entries of any of these addresses (SQL) match a block `b` now than by state ?1 of the lists. `only_matching` leaves out
+/// an address that matches nothing of that time now.
+pub(super) fn differs(addresses: &str, only_matching: bool) -> String {
+    let matching = if only_matching { " AND s.until > b.timestamp" } else { "" };
+    format!(
+        "EXISTS (SELECT 1 FROM watch_spans s WHERE s.address_id IN ({addresses}) AND {LAST}{matching} \
+           AND matched_at(s.entries, b.timestamp) <> matched_at((SELECT o.entries FROM watch_spans o \
+             WHERE o.address_id = s.address_id AND o.revision <= ?1 ORDER BY o.revision DESC LIMIT 1), b.timestamp))"
+    )
+}
+
+/// Records what the entries of these addresses match as of a new state of the lists, where that is something else than before.
 pub(super) fn record(conn: &Connection, revision: i64, mut addresses: Vec<i64>) -> Result<()> {
     addresses.sort_unstable();
     addresses.dedup();
+    // A legal begin decides the designation whatever the date of the version.
     let mut statement = conn.prepare_cached(
-        "INSERT INTO watch_spans (address_id, revision, until) SELECT ?1, ?2, coalesce(max(iif(e.state = 0, ?3, ended.published)), ?4) \
-         FROM watch_entries e LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = ?1 AND e.state IN (0, 1)",
+        "WITH matching AS (SELECT e.id, l.kind, iif(e.listed_from IS NULL, e.known_from, NULL) AS known, \
+                iif(e.state = 0, NULL, ended.published) AS until \
+              FROM watch_entries e JOIN lists l ON l.id = e.list_id LEFT JOIN list_versions ended ON ended.id = e.end_version \
+              WHERE e.address_id = ?1 AND e.state IN (0, 1)), \
+            now AS (SELECT coalesce(max(coalesce(until, ?3)), ?4) AS until, coalesce(group_concat(id || '/' || kind || '/' \
+                || coalesce(known, '') || '/' || coalesce(until, ''), ' ' ORDER BY id), '') AS entries FROM matching) \
+         INSERT INTO watch_spans (address_id, revision, until, entries) SELECT ?1, ?2, until, entries FROM now \
+         WHERE entries <> coalesce((SELECT entries FROM watch_spans WHERE address_id = ?1 ORDER BY revision DESC LIMIT 1), '')",
     )?;
     for address in addresses {
         statement.execute([address, revision, FOREVER, NEVER])?;
@@ -80,7 +105,8 @@ impl Store {
     pub fn gains_since(&self, revision: i64) -> Result<Vec<Gain>> {
         let mut gains: BTreeMap<(i64, i64), Vec<Address>> = BTreeMap::new();
         let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT c.was, c.until, x.address FROM ({CHANGED}) c JOIN addresses x ON x.id = c.address_id WHERE c.until > c.was"
+            "SELECT c.was, c.until, x.address FROM ({}) c JOIN addresses x ON x.id = c.address_id WHERE c.until > c.was",
+            changed()
         ))?;
         let mut rows = statement.query([revision])?;
         while let Some(row) = rows.next()? {
@@ -100,7 +126,7 @@ impl Store {
     /// The block times that the present lists match for an address which that state of the lists did not.
     fn gained_times(&self, revision: i64) -> Result<Vec<(i64, i64)>> {
         let mut statement =
-            self.conn.prepare_cached(&format!("SELECT was, until FROM ({CHANGED}) WHERE until > was"))?;
+            self.conn.prepare_cached(&format!("SELECT was, until FROM ({}) WHERE until > was", changed()))?;
         let mut rows = statement.query([revision])?;
         let mut spans = BTreeSet::new();
         while let Some(row) = rows.next()? {
@@ -164,8 +190,8 @@ impl Store {
         }
     }
 
-    /// The first block of a range with an alert (of that address, or of any) that may read otherwise by the present lists: an entry in
-    /// force at the block's time, of either side of the activity, is newer than the block's screening.
+    /// The first block of a range with an alert (of that address, or of any) that may read otherwise by the present lists: of either
+    /// side of the activity other entries match the block now than when it was screened.
     ///
     /// # Errors
     /// Of SQLite.
@@ -187,13 +213,10 @@ impl Store {
             .prepare_cached(&format!(
                 "SELECT a.block_number FROM alerts a JOIN blocks b ON b.id = a.block_id AND b.status <> 3 \
                  JOIN activities m ON m.id = a.activity_id \
-                 WHERE {watched_by} AND a.block_number BETWEEN ?1 AND ?2 AND EXISTS \
-                   (SELECT 1 FROM watch_spans s WHERE s.address_id IN (a.watched_id, m.from_id, m.to_id) AND s.revision > ?3 \
-                    AND s.until > b.timestamp AND NOT EXISTS \
-                      (SELECT 1 FROM watch_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)) \
-                 ORDER BY a.block_number LIMIT 1"
+                 WHERE {watched_by} AND a.block_number BETWEEN ?2 AND ?3 AND {} ORDER BY a.block_number LIMIT 1",
+                differs("a.watched_id, m.from_id, m.to_id", true)
             ))?
-            .query_row(params![sql_int(range.from), sql_int(range.to), watch_revision, watched], |row| {
+            .query_row(params![watch_revision, sql_int(range.from), sql_int(range.to), watched], |row| {
                 row.get(0).map(chain_int)
             })
             .optional()?)
