@@ -241,6 +241,8 @@ impl<'a> World<'a> {
                 asset: Asset::Native,
                 amount: U256::from(1),
                 token_id: None,
+                frame: None,
+                operator: None,
             });
         }
         let watchlist = self.snapshots.last().unwrap();
@@ -259,6 +261,7 @@ impl<'a> World<'a> {
             timestamp: time(number),
             proof,
             traces: reading.traces,
+            native_logs: false,
             senders,
             watch_revision: watchlist.revision(),
             decoder: DECODER,
@@ -438,6 +441,7 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "tests/long/histories prints what was run")]
 fn over_any_history_of_lists_and_replays_no_answer_claims_more_than_was_screened() {
     let cases: u32 = setting("BOLO_TEST_HISTORIES").unwrap_or(CASES);
     let seed: u64 = setting("BOLO_TEST_HISTORIES_SEED").unwrap_or(13);
@@ -478,7 +482,7 @@ fn over_any_history_of_lists_and_replays_no_answer_claims_more_than_was_screened
         }
     });
     let granted = granted.into_inner();
-    println!(
+    eprintln!(
         "{cases} sequences with {} steps from seed {seed} on {workers} threads in {:.1} s; attest was granted in {granted}",
         steps_taken.into_inner(),
         began.elapsed().as_secs_f64()

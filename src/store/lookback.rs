@@ -90,7 +90,7 @@ impl Store {
                WHERE a.block_number = b.number AND a.block_id = b.id AND {}) \
              FROM blocks b LEFT JOIN lookback i ON {FILTER} AND i.decoder = ?4 \
              WHERE b.status <> 3 AND b.number BETWEEN ?2 AND ?3 AND b.watch_revision = ?1 ORDER BY b.number",
-            differs("a.watched_id", false)
+            differs("a.watched_id")
         ))?;
         let values = params![revision, sql_int(from), sql_int(to), decoder];
         let rows = statement.query_map(values, |row| {

@@ -42,12 +42,10 @@ fn changed() -> String {
     )
 }
 
-/// Whether other entries of any of these addresses (SQL) match a block `b` now than by state ?1 of the lists. `only_matching` leaves out
-/// an address that matches nothing of that time now.
-pub(super) fn differs(addresses: &str, only_matching: bool) -> String {
-    let matching = if only_matching { " AND s.until > b.timestamp" } else { "" };
+/// Whether other entries of any of these addresses (SQL) match a block `b` now than by state ?1 of the lists.
+pub(super) fn differs(addresses: &str) -> String {
     format!(
-        "EXISTS (SELECT 1 FROM watch_spans s WHERE s.address_id IN ({addresses}) AND {LAST}{matching} \
+        "EXISTS (SELECT 1 FROM watch_spans s WHERE s.address_id IN ({addresses}) AND {LAST} \
            AND matched_at(s.entries, b.timestamp) <> matched_at((SELECT o.entries FROM watch_spans o \
              WHERE o.address_id = s.address_id AND o.revision <= ?1 ORDER BY o.revision DESC LIMIT 1), b.timestamp))"
     )
@@ -190,8 +188,8 @@ impl Store {
         }
     }
 
-    /// The first block of a range with an alert (of that address, or of any) that may read otherwise by the present lists: of either
-    /// side of the activity other entries match the block now than when it was screened.
+    /// The first block of a range with an alert (of that address, or of any) that may read otherwise by the present lists: its address
+    /// matches the block, and of either side of the activity other entries match than when the block was screened.
     ///
     /// # Errors
     /// Of SQLite.
@@ -213,8 +211,10 @@ impl Store {
             .prepare_cached(&format!(
                 "SELECT a.block_number FROM alerts a JOIN blocks b ON b.id = a.block_id AND b.status <> 3 \
                  JOIN activities m ON m.id = a.activity_id \
-                 WHERE {watched_by} AND a.block_number BETWEEN ?2 AND ?3 AND {} ORDER BY a.block_number LIMIT 1",
-                differs("a.watched_id, m.from_id, m.to_id", true)
+                 WHERE {watched_by} AND a.block_number BETWEEN ?2 AND ?3 AND b.timestamp < \
+                   (SELECT w.until FROM watch_spans w WHERE w.address_id = a.watched_id ORDER BY w.revision DESC LIMIT 1) \
+                 AND {} ORDER BY a.block_number LIMIT 1",
+                differs("a.watched_id, m.from_id, m.to_id")
             ))?
             .query_row(params![watch_revision, sql_int(range.from), sql_int(range.to), watched], |row| {
                 row.get(0).map(chain_int)
