@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::screened::shortfall;
-use crate::chain::Proof;
 use crate::chain::canonical::Link;
+use crate::chain::{Differences, Proof};
 use crate::decode::{Activity, ActivityKind, Asset, Location, Plane, Position};
 use crate::lists::ParsedEntry;
 use crate::pipeline::Scan;
@@ -269,6 +269,7 @@ impl<'a> World<'a> {
             seen_at_ms: 0,
             transactions: (0..4).map(|index| (index, facts(index))).collect(),
             undecoded: BTreeMap::new(),
+            differences: Differences::default(),
             evidence: None,
             lookback: (reading.index && !reading.trust).then(|| lookback::index(&activities)),
             alerts,
