@@ -72,7 +72,8 @@ CREATE TABLE blocks (
     watch_revision INTEGER NOT NULL,   -- which state of the watchlist it was screened against
     decoder        INTEGER NOT NULL,   -- which decoder with which wrapped-native contracts: another one finds other things
     endpoint_id    INTEGER NOT NULL REFERENCES endpoints (id),
-    seen_at_ms     INTEGER NOT NULL
+    seen_at_ms     INTEGER NOT NULL,
+    beneficiary_id INTEGER NOT NULL REFERENCES addresses (id) -- of the header, whether or not it was paid anything
 ) STRICT;
 
 -- One block of each number is canonical. Serves the tip, the window for reorgs, coverage, and resuming a replay.
@@ -193,7 +194,8 @@ CREATE INDEX alert_entries_by_entry ON alert_entries (entry_id, block_number);
 -- Serves query --list.
 CREATE INDEX alert_entries_by_list ON alert_entries (list_id, block_number);
 
--- Logs that look like a known event but could not be decoded, by reason: counted, never dropped in silence.
+-- Logs and frames that look like a movement of value and are not decoded, by reason: counted, never dropped in silence. Whom they may
+-- name is in `lookback`.
 CREATE TABLE undecoded (
     block_id INTEGER NOT NULL REFERENCES blocks (id),
     reason   TEXT    NOT NULL,
@@ -374,7 +376,8 @@ CREATE TABLE lookback (
     proof    INTEGER NOT NULL,
     planes   INTEGER NOT NULL,
     decoder  INTEGER NOT NULL,
-    filter   BLOB    NOT NULL
+    filter   BLOB    NOT NULL,
+    undecoded BLOB                     -- whom the undecoded logs and frames may name, 20 bytes each; NULL: it may be any address
 ) STRICT;
 
 -- Blocks that `watch` has jumped over to follow the head, and still has to take, in order: both ends included.

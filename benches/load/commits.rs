@@ -101,6 +101,8 @@ fn record(known: &Known, rng: &mut Rng, parent: Link, timestamp: u64, alerts: us
         transactions: BTreeMap::new(),
         undecoded: BTreeMap::new(),
         evidence: None,
+        named: Default::default(),
+        beneficiary: Address::ZERO,
         lookback: None,
         differences: Differences::default(),
         progress: Progress::Head,

@@ -281,6 +281,8 @@ pub(crate) fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watch
         alerts,
         undecoded: decoded.undecoded.clone(),
         evidence: None,
+        named: decoded.named.clone(),
+        beneficiary: block.header().beneficiary,
         lookback: None,
         differences: Differences::default(),
         progress: Progress::Replay,

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::alert_json::checksum;
-use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
+use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, as_json, in_words, named_range};
 use super::present::{json_text, print};
 use super::sources::address;
 use super::words::Words;
@@ -66,6 +66,12 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     if let Some(reason) = question.shortfalls()?.first() {
         return Err(refuse(reason));
     }
+    if let Some((blocks, first)) = store.blocks_of_beneficiary(from, to, address)? {
+        return Err(refuse(&format!(
+            "the headers of {blocks} blocks of {from} to {to} name {address} as beneficiary, block {first} first: no priority fees were \
+             paid to it, but block rewards, which bolo does not count, may have been"
+        )));
+    }
     let (Some(first_hash), Some(last_hash)) = (store.hash_of(from)?, store.hash_of(to)?) else {
         return Err(refuse(&format!("block {from} or {to} is not held")));
     };
@@ -73,6 +79,7 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     let statement = Statement {
         chain_id: store.chain_id()?,
         address: checksum(address),
+        undecoded: store.undecoded_in(from, to)?,
         coverage: question.coverage,
         ends: (first_hash, last_hash),
         ledger: question.ledger,
@@ -91,6 +98,7 @@ struct Statement {
     chain_id: Option<u64>,
     address: String,
     coverage: RangeCoverage,
+    undecoded: Vec<(String, u64)>,
     ends: (B256, B256),
     ledger: Vec<LedgerRange>,
     anchor: Option<(u64, B256)>,
@@ -164,6 +172,7 @@ impl Statement {
             "internal_eth": self.internal_eth_json(),
             "senders": "all",
             "not_decoded": NOT_DECODED,
+            "undecoded": as_json(&self.undecoded),
             "watch_revisions": revisions,
             "decoder_version": current,
             "decoders": decoders,
@@ -188,9 +197,11 @@ impl Statement {
              {proven} blocks, none missing. Transactions, logs and withdrawals: proven.\n\
              ETH that moved within transactions: {internal}.\n\
              The chain is {anchor}{final}.\n\
+             Logs and frames that look like a movement and could not be decoded, none of which names it: {undecoded}.\n\
              Not decoded, so nothing is said of: {not}.\n",
             address = self.address,
             internal = self.internal_eth(),
+            undecoded = in_words(&self.undecoded).unwrap_or_else(|| "none".to_owned()),
             first = self.ends.0,
             last = self.ends.1,
             final = if self.finalized { "; the last block is final" } else { "; the last block is not final yet" },

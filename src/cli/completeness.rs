@@ -88,8 +88,14 @@ impl<'a> Question<'a> {
 /// One thing that an answer needs; a sentence where it is not so.
 type Check = fn(&Question<'_>) -> Result<Option<String>, Failure>;
 
-const CHECKS: [Check; 5] =
-    [every_block_is_held, ends_are_known, every_block_is_proven, senders_are_recovered, was_screened];
+const CHECKS: [Check; 6] = [
+    every_block_is_held,
+    ends_are_known,
+    every_block_is_proven,
+    senders_are_recovered,
+    was_screened,
+    undecoded_logs_name_none,
+];
 
 fn every_block_is_held(question: &Question<'_>) -> Result<Option<String>, Failure> {
     let BlockRange { first, last, .. } = question.range;
@@ -133,8 +139,8 @@ fn senders_are_recovered(question: &Question<'_>) -> Result<Option<String>, Fail
     let claimed = question.coverage.proven.saturating_sub(question.coverage.senders);
     Ok((claimed > 0).then(|| {
         format!(
-            "in {claimed} blocks of {} senders were recovered for alerts only (--senders matched), so that nothing else was sent is \
-             the endpoint's word: {} recovers all",
+            "in {claimed} blocks of {} senders were recovered for alerts only (--senders matched), so that nothing else was sent, and that \
+             no contract was made at another address, is the endpoint's word: {} recovers all",
             question.blocks(),
             question.replay("")
         )
@@ -143,4 +149,42 @@ fn senders_are_recovered(question: &Question<'_>) -> Result<Option<String>, Fail
 
 fn was_screened(question: &Question<'_>) -> Result<Option<String>, Failure> {
     super::screened::shortfall(question.store, &question.ledger, question.addresses)
+}
+
+/// Undecoded logs and frames name none of the addresses, and it is known whom they name.
+fn undecoded_logs_name_none(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    let BlockRange { first, last, .. } = question.range;
+    let found = question.store.undecoded_naming(first, last, question.addresses)?;
+    if let Some((block, address)) = found.first {
+        return Ok(Some(format!(
+            "what bolo does not decode names {} in {} blocks of {}, block {block} first: it may have moved value of {address} \
+             (`bolo status --coverage` counts it by reason)",
+            if question.addresses.is_empty() { "watched addresses" } else { "the address" },
+            found.naming,
+            question.blocks(),
+        )));
+    }
+    Ok((found.unknown > 0).then(|| {
+        format!(
+            "{} blocks of {} have logs or frames that bolo does not decode, and no index says whom they name: {} makes it",
+            found.unknown,
+            question.blocks(),
+            question.replay(" --lookback-index")
+        )
+    }))
+}
+
+/// Counts by reason, for people; none where there is nothing.
+pub(super) fn in_words(counts: &[(String, u64)]) -> Option<String> {
+    let parts: Vec<_> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The same for programs.
+pub(super) fn as_json(counts: &[(String, u64)]) -> serde_json::Value {
+    counts
+        .iter()
+        .map(|(reason, count)| (reason.clone(), serde_json::json!(count)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::Failure;
 use super::args::StatusFormat;
+use super::completeness::{as_json, in_words};
 use super::present::clean;
 use crate::pipeline::unseen_kinds;
-use crate::store::{CoverageRange, FilteredSpan};
+use crate::store::{CoverageRange, FilteredSpan, Store};
 
 /// What a plane's state is in a range.
 type Span = (u64, u64, &'static str);
@@ -108,7 +110,39 @@ pub(super) fn filtered_lines(filtered: &[(FilteredSpan, u64)]) -> Vec<String> {
     filtered.iter().map(line).collect()
 }
 
-pub(super) fn text(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)], format: StatusFormat) -> String {
+/// The ranges of blocks next to each other that are held, however well.
+pub(super) fn runs(coverage: &[CoverageRange]) -> Vec<(u64, u64)> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for range in coverage {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == range.from => *last = range.to,
+            _ => runs.push((range.from, range.to)),
+        }
+    }
+    runs
+}
+
+/// What was not decoded in a range of blocks, by reason.
+pub(super) type UndecodedSpan = (u64, u64, Vec<(String, u64)>);
+
+/// Of each range that is held, those without any left out.
+pub(super) fn undecoded(store: &Store, coverage: &[CoverageRange]) -> Result<Vec<UndecodedSpan>, Failure> {
+    let mut spans = Vec::new();
+    for (from, to) in runs(coverage) {
+        let counts = store.undecoded_in(from, to)?;
+        if !counts.is_empty() {
+            spans.push((from, to, counts));
+        }
+    }
+    Ok(spans)
+}
+
+pub(super) fn text(
+    coverage: &[CoverageRange],
+    filtered: &[(FilteredSpan, u64)],
+    undecoded: &[UndecodedSpan],
+    format: StatusFormat,
+) -> String {
     let holes = holes(coverage, filtered);
     if format == StatusFormat::Json {
         let listed = |state: State| -> serde_json::Value {
@@ -120,7 +154,7 @@ pub(super) fn text(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)],
         let holes: Vec<_> = holes.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
         return format!(
             "{}\n",
-            json!({"planes": planes, "senders": listed(senders), "internal_eth": listed(internal_eth), "holes": holes, "filtered": filtered_json(filtered)})
+            json!({"planes": planes, "senders": listed(senders), "internal_eth": listed(internal_eth), "holes": holes, "undecoded": undecoded.iter().map(|(from, to, counts)| json!({"from": from, "to": to, "reasons": as_json(counts)})).collect::<Vec<_>>(), "filtered": filtered_json(filtered)})
         );
     }
     let mut out = String::new();
@@ -139,6 +173,10 @@ pub(super) fn text(coverage: &[CoverageRange], filtered: &[(FilteredSpan, u64)],
     }
     if holes.is_empty() && !coverage.is_empty() {
         out += "holes         none\n";
+    }
+    for (place, (from, to, counts)) in undecoded.iter().enumerate() {
+        let name = if place == 0 { "undecoded" } else { "" };
+        let _ = writeln!(out, "{name:<14}{from} to {to}: {}", in_words(counts).unwrap_or_default());
     }
     for (place, line) in filtered_lines(filtered).into_iter().enumerate() {
         let _ = writeln!(out, "{:<14}{line}", if place == 0 { "filtered" } else { "" });

@@ -1,11 +1,11 @@
 //! `bolo query`.
 
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{Address, B256, U256};
 
 use super::alert_json::ChainWords;
 use super::amount::MinAmount;
 use super::args::{OrderArg, QueryArgs, RequireComplete};
-use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, named_range};
+use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, in_words, named_range};
 use super::explain::explain;
 use super::present::AlertPrinter;
 use super::short_id::{alert_id, transaction_hash};
@@ -50,7 +50,45 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         let coverage = question.as_ref().filter(|_| named.is_named()).map(|question| &question.coverage);
         super::screened::say(&filter, &store, coverage)?;
     }
-    if named.is_named() { say_coverage(question.as_ref(), args.require_complete) } else { Ok(0) }
+    if named.is_named() {
+        return say_coverage(question.as_ref(), args.require_complete);
+    }
+    say_searched(&store)?;
+    Ok(0)
+}
+
+/// Says on stderr what an answer without a range is about: the blocks that are held, and what is not seen of them and between them.
+fn say_searched(store: &Store) -> Result<(), Failure> {
+    let held = store.coverage()?;
+    let runs = super::coverage::runs(&held);
+    let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) else {
+        tracing::warn!("searched no block: none was taken yet");
+        return Ok(());
+    };
+    let coverage = store.block_coverage(*first, *last)?;
+    let blocks = coverage.proven + coverage.unproven;
+    let ranges = if runs.len() == 1 { "1 range".to_owned() } else { format!("{} ranges", runs.len()) };
+    tracing::info!("searched {blocks} blocks in {ranges} between {first} and {last}");
+    let not_seen = [
+        (coverage.missing(), "blocks between them"),
+        (coverage.internal_not_seen(), "blocks' ETH that moved within transactions"),
+        (coverage.proven - coverage.senders, "blocks' senders, but for those of alerts (--senders matched)"),
+        (coverage.unproven, "blocks' proof (--trust-rpc)"),
+    ];
+    let not_seen: Vec<_> =
+        not_seen.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if !not_seen.is_empty() {
+        tracing::info!("not seen: {}", not_seen.join("; "));
+    }
+    say_undecoded(store, *first, *last)
+}
+
+/// Says on stderr what was not decoded in a range.
+fn say_undecoded(store: &Store, from: u64, to: u64) -> Result<(), Failure> {
+    if let Some(counts) = in_words(&store.undecoded_in(from, to)?) {
+        tracing::info!("logs and frames that look like a movement of value and are not decoded: {counts}");
+    }
+    Ok(())
 }
 
 /// What a word that belongs to no option was probably meant as.
@@ -75,6 +113,14 @@ fn report(filter: &AlertFilter, store: &Store, shown: u64, more_after: Option<B2
     let at_least = (!all).then_some(true);
     if shown == 0 {
         tracing::info!("no alerts fit");
+        for asset in &filter.assets {
+            let AssetFilter::Symbol(symbol) = asset else { continue };
+            if !filter.assets.contains(&AssetFilter::Native) && !store.knows_symbol(symbol)? {
+                tracing::warn!(
+                    "no token of an alert here is known by the symbol {symbol:?}: name it by its contract, which is proven"
+                );
+            }
+        }
     }
     if let Some(after) = more_after {
         tracing::info!(shown, %after, "there are more: --after that id prints the next, --limit 0 all");
@@ -117,6 +163,12 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
         return Ok(if required.is_some() { INCOMPLETE } else { 0 });
     };
     let c = &question.coverage;
+    say_undecoded(question.store, c.from, c.to)?;
+    for address in question.addresses {
+        if let Some((blocks, first)) = question.store.blocks_of_beneficiary(c.from, c.to, *address)? {
+            tracing::warn!(%address, blocks, first, "headers name it as beneficiary: block rewards are not counted");
+        }
+    }
     let mut shortfalls = if required.is_some() { question.shortfalls()? } else { Vec::new() };
     if required == Some(RequireComplete::Internal) {
         shortfalls.extend(question.internal_shortfall());
@@ -171,7 +223,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
     let (statuses, any_status) = or_all(&args.status);
     let (triage, any_triage) = or_all(&args.triage);
     Ok(AlertFilter {
-        addresses: args.address.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+        addresses: asked_addresses(args)?,
         counterparties: args.counterparty.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
         labels: args.label.clone(),
         entities: args.entity.clone(),
@@ -201,6 +253,34 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         },
         severe_first: true,
     })
+}
+
+/// The addresses of --address and of --address-file, each once.
+fn asked_addresses(args: &QueryArgs) -> Result<Vec<Address>, Failure> {
+    let mut addresses = args.address.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &args.address_file {
+        let text = if path.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin())
+        } else {
+            std::fs::read_to_string(path)
+        };
+        let text = text.map_err(|error| Failure::input(format!("cannot read {}: {error}", path.display())))?;
+        let before = addresses.len();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if !line.is_empty() {
+                let wrong =
+                    |error: Failure| Failure::input(format!("{} line {number}: {}", path.display(), error.message));
+                addresses.push(address(line).map_err(wrong)?);
+            }
+        }
+        if addresses.len() == before {
+            return Err(Failure::input(format!("{} has no address: write one a line", path.display())));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    Ok(addresses)
 }
 
 /// The smallest amount and the assets. An amount that names its asset (100eth) is of that asset.

@@ -45,6 +45,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     let senders = args.senders.unwrap_or(SendersArg::All);
     let indexes = args.lookback_index || context.config.lookback_index == Some(true);
     if let Some(path) = &args.archive {
+        refuse_endpoints(&args.source.rpc_url)?;
         let archive = Archive::open(path)?;
         if let [first, ..] = archive.left_out() {
             let first = first.display().to_string();
@@ -208,6 +209,16 @@ fn open(context: &Context, shutdown: &Shutdown) -> Result<(crate::store::WriterL
     store.forget_stop(OUTPUT_CLOSED, "replay")?;
     adopt_rules(context, &mut store)?;
     Ok((lock, store))
+}
+
+/// An archive is read without asking anybody. Endpoints of the environment or of bolo.toml are left alone; one that is named with it
+/// would be without effect.
+fn refuse_endpoints(given: &[String]) -> Result<(), Failure> {
+    let of_environment = std::env::var("ETH_RPC_URL").unwrap_or_default();
+    if given.iter().all(|url| url.is_empty()) || given.join(",") == of_environment {
+        return Ok(());
+    }
+    Err(Failure::input("--archive reads recorded blocks and asks no endpoint: leave out --rpc-url, or --archive"))
 }
 
 /// An end of the range of an archive: a number, or none and its own `end`, which mean all of it.

@@ -71,10 +71,18 @@ pub(super) fn say(filter: &AlertFilter, store: &Store, coverage: Option<&RangeCo
     let Some(highest) = store.highest()? else { return Ok(()) };
     let (from, to) = coverage.map_or((0, highest), |coverage| (coverage.from, coverage.to));
     let ledger = store.ledger(from, to)?;
+    let mut lacking = Vec::new();
     for address in &filter.addresses {
-        if let Some(blocks) = unwatched(store, &ledger, *address)? {
-            let reason = in_words(store, *address, blocks)?;
-            tracing::warn!("that there is no alert means nothing there: {reason}");
+        lacking.extend(unwatched(store, &ledger, *address)?.map(|blocks| (*address, blocks)));
+    }
+    if let Some((address, blocks)) = lacking.first() {
+        let reason = in_words(store, *address, *blocks)?;
+        tracing::warn!("that there is no alert means nothing there: {reason}");
+        if lacking.len() > 1 {
+            tracing::warn!(
+                addresses = lacking.len(),
+                "screened when they were on no list, in all: that there is no alert of them means nothing there"
+            );
         }
     }
     // Of an address it is known when it was watched; any other one may be in the answer.

@@ -27,7 +27,10 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     if args.coverage {
-        print(&coverage::text(&store.coverage()?, &store.filtered(0, i64::MAX as u64)?, args.format))?;
+        let held = store.coverage()?;
+        let undecoded = coverage::undecoded(&store, &held)?;
+        let text = coverage::text(&held, &store.filtered(0, i64::MAX as u64)?, &undecoded, args.format);
+        print(&text)?;
         return Ok(0);
     }
     let status = store.status()?;

@@ -125,6 +125,8 @@ impl Prepared {
             evidence: self.evidence.clone(),
             alerts: self.alerts.clone(),
             undecoded: self.decoded.undecoded.clone(),
+            named: self.decoded.named.clone(),
+            beneficiary: self.block.header().beneficiary,
             decoder: self.decoder,
             lookback: self.lookback.clone(),
             differences: self.block.differences().clone(),

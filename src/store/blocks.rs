@@ -15,7 +15,7 @@ use super::proofs::{PackedProof, put_proof};
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::canonical::Link;
 use crate::chain::{Differences, Proof};
-use crate::decode::Undecoded;
+use crate::decode::{Named, Undecoded};
 use crate::screen::{Alert, AlertStatus, Severity};
 
 /// What alerts need to know of a transaction.
@@ -65,6 +65,10 @@ pub struct BlockRecord {
     pub transactions: BTreeMap<u32, TransactionFacts>,
     /// Undecodable logs by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
+    /// The addresses that these may be about: kept beside the filter for looking back, where that is kept.
+    pub named: Named,
+    /// The header's beneficiary.
+    pub beneficiary: Address,
     /// What proves its alerts; none where there is nothing to prove, or it was taken on trust.
     pub evidence: Option<PackedProof>,
     /// Which addresses it can touch ([`crate::screen::lookback`]); none where that is not kept.
@@ -165,13 +169,14 @@ impl Store {
 fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &BlockRecord) -> Result<Committed> {
     if !check_chain(tx, record.chain_id)? {
         set_meta(tx, "chain_id", &record.chain_id.to_string())?;
+        super::tokens::put_built_in(tx, record.chain_id)?;
     }
     if record.watch_revision != revision {
         return Err(StoreError::StaleWatchlist);
     }
     check_neighbours(tx, &record.link)?;
     let made = Taken::of(record);
-    let (block_id, before, held) = put_block(tx, record)?;
+    let (block_id, before, held) = put_block(tx, ids, record)?;
     put_differences(tx, record)?;
     let (mut new_alerts, mut by_severity, mut own) = (Vec::new(), [0; Severity::ALL.len()], 0);
     // What is proven takes nothing on trust.
@@ -189,7 +194,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         if before.is_some_and(|before| !before.looked_for_the_same(made)) {
             unmatch_others(tx, record, block_id)?;
         }
-        put_filter(tx, block_id, held, made, record.lookback.as_deref())?;
+        put_filter(tx, block_id, held, made, record.lookback.as_deref().map(|filter| (filter, &record.named)))?;
         if let Some(evidence) = &record.evidence {
             put_proof(tx, block_id, evidence)?;
         }
@@ -285,10 +290,11 @@ pub(super) fn parent_at(conn: &Connection, number: u64) -> Result<Option<B256>> 
 }
 
 /// The block's id, how it was taken before, where it was, and how it is held now.
-fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Taken>, Taken)> {
+fn put_block(conn: &Connection, ids: &mut AddressIds, record: &BlockRecord) -> Result<(i64, Option<Taken>, Taken)> {
     let link = &record.link;
     let now = Taken::of(record);
     let endpoint = endpoint_id(conn, &record.endpoint)?;
+    let beneficiary = ids.of(conn, record.beneficiary)?;
     let known: Option<(i64, Taken)> = conn
         .prepare_cached("SELECT id, proof, planes, watch_revision, decoder FROM blocks WHERE hash = ?1")?
         .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, Taken::read(row, 1)?)))
@@ -309,7 +315,7 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Tak
             conn.prepare_cached(
                 "UPDATE blocks SET endpoint_id = CASE WHEN ?10 THEN ?4 ELSE endpoint_id END, \
                  status = CASE WHEN status = 3 THEN 0 ELSE status END, number = ?5, parent_hash = ?6, timestamp = ?7, \
-                 proof = ?2, planes = ?3, watch_revision = ?8, decoder = ?9 WHERE id = ?1",
+                 proof = ?2, planes = ?3, watch_revision = ?8, decoder = ?9, beneficiary_id = ?11 WHERE id = ?1",
             )?
             .execute(params![
                 id,
@@ -322,14 +328,17 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Tak
                 taken.watch_revision,
                 taken.decoder,
                 (held.proof, held.planes) != (taken.proof, taken.planes),
+                beneficiary,
             ])?;
-            conn.prepare_cached("DELETE FROM undecoded WHERE block_id = ?1")?.execute([id])?;
+            // The frames that were seen before still count where the traces do.
+            conn.prepare_cached("DELETE FROM undecoded WHERE block_id = ?1 AND (?2 OR reason <> ?3)")?
+                .execute(params![id, taken.planes == now.planes, Undecoded::UnknownFrame.name()])?;
             (id, taken)
         }
         None => {
             conn.prepare_cached(
                 "INSERT INTO blocks (number, hash, parent_hash, timestamp, status, proof, planes, watch_revision, decoder, \
-                 endpoint_id, seen_at_ms) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 endpoint_id, seen_at_ms, beneficiary_id) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 sql_int(link.number),
@@ -342,14 +351,18 @@ fn put_block(conn: &Connection, record: &BlockRecord) -> Result<(i64, Option<Tak
                 now.decoder,
                 endpoint,
                 record.seen_at_ms,
+                beneficiary,
             ])?;
             (conn.last_insert_rowid(), now)
         }
     };
     cover(conn, link.number, taken)?;
     for (reason, count) in &record.undecoded {
-        conn.prepare_cached("INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3)")?
-            .execute(params![id, reason.name(), sql_int(*count)])?;
+        conn.prepare_cached(
+            "INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (block_id, reason) DO UPDATE SET count = max(count, excluded.count)",
+        )?
+        .execute(params![id, reason.name(), sql_int(*count)])?;
     }
     Ok((id, known.map(|(_, held)| held), taken))
 }

@@ -8,6 +8,7 @@ use super::coverage::{SENDERS, TRACES, Taken, cover_all};
 use super::watch_spans::differs;
 use super::{LedgerRange, Result, Store, StoreError, chain_int, meta, sql_int};
 use crate::chain::canonical::Link;
+use crate::decode::Named;
 
 /// A block that was screened by an older state of the lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +32,20 @@ pub(super) fn put_filter(
     block_id: i64,
     held: Taken,
     made: Taken,
-    filter: Option<&[u8]>,
+    filter: Option<(&[u8], &Named)>,
 ) -> Result<()> {
     match filter {
-        Some(filter) if (held.proof, held.planes, held.decoder) == (made.proof, made.planes, made.decoder) => {
+        Some((filter, named)) if (held.proof, held.planes, held.decoder) == (made.proof, made.planes, made.decoder) => {
+            let names = match named {
+                Named::These(names) => Some(names.iter().flat_map(|name| name.0.0).collect::<Vec<u8>>()),
+                Named::Anybody => None,
+            };
             conn.prepare_cached(
-                "INSERT INTO lookback (block_id, proof, planes, decoder, filter) VALUES (?1, ?2, ?3, ?4, ?5) \
+                "INSERT INTO lookback (block_id, proof, planes, decoder, filter, undecoded) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT (block_id) DO UPDATE SET proof = excluded.proof, planes = excluded.planes, decoder = excluded.decoder, \
-                 filter = excluded.filter",
+                 filter = excluded.filter, undecoded = excluded.undecoded",
             )?
-            .execute(params![block_id, made.proof, made.planes, made.decoder, filter])?;
+            .execute(params![block_id, made.proof, made.planes, made.decoder, filter, names])?;
         }
         _ => {
             conn.prepare_cached(
@@ -53,7 +58,7 @@ pub(super) fn put_filter(
 }
 
 /// Joins the filter `i` of a block `b`, where the filter was made with the proof and the planes that the block has.
-const FILTER: &str =
+pub(super) const FILTER: &str =
     "i.block_id = b.id AND i.proof = b.proof AND i.planes = b.planes AND i.decoder = b.decoder AND b.proof = 1";
 
 impl Store {

@@ -36,6 +36,7 @@ mod sources;
 mod status;
 mod tests;
 mod tokens;
+mod undecoded;
 mod versions;
 mod wait;
 mod watch_spans;
@@ -75,6 +76,7 @@ pub use short_ids::HashRange;
 pub use sources::{ListAge, ListSource};
 pub use status::{AlertCount, EndpointRow, Status};
 pub use tokens::TokenFacts;
+pub use undecoded::UndecodedNames;
 pub use versions::{EntryVersions, Screening, VersionRow};
 pub use watch_spans::Gain;
 

@@ -78,6 +78,8 @@ pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
         transactions: BTreeMap::from([(0, facts.clone()), (1, facts)]),
         undecoded: BTreeMap::new(),
         evidence: None,
+        named: Default::default(),
+        beneficiary: Address::ZERO,
         lookback: None,
         differences: Differences::default(),
         progress: Progress::Replay,

@@ -1,7 +1,7 @@
 //! What tokens say of themselves, asked once and kept.
 
-use alloy::primitives::Address;
-use rusqlite::{OptionalExtension, params};
+use alloy::primitives::{Address, address};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::address_id;
 use super::{Result, Store};
@@ -16,6 +16,35 @@ pub struct TokenFacts {
     pub decimals: Option<u8>,
 }
 
+/// Tokens of mainnet whose symbol and decimals are built in, so that they have a name without an endpoint: WETH and the ten largest others
+/// by market value (etherscan.io/tokens, November 2026), as their contracts answer `symbol()` and `decimals()`.
+const BUILT_IN: [(Address, &str, u8); 11] = [
+    (address!("C02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"), "WETH", 18),
+    (address!("dAC17F958D2ee523a2206206994597C13D831ec7"), "USDT", 6),
+    (address!("A0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"), "USDC", 6),
+    (address!("B8c77482e45F1F44dE1745F52C74426C631bDD52"), "BNB", 18),
+    (address!("ae7ab96520DE3A18E5e111B5EaAb095312D7fE84"), "stETH", 18),
+    (address!("7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0"), "wstETH", 18),
+    (address!("2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599"), "WBTC", 8),
+    (address!("514910771AF9Ca656af840dff83E8264EcF986CA"), "LINK", 18),
+    (address!("6B175474E89094C44Da98b954EedeAC495271d0F"), "DAI", 18),
+    (address!("95aD61b0a150d79219dCF64E1E6Cc01f0B64C4cE"), "SHIB", 18),
+    (address!("4c9EDD5852cd905f086C759E8383e09bff1E68B3"), "USDe", 18),
+];
+
+/// Names the tokens that are built in for a chain, in a file that is new to it. They count as asked at no time.
+pub(super) fn put_built_in(conn: &Connection, chain_id: u64) -> Result<()> {
+    let tokens = if chain_id == 1 { &BUILT_IN[..] } else { &[] };
+    for (token, symbol, decimals) in tokens {
+        let id = address_id(conn, *token)?;
+        conn.prepare_cached(
+            "INSERT INTO tokens (address_id, symbol, decimals, asked_at) VALUES (?1, ?2, ?3, 0) ON CONFLICT (address_id) DO NOTHING",
+        )?
+        .execute(params![id, symbol, decimals])?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Whether the token was asked before.
     ///
@@ -28,6 +57,15 @@ impl Store {
             .query_row([token.as_slice()], |_| Ok(()))
             .optional()?
             .is_some())
+    }
+
+    /// Whether some token calls itself so, in any case.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn knows_symbol(&self, symbol: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM tokens WHERE symbol IS NOT NULL AND symbol = ?1 COLLATE NOCASE";
+        Ok(self.conn.prepare_cached(sql)?.exists([symbol])?)
     }
 
     /// Keeps what a token said.
@@ -58,5 +96,31 @@ impl Store {
         )?;
         let rows = statement.query_map([limit], |row| super::bytes::<20>(row, 0).map(Address::from))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{open, record};
+    use super::*;
+
+    #[test]
+    fn weth_and_the_largest_tokens_of_mainnet_have_a_name_without_an_endpoint() {
+        let (_place, mut store) = open();
+        store.append(&record(&store, 0, true)).unwrap();
+        for (token, symbol, _) in BUILT_IN {
+            assert!(
+                store.knows_token(token).unwrap() && store.knows_symbol(&symbol.to_lowercase()).unwrap(),
+                "{symbol}"
+            );
+        }
+        assert!(!store.knows_symbol("USDX").unwrap());
+        let weth: Address = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2".parse().unwrap();
+        assert_eq!(BUILT_IN[0].0, weth);
+        // Typed as their checksums have them: a wrong digit would show.
+        let source = include_str!("tokens.rs");
+        for (token, symbol, _) in BUILT_IN {
+            assert!(source.contains(&token.to_checksum(None)[2..]), "{symbol}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, address, hex, keccak256};
 use serde_json::{Value, json};
 
-use crate::common::{Node, Place, n};
+use crate::common::{Node, Place, n, stderr};
 use crate::evidence::python_agrees;
 
 /// Topics and words of data.
@@ -147,4 +147,113 @@ fn tokens_of_every_standard_are_alerted_once_and_proven_by_both_checkers() {
     let all = ["--asset", &format!("eip155:31337/erc6909:{contract}/7")];
     assert_eq!(place.alerts(&all).len(), 1);
     assert_eq!(place.alerts(&["--asset", "native"]).len(), 0);
+}
+
+/// The exit code and stderr.
+fn said(place: &Place, args: &[&str]) -> (i32, String) {
+    let out = place.run(args);
+    (out.status.code().unwrap(), stderr(&out))
+}
+
+#[test]
+fn an_undecoded_log_that_names_an_address_refuses_what_is_asked_of_it() {
+    let node = Node::start(&[]);
+    let [a, b, bystander, miner] = [node.accounts[1], node.accounts[2], node.accounts[3], node.accounts[4]];
+    let [in_topic, in_word, dirty, emitter, announced] = [0xa1, 0xa2, 0xa3, 0xa4, 0xa5].map(Address::repeat_byte);
+    let transfer = topic("Transfer(address,address,uint256)");
+    let mut unclean = side(dirty);
+    unclean[3] = 1;
+    let single = topic("TransferSingle(address,address,address,uint256,uint256)");
+    let consecutive = topic("ConsecutiveTransfer(uint256,uint256,address,address)");
+    emit(&node, None, &[(vec![transfer, side(in_topic)], vec![side(b), num(5)])]);
+    emit(&node, None, &[(vec![transfer, side(b)], vec![side(in_word), num(5)])]);
+    emit(&node, None, &[(vec![single, num(1), unclean, side(b)], vec![num(1), num(2)])]);
+    emit(&node, Some(emitter), &[(vec![transfer, side(b)], vec![side(b)])]);
+    emit(&node, None, &[(vec![consecutive, num(1), side(b), side(announced)], vec![num(9)])]);
+    node.rpc("anvil_setCoinbase", json!([miner]));
+    node.mine(1);
+    node.rpc("anvil_setCoinbase", json!([Address::ZERO]));
+    node.send(a, Some(node.accounts[5]), 7, "0x");
+    let named = [in_topic, in_word, dirty, emitter, announced];
+    let list: Vec<_> = named.iter().chain([&a, &bystander, &miner]).map(|address| (*address, "x")).collect();
+    let place = Place::watching(&list);
+    place.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--lookback-index"]);
+    let head = node.head().to_string();
+    let range = ["--from-block", "0", "--to-block", &head];
+    let attest = |place: &Place, address: Address| {
+        said(place, &[&["attest", "--address", &address.to_string()], &range[..]].concat())
+    };
+    let complete = |place: &Place, addresses: &[Address]| {
+        let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let asked = texts.iter().flat_map(|text| ["--address", text.as_str()]);
+        said(place, &["query", "--require-complete"].into_iter().chain(range).chain(asked).collect::<Vec<_>>())
+    };
+    for address in named {
+        let (code, text) = attest(&place, address);
+        assert!(code == 3 && text.contains("does not decode"), "{address}: {code} {text}");
+        assert_eq!(complete(&place, &[address]).0, 3, "{address}");
+        assert_eq!(complete(&place, &[bystander, address]).0, 3, "{address}");
+    }
+    assert_eq!(attest(&place, bystander).0, 0, "{:?}", attest(&place, bystander));
+    assert_eq!(complete(&place, &[bystander, a]).0, 0);
+    assert_eq!(complete(&place, &[]).0, 3, "a watched one is named");
+    let (code, text) = attest(&place, miner);
+    assert!(code == 3 && text.contains("beneficiary"), "{code} {text}");
+    let counts = json!({"data_length": 1, "not_an_address": 1, "other_standard": 1, "topic_count": 2});
+    let reasons = json!({"data_length": 1, "not_an_address": 1, "other_standard": 1, "topic_count": 2});
+    let statement = ["attest", "--format", "json", "--address", &bystander.to_string()];
+    let statement: Value = serde_json::from_str(&place.ok(&[&statement, &range[..]].concat())).unwrap();
+    assert_eq!(statement["undecoded"], counts);
+    let coverage: Value = serde_json::from_str(&place.ok(&["status", "--coverage", "--format", "json"])).unwrap();
+    assert_eq!(coverage["undecoded"], json!([{"from": 0, "to": node.head(), "reasons": reasons}]));
+    assert!(place.ok(&["status", "--coverage"]).contains("2 topic_count"));
+    assert!(complete(&place, &[bystander]).1.contains("2 topic_count"));
+    // Without the index, nobody says whom it names.
+    let bare = Place::watching(&list);
+    bare.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
+    let (code, text) = attest(&bare, bystander);
+    assert!(code == 3 && text.contains("--lookback-index"), "{code} {text}");
+    assert_eq!(complete(&bare, &[bystander]).0, 3);
+    bare.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--lookback-index"]);
+    assert_eq!(attest(&bare, bystander).0, 0);
+}
+
+#[test]
+fn a_query_without_a_range_says_what_was_searched_and_an_unknown_symbol_is_said() {
+    let node = Node::start(&[]);
+    let a = node.accounts[1];
+    for _ in 0..6 {
+        node.send(a, Some(node.accounts[2]), 1, "0x");
+    }
+    let place = Place::watching(&[(a, "a")]);
+    let (_, text) = said(&place, &["query"]);
+    assert!(text.contains("searched no block"), "{text}");
+    for (from, to) in [("0", "1"), ("3", "3"), ("5", "6")] {
+        place.ok(&["replay", "-r", &node.url, "--from-block", from, "--to-block", to, "--traces", "off"]);
+    }
+    let (_, text) = said(&place, &["query"]);
+    assert!(text.contains("searched 5 blocks in 3 ranges between 0 and 6"), "{text}");
+    assert!(text.contains("2 blocks between them") && text.contains("5 blocks' ETH"), "{text}");
+    assert!(text.contains("searched") && !text.contains("--trust-rpc"), "{text}");
+    let (_, text) = said(&place, &["query", "--from-block", "0", "--to-block", "1"]);
+    assert!(!text.contains("searched"), "{text}");
+    for (symbol, is_said) in [("USDX", true), ("weth", true), ("ETH", false), ("native", false)] {
+        let (_, text) = said(&place, &["query", "--asset", symbol, "--min-amount", "100.5"]);
+        assert_eq!(text.contains("is known by the symbol"), is_said, "{symbol}: {text}");
+    }
+    // Many addresses are one warning with a count.
+    let many: String = (1u64..=3_000).map(|n| format!("{}\n", Address::from_word(num(n << 40)))).collect();
+    std::fs::write(place.dir.path().join("many.txt"), format!("# asked for\n{many}{a} # listed\n\n")).unwrap();
+    let (code, text) = said(&place, &["query", "--address-file", "many.txt"]);
+    assert_eq!((code, text.lines().filter(|line| line.contains("WARN")).count()), (0, 2), "{text}");
+    assert!(text.contains("addresses=3000"), "{text}");
+    assert_eq!(place.alerts(&["--address-file", "many.txt"]).len(), 5);
+    for (name, content) in [("empty.txt", "# nothing\n"), ("bad.txt", "0x12\n")] {
+        std::fs::write(place.dir.path().join(name), content).unwrap();
+        assert_eq!(said(&place, &["query", "--address-file", name]).0, 1, "{name}");
+    }
+    place.ok(&["record", "-r", &node.url, "--from-block", "0", "--to-block", "1", "--out", "blocks.jsonl"]);
+    let (code, text) = said(&place, &["replay", "--archive", "blocks.jsonl", "-r", &node.url]);
+    assert!(code == 1 && text.contains("asks no endpoint"), "{code} {text}");
+    place.ok(&["replay", "--archive", "blocks.jsonl"]);
 }
