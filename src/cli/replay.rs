@@ -215,7 +215,7 @@ fn open(context: &Context, shutdown: &Shutdown) -> Result<(crate::store::WriterL
 /// would be without effect.
 fn refuse_endpoints(given: &[String]) -> Result<(), Failure> {
     let of_environment = std::env::var("ETH_RPC_URL").unwrap_or_default();
-    if given.iter().all(|url| url.is_empty()) || given.join(",") == of_environment {
+    if given.iter().all(String::is_empty) || given.join(",") == of_environment {
         return Ok(());
     }
     Err(Failure::input("--archive reads recorded blocks and asks no endpoint: leave out --rpc-url, or --archive"))
