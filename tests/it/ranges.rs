@@ -14,7 +14,7 @@ const LAST: u64 = 58;
 fn recorded() -> Place {
     let place = Place::watching(&[(QUIET, "quiet")]);
     let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
-    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337", "--lookback-index"]);
     place
 }
 

@@ -57,8 +57,20 @@ const QUERIES: [(&str, &[&str]); 6] = [
         ],
     ),
     (
-        "Is anything missing? Exit code 3 if a block of the range were not proven.",
-        &["query", "--from-block", "1", "--to-block", "58", "--severity", "high", "--limit", "3", "--require-complete"],
+        "Is anything missing? Exit code 3 if a block of the range were not proven, or had a log that bolo cannot decode and that names a \
+         watched address: block 32 has one.",
+        &[
+            "query",
+            "--from-block",
+            "33",
+            "--to-block",
+            "58",
+            "--severity",
+            "high",
+            "--limit",
+            "3",
+            "--require-complete",
+        ],
     ),
 ];
 
@@ -152,7 +164,7 @@ async fn replay(db: &Path) -> Result<u64, Failure> {
     let mut printer = super::live::CommitPrinter::new(false, CHAIN_ID);
     printer.quiet = true;
     let mut engine = Engine::new(store, CHAIN_ID, &mut printer)?;
-    let judge = Judge::new(CHAIN_ID, false, DecodeOptions::of_chain(CHAIN_ID, vec![WRAPPED]));
+    let judge = Judge::new(CHAIN_ID, false, DecodeOptions::of_chain(CHAIN_ID, vec![WRAPPED])).indexing(true);
     let options = ReplayOptions { concurrency: 4, traces: TraceMode::Auto };
     let archive = Archive::from_bytes(CHAIN)?;
     let outcome = replay_archive(&mut engine, archive, &judge, (None, None), options, &Shutdown::default()).await?;
