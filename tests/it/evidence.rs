@@ -409,7 +409,7 @@ fn what_an_archive_lacks_of_the_range_is_said() {
     assert!(out.status.success(), "{}", stderr(&out));
     assert!(stderr(&out).contains("4 blocks committed, 0 already held, 5 missing"), "{}", stderr(&out));
     let out = replay(&["--from-block", "earliest", "--to-block", "latest"]);
-    assert!(stderr(&out).contains("holes=0"), "{}", stderr(&out));
+    assert!(out.status.success() && !stderr(&out).contains("missing"), "{}", stderr(&out));
     for wrong in [["--from-block", "latest"], ["--to-block", "earliest"], ["--to-block", "finalized"]] {
         let out = replay(&wrong);
         assert_eq!(out.status.code(), Some(1), "{wrong:?}: {}", stderr(&out));

@@ -28,6 +28,19 @@ struct LineOut<'a> {
     traces: Option<&'a RawValue>,
 }
 
+/// What a file that is packed with zstd begins with.
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+/// What other files begin with that are taken for archives.
+const UNREADABLE: [(&[u8], &str); 7] = [
+    (b"\x1f\x8b", "packed with gzip"),
+    (b"\xfd7zXZ\0", "packed with xz"),
+    (b"BZh", "packed with bzip2"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"SQLite format 3\0", "a SQLite database"),
+];
+
 /// A file of lines that is being read.
 pub(super) struct Lines {
     name: String,
@@ -43,9 +56,17 @@ impl Lines {
 
     pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
         let failed = |error: std::io::Error| SourceError::Archive(format!("{}: {error}", path.display()));
-        let file = File::open(path).map_err(failed)?;
-        let reader: Box<dyn Read + Send> = if path.extension().is_some_and(|extension| extension == "zst") {
-            Box::new(zstd::stream::read::Decoder::new(file).map_err(failed)?)
+        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+        // By what it begins with: a name may have lost its ending, or got one.
+        let head = file.fill_buf().map_err(failed)?;
+        if let Some((_, what)) = UNREADABLE.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return Err(SourceError::Archive(format!(
+                "{}: it is {what}: blocks are read as lines of JSON (.jsonl), plain or packed with zstd, or as era files",
+                path.display()
+            )));
+        }
+        let reader: Box<dyn Read + Send> = if head.starts_with(ZSTD) {
+            Box::new(zstd::stream::read::Decoder::with_buffer(file).map_err(failed)?)
         } else {
             Box::new(file)
         };
@@ -222,5 +243,36 @@ impl ArchiveWriter {
         };
         let path = self.path.clone();
         finish().map_err(|error| SourceError::Archive(format!("{}: {error}", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_known_by_what_they_begin_with_whatever_their_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = include_bytes!("../../cli/demo/chain.jsonl.zst");
+        let plain = zstd::decode_all(packed.as_slice()).unwrap();
+        let open = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            Lines::open(&path)
+        };
+        for name in ["a.jsonl", "a.zst", "a.bak", "a"] {
+            for bytes in [packed.as_slice(), &plain] {
+                assert!(open(name, bytes).unwrap().next_line().unwrap().is_some(), "{name}");
+            }
+        }
+        for (bytes, what) in [
+            (b"\x1f\x8b\x08\0".as_slice(), "gzip"),
+            (b"PK\x03\x04zip", "a zip archive"),
+            (b"\xff\xfe{\0", "UTF-16"),
+            (b"SQLite format 3\0", "SQLite"),
+        ] {
+            let error = open("b.jsonl.zst", bytes).err().unwrap().to_string();
+            assert!(error.contains(what), "{error}");
+        }
     }
 }
