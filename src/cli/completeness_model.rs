@@ -269,6 +269,8 @@ impl<'a> World<'a> {
             seen_at_ms: 0,
             transactions: (0..4).map(|index| (index, facts(index))).collect(),
             undecoded: BTreeMap::new(),
+            named: Default::default(),
+            beneficiary: Address::ZERO,
             differences: Differences::default(),
             evidence: None,
             lookback: (reading.index && !reading.trust).then(|| lookback::index(&activities)),
