@@ -189,7 +189,7 @@ pub struct ReplayArgs {
     /// First block, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe or latest
     #[arg(long, value_name = "BLOCK")]
     pub(super) from_block: Option<String>,
-    /// Last block, inclusive
+    /// Last block, inclusive; without one, the finalized block (of an archive, its last)
     #[arg(long, value_name = "BLOCK")]
     pub(super) to_block: Option<String>,
     /// Whose senders are recovered from their signatures, the dearest part of the proof: of all transactions, or of those that an

@@ -144,10 +144,11 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<u8, Failure
     }
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let sum = reprove(&store)?;
+    let held: u64 = store.coverage()?.iter().map(|range| range.to - range.from + 1).sum();
     if as_json {
         print(&(json_text(&sum_json(&sum))? + "\n"))?;
     } else {
-        print(&for_people(&sum))?;
+        print(&for_people(&sum, held))?;
     }
     Ok(match sum {
         Reproven { faulty: 1.., .. } => UNPROVEN,
@@ -223,10 +224,10 @@ fn sum_json(sum: &Reproven) -> serde_json::Value {
     })
 }
 
-fn for_people(sum: &Reproven) -> String {
+fn for_people(sum: &Reproven, held: u64) -> String {
     let mut out = format!(
-        "{} blocks: {} alerts proven; of {} more the transaction is proven, the movement in it is the endpoint's word\n",
-        sum.blocks, sum.proven, sum.transactions
+        "{} blocks with alerts proven again, of {} blocks held: {} alerts proven; of {} more the transaction is proven, the movement in it is the endpoint's word\n",
+        sum.blocks, held, sum.proven, sum.transactions
     );
     let alerts = sum.proven + sum.transactions;
     if let Some(each) = sum.proof_bytes.checked_div(alerts) {

@@ -98,11 +98,12 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         }
         return Ok(code(outcome.stopped, shutdown));
     }
-    if !args.holes && !args.new_entries && (from.is_none() || to.is_none()) {
-        return Err(Failure::input(
-            "replay needs --from-block and --to-block, --holes, --new-entries, or --archive FILE",
-        ));
+    let whole_range = !args.holes && !args.new_entries;
+    if whole_range && from.is_none() {
+        return Err(Failure::input("replay needs --from-block, --holes, --new-entries, or --archive FILE"));
     }
+    // What may still be replaced is for a watch.
+    let to = to.or(whole_range.then_some(BlockArg::Tag("finalized")));
     if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
         in_order(from, to)?;
     }

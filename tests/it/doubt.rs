@@ -296,3 +296,16 @@ fn an_empty_watchlist_is_a_problem_and_a_new_database_is_said() {
     assert!(has_problem(&place.status(), "no_list"));
     assert_eq!(watcher.stop(), 0);
 }
+
+#[test]
+fn a_replay_without_a_last_block_ends_with_the_finalized_one() {
+    let node = Node::start(&["--no-mining"]);
+    for blocks in [70, 10, 33] {
+        node.mine(blocks);
+        let place = Place::watching(&[(node.accounts[0], "a")]);
+        place.ok(&["replay", "-r", &node.url, "--from-block", "1"]);
+        let last = number(&node.rpc("eth_getBlockByNumber", json!(["finalized", false]))["number"]);
+        assert_eq!(place.status()["tip"]["number"], last);
+        assert_eq!(place.status()["head"], node.head(), "an open range goes on to the head");
+    }
+}
