@@ -400,6 +400,20 @@ CREATE TABLE reverts (
     last         INTEGER
 ) STRICT;
 
+-- Blocks that are held without all of their traces and whose traces may be had later: the backlog that `watch` works off and that
+-- `replay --holes` fills. Written and deleted in the transaction that takes the block. Not here: blocks that were taken with
+-- --traces off, or while no endpoint had a trace method at all, or whose native logs prove what moved. A row of an orphaned block
+-- waits with it.
+CREATE TABLE missing_traces (
+    block_id     INTEGER PRIMARY KEY REFERENCES blocks (id),
+    since        INTEGER NOT NULL,      -- when the block was first taken without them
+    tries        INTEGER NOT NULL,      -- how often it was taken without them
+    retry_at     INTEGER NOT NULL,      -- not before that, unless by `replay`
+    pruned       INTEGER NOT NULL CHECK (pruned BETWEEN 0 AND 1), -- every endpoint with traces says that the state is gone
+    transactions TEXT,                  -- a JSON array of the indexes that have no trace; NULL: none has one
+    detail       TEXT    NOT NULL       -- what the last endpoint said
+) STRICT;
+
 -- Blocks whose hash the user vouches for (--checkpoint).
 CREATE TABLE checkpoints (
     number INTEGER PRIMARY KEY,

@@ -105,6 +105,7 @@ fn record(known: &Known, rng: &mut Rng, parent: Link, timestamp: u64, alerts: us
         beneficiary: Address::ZERO,
         lookback: None,
         differences: Differences::default(),
+        missing_traces: None,
         progress: Progress::Head,
     };
     for place in 0..u32::try_from(alerts).unwrap() {

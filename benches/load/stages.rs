@@ -285,6 +285,7 @@ pub(crate) fn record(block: &VerifiedBlock, decoded: &Decoded, watchlist: &Watch
         beneficiary: block.header().beneficiary,
         lookback: None,
         differences: Differences::default(),
+        missing_traces: None,
         progress: Progress::Replay,
     };
     record.evidence = evidence(block, &record);

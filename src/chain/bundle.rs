@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::claim::Claim;
 use super::error::VerifyError;
 use super::fork::unknown_members;
-use super::rlp::{RlpBlock, RlpReceipts};
+use super::rlp::{self, RlpBlock, RlpReceipts};
 use super::traces::Traces;
 
 /// A block as it came, before anything of it is believed. Cheap to clone.
@@ -40,6 +40,14 @@ pub enum RawBlock {
 }
 
 impl RawBlock {
+    /// Whether it lists no transactions. A hint, since only the proof says what the block holds.
+    pub fn lists_no_transactions(&self) -> bool {
+        match self {
+            Self::Json { block, .. } => lists_no_transactions(block),
+            Self::Rlp { block, .. } => rlp::lists_no_transactions(block),
+        }
+    }
+
     /// Bytes of the block and its receipts.
     pub fn size(&self) -> usize {
         match self {
@@ -57,6 +65,14 @@ impl RawBlock {
             }
         }
     }
+}
+
+/// Whether the JSON of a block lists no transactions. A hint, since only the proof says what the block holds.
+pub fn lists_no_transactions(block: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"transactions\"";
+    let Some(at) = memchr::memmem::find(block, KEY) else { return false };
+    let mut rest = block[at + KEY.len()..].iter().filter(|byte| !byte.is_ascii_whitespace());
+    [b':', b'[', b']'].iter().all(|expected| rest.next() == Some(expected))
 }
 
 /// The answer could not be read as a block at all.

@@ -159,6 +159,16 @@ impl RlpBundle {
     }
 }
 
+/// Whether a block lists no transactions.
+pub(super) fn lists_no_transactions(block: &RlpBlock) -> bool {
+    let body = match block {
+        RlpBlock::Whole(block) => apart(block).map(|(_, body)| body),
+        RlpBlock::Parts { body, .. } => payload(body),
+    };
+    body.and_then(|mut body| next(&mut body))
+        .is_ok_and(|transactions| transactions.list && transactions.payload.is_empty())
+}
+
 /// The block's hash, which is its header's; none where there is no header to be found.
 pub fn hash_of(block: &RlpBlock) -> Option<B256> {
     match block {

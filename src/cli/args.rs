@@ -205,7 +205,7 @@ pub struct ReplayArgs {
     /// blocks again. Blocks that are held without it are taken again
     #[arg(long)]
     pub(super) lookback_index: bool,
-    /// Fill the holes of the ledger: all between the first and the last block held, or those of the given range
+    /// Fill the holes of the ledger, blocks without the traces that are wanted among them: all between the first and the last block held, or those of the given range
     #[arg(long, conflicts_with = "archive")]
     pub(super) holes: bool,
     /// Ask the endpoint which blocks touch the list (eth_getLogs, trace_filter), and read only these. THIS TELLS THE ENDPOINT YOUR LIST.

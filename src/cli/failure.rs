@@ -29,7 +29,7 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::Contradiction { .. } => 4,
+            StoreError::Contradiction { .. } | StoreError::InvalidBlock { .. } => 4,
             unusable if unusable.is_unusable() => 5,
             _ => 1,
         };

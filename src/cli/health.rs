@@ -10,7 +10,7 @@ use super::list_age::{Ages, Overdue};
 use super::present::clean;
 use super::status::age;
 use crate::lists::show_date;
-use crate::store::{LieRow, ProblemRow, Running, Status, Store};
+use crate::store::{LieRow, ProblemRow, Running, Status, Store, TraceBacklog};
 
 /// Problems of one endpoint that another makes up for: shown, and no reason to call the watch unhealthy.
 const MADE_UP_FOR: [&str; 2] = ["benched", "throttled"];
@@ -29,6 +29,19 @@ pub(super) struct Health {
     lie_count: u64,
     states: Vec<(String, Value, i64)>,
     overdue: Vec<Overdue>,
+}
+
+/// What is said of blocks that are held without all of their traces.
+fn missing_traces(backlog: &TraceBacklog) -> String {
+    let TraceBacklog { blocks, first, last, pruned, detail, .. } = backlog;
+    let state = match pruned {
+        0 => String::new(),
+        pruned => format!("; of {pruned} no endpoint has the state any more, which an archive node keeps"),
+    };
+    format!(
+        "{blocks} blocks from {first} to {last} lack traces: internal transfers there may be missing. `bolo watch` asks again, \
+         `bolo replay --holes --traces require` asks now{state} ({detail})"
+    )
 }
 
 impl Health {
@@ -56,6 +69,9 @@ impl Health {
         if status.lists.iter().all(|list| list.entries == 0) {
             let detail = "the watchlist is empty, so nothing can alert: bolo watchlist import FILE".to_owned();
             problems.push(problem("no_list", now.as_second(), detail));
+        }
+        if let Some(backlog) = &status.trace_backlog {
+            problems.push(problem("traces_missing", backlog.since, missing_traces(backlog)));
         }
         let (lies, lie_count) = store.lies(LIES)?;
         let states = store
@@ -134,7 +150,7 @@ impl Health {
         for problem in &self.problems {
             let name = if MADE_UP_FOR.contains(&problem.code.as_str()) { "health" } else { "UNHEALTHY" };
             let host = problem.host.as_ref().map(|host| format!(" {}", clean(host, 60))).unwrap_or_default();
-            line(name, format!("{}{host}: {} ({})", problem.code, clean(&problem.detail, 200), age(problem.since)));
+            line(name, format!("{}{host}: {} ({})", problem.code, clean(&problem.detail, 400), age(problem.since)));
         }
         for overdue in &self.overdue {
             line("UNHEALTHY", format!("{OVERDUE} {} (since {})", clean(&overdue.detail, 300), age(overdue.since)));

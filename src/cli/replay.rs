@@ -12,10 +12,11 @@ use crate::chain::Proof;
 use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::{
     Engine, FilteredOutcome, Judge, LookbackOutcome, ReplayOptions, ReplayOutcome, filterable, look_back,
-    look_back_in_archive, replay_archive, replay_endpoints, replay_filtered,
+    look_back_in_archive, replay_archive, replay_endpoints, replay_filtered, replay_missing_traces,
 };
+use crate::source::TraceMode;
 use crate::source::archive::Archive;
-use crate::store::Store;
+use crate::store::{Store, TraceBacklog};
 
 /// Rounds over the endpoints for one thing before giving up: about 30 seconds.
 const ROUNDS: u32 = 7;
@@ -134,7 +135,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     is_there(&pool, range.1).await?;
     let chain_id = pool.chain_id();
     let spans = match (args.holes, args.new_entries) {
-        (true, _) => store.holes(range.0, range.1)?,
+        (true, _) => holes(&store, range, settings.traces)?,
         (_, true) => {
             let behind = store.screened_otherwise(range.0, range.1)?;
             behind.iter().map(|ledger| (ledger.range.from, ledger.range.to)).collect()
@@ -183,9 +184,43 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
             break;
         }
     }
+    if !sum.stopped {
+        let again = replay_missing_traces(&mut engine, &pool, &judge, range, options, shutdown).await?;
+        sum.stopped |= again.stopped;
+    }
+    say_missing_traces(&engine.store)?;
     finish(&mut printer, sum);
     drop(lock);
     Ok(code(sum.stopped, shutdown))
+}
+
+/// Blocks of a range that are not held, or lack traces that are wanted: with `--traces require` every block without, else those of
+/// the backlog.
+fn holes(store: &Store, (from, to): (u64, u64), traces: TraceMode) -> Result<Vec<(u64, u64)>, Failure> {
+    let mut spans = store.holes(from, to)?;
+    match traces {
+        TraceMode::Off => {}
+        TraceMode::Auto => spans.extend(store.backlog_spans(from, to, true)?),
+        TraceMode::Require => spans.extend(store.without_traces(from, to)?),
+    }
+    spans.sort_unstable();
+    Ok(spans)
+}
+
+/// Says that blocks are held without their traces.
+fn say_missing_traces(store: &Store) -> Result<(), Failure> {
+    if let Some(TraceBacklog { blocks, first, last, pruned, detail, .. }) = store.trace_backlog()? {
+        tracing::warn!(
+            blocks,
+            first,
+            last,
+            pruned,
+            last_reason = detail,
+            "traces are missing: internal transfers of these blocks may be. `bolo watch` asks again, `bolo replay --holes --traces require` \
+             asks now"
+        );
+    }
+    Ok(())
 }
 
 /// What a filter cannot be together with.

@@ -74,6 +74,9 @@ fn as_json(status: &Status) -> serde_json::Value {
         "head": status.head,
         "lag": lag(status),
         "stopped": status.stopped,
+        "traces_missing": status.trace_backlog.as_ref().map(|backlog| json!({
+            "blocks": backlog.blocks, "first": backlog.first, "last": backlog.last, "pruned": backlog.pruned,
+        })),
         "finality_rule": status.finality_rule,
         "finalized": status.finalized.map(|block| block.number),
         "finalized_hash": status.finalized.map(|block| block.hash.to_string()),

@@ -11,6 +11,7 @@ mod fetch;
 mod filtered;
 mod finality;
 mod lookback;
+mod missing_traces;
 mod paths;
 mod prepare;
 mod record;
@@ -37,7 +38,7 @@ pub use lookback::{LookbackOutcome, look_back, look_back_in_archive};
 use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
-pub use replay::{ReplayOptions, ReplayOutcome, replay_endpoints};
+pub use replay::{ReplayOptions, ReplayOutcome, replay_endpoints, replay_missing_traces};
 pub use reprove::{Checked, MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use vitals::connect;
 pub use watch::{WatchOptions, watch};
@@ -186,6 +187,13 @@ impl<'a> Engine<'a> {
             match self.store.append_all(&records) {
                 Err(StoreError::StaleWatchlist) => {
                     self.read_lists()?;
+                }
+                Err(StoreError::InvalidBlock { number, found, detail }) => {
+                    let bad = batch.iter().find(|prepared| prepared.link().hash == found);
+                    return Err(match bad.zip(pool) {
+                        Some((bad, pool)) => pool.note_invalid(&bad.endpoint, bad.link(), detail).into(),
+                        None => StoreError::InvalidBlock { number, found, detail }.into(),
+                    });
                 }
                 other => break other?,
             }

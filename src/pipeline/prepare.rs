@@ -14,8 +14,8 @@ use crate::chain::proof::Wanted;
 use crate::chain::{Expected, Part, Proof, VerifiedBlock, VerifyError, check_storable};
 use crate::decode::{Activity, ActivityKind, DecodeOptions, Decoded, Plane, decode};
 use crate::screen::{Alert, Watchlist, lookback, screen};
-use crate::source::{ProofError, RawBundle};
-use crate::store::{BlockRecord, PackedProof, Progress, TransactionFacts};
+use crate::source::{NoTraces, ProofError, RawBundle};
+use crate::store::{BlockRecord, MissingTraces, PackedProof, Progress, TransactionFacts};
 
 /// Whose senders are recovered from their signatures, which costs more than all the rest of the proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,6 +81,8 @@ pub struct Prepared {
     /// Which addresses it can touch, where that is to be kept.
     lookback: Option<Vec<u8>>,
     options: Arc<DecodeOptions>,
+    /// The traces that it lacks and that may be had later.
+    missing_traces: Option<MissingTraces>,
 }
 
 impl Prepared {
@@ -130,8 +132,14 @@ impl Prepared {
             decoder: self.decoder,
             lookback: self.lookback.clone(),
             differences: self.block.differences().clone(),
+            missing_traces: self.missing_traces.clone(),
             progress,
         }
+    }
+
+    /// Every endpoint that could trace it has pruned the state it starts from.
+    pub(super) fn lacks_state(&self) -> bool {
+        self.missing_traces.as_ref().is_some_and(|missing| missing.pruned)
     }
 
     /// How many alerts came of it.
@@ -177,6 +185,19 @@ impl Prepared {
             })
             .collect()
     }
+}
+
+/// The traces that a block lacks: because nobody could give them just now, or because those of an archive are broken.
+fn missing_traces(block: &VerifiedBlock, no_traces: Option<&NoTraces>) -> Option<MissingTraces> {
+    let missing = block.missing_traces();
+    let why = match (no_traces, missing.first(), block.traces_refused()) {
+        (Some(why), ..) => why.clone(),
+        (None, Some(first), _) => NoTraces { detail: first.detail.clone(), pruned: false },
+        (None, None, Some(refused)) => NoTraces { detail: refused.to_string(), pruned: false },
+        (None, None, None) => return None,
+    };
+    let transactions = missing.iter().map(|missing| missing.index).collect();
+    Some(MissingTraces { transactions, detail: why.detail, pruned: why.pruned })
 }
 
 /// What of a block proves those movements.
@@ -320,7 +341,8 @@ impl Judge {
             block.expect_no_frames();
         }
         self.has_what_is_required(&block)?;
-        if !block.missing_traces().is_empty() && (self.require_traces || hash.is_some()) {
+        let takes_part = raw.no_traces.is_some() || hash.is_none();
+        if !block.missing_traces().is_empty() && (self.require_traces || !takes_part) {
             return Err(VerifyError::NotTraced(block.missing_traces().to_vec()).into());
         }
         if let Some(reason) = block.traces_refused() {
@@ -348,6 +370,7 @@ impl Judge {
         }
         let keeps = self.indexes && block.proof() == Proof::Proven;
         let mut prepared = Prepared {
+            missing_traces: missing_traces(&block, raw.no_traces.as_ref()),
             lookback: keeps.then(|| lookback::index(&decoded.activities)),
             decoded,
             block,

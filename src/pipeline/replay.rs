@@ -79,6 +79,32 @@ pub async fn replay_endpoints(
     outcome
 }
 
+/// Takes the blocks of a range once more that were taken without all of their traces because these failed: by now they may come.
+///
+/// # Errors
+/// As [`replay_endpoints`].
+pub async fn replay_missing_traces(
+    engine: &mut Engine<'_>,
+    pool: &Arc<Pool>,
+    judge: &Judge,
+    (from, to): (u64, u64),
+    options: ReplayOptions,
+    shutdown: &Shutdown,
+) -> Result<ReplayOutcome, PipelineError> {
+    let spans = match options.traces {
+        TraceMode::Auto => engine.store.backlog_spans(from, to, false)?,
+        TraceMode::Require | TraceMode::Off => Vec::new(),
+    };
+    if spans.is_empty() || !pool.may_have_traces() {
+        return Ok(ReplayOutcome::default());
+    }
+    tracing::info!(spans = spans.len(), "asking once more for the traces that are missing");
+    pool.retry_traces();
+    let outcome = replay_spans(engine, pool, judge, &spans, options, shutdown).await;
+    keep_lies(&mut engine.store, pool)?;
+    outcome
+}
+
 /// Replays several ranges, in order and apart from each other, as one stream of blocks.
 pub(super) async fn replay_spans(
     engine: &mut Engine<'_>,

@@ -11,6 +11,7 @@ use super::apart::{Task, apart, begin as begin_task};
 use super::backfill::{Backfill, JUMP, Progressed};
 use super::background::Background;
 use super::behind::{Behind, Outlook};
+use super::missing_traces::MissingTraces;
 use super::resume::begin;
 use super::vitals::{Condition, keep_lies, live};
 use super::{Engine, Judge, PipelineError, Prepared, now_ms};
@@ -67,6 +68,7 @@ pub async fn watch(
             let Some(chain) = begin(engine, pool, options, shutdown).await? else { return Ok(()) };
             let backfill = Backfill::new(pool.clone(), judge.clone(), options.concurrency);
             let background = Background::new(pool.clone(), judge.clone(), options.auto_lookback);
+            let traces = MissingTraces::new(pool.clone(), judge.clone(), pool.wants_traces());
             let condition = &condition;
             let mut follower = Follower {
                 engine,
@@ -78,6 +80,7 @@ pub async fn watch(
                 chain,
                 backfill,
                 background,
+                traces,
                 followed: None,
                 vote: None,
                 behind: Behind::default(),
@@ -109,6 +112,7 @@ struct Follower<'f, 'e> {
     chain: Canonical,
     backfill: Backfill,
     background: Background,
+    traces: MissingTraces,
     /// The head that was followed to its end.
     followed: Option<BlockNumHash>,
     /// Several endpoints are being asked what is final, which no alert waits for.
@@ -248,6 +252,10 @@ impl Follower<'_, '_> {
                 // The head goes first.
                 outcome = &mut other => return Ok(Some(outcome)),
                 fetched = self.backfill.next(&self.engine.store) => fetched?,
+                fetched = self.traces.next(&self.engine.store), if self.backfill.is_idle() => {
+                    self.traces.take(self.engine, fetched?).await?;
+                    continue;
+                }
                 work = self.background.next(&self.engine.store), if self.backfill.is_idle() => {
                     self.background.take(self.engine, work?).await?;
                     continue;

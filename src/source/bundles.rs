@@ -1,9 +1,9 @@
 //! Whole blocks from the pool: asked of one endpoint after the other until the proof takes what one of them answers.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::primitives::B256;
-use serde_json::value::RawValue;
 
 use super::call::CallError;
 use super::endpoint::Endpoint;
@@ -56,9 +56,11 @@ impl Pool {
         }
         let judge = &judge;
         self.race(work, |endpoint| async move {
-            let want_traces = self.traces != TraceMode::Off;
-            let raw = endpoint.bundle(number, hash, want_traces, work.at_head).await?;
-            self.judged(&endpoint, raw, (number, hash), work.what, judge).await
+            // At the head traces are asked for at once; elsewhere only of blocks that have transactions.
+            let asks_at_once = work.at_head && self.traces != TraceMode::Off && endpoint.may_trace(number);
+            let (raw, traces) =
+                tokio::join!(endpoint.bundle(hash, work.at_head), endpoint.first_traces(asks_at_once, number, hash),);
+            self.judged(&endpoint, raw?, traces, (number, hash), work.what, judge).await
         })
         .await
     }
@@ -75,15 +77,16 @@ impl Pool {
         let (what, judge) = (number.to_string(), &judge);
         let work = Work::block(&what, number).named();
         self.race(work, |endpoint| async move {
-            let want_traces = self.traces != TraceMode::Off;
-            let AtHeight { hash, raw, known } = endpoint.bundle_at(number, want_traces).await?;
+            let want_traces = self.traces != TraceMode::Off && endpoint.may_trace(number);
+            let AtHeight { hash, raw, traces, known } = endpoint.bundle_at(number, want_traces).await?;
             if let Err(reason) = anchored(number, hash, &self.shared.checkpoints) {
                 return Err(refused_bundle(&raw, number, hash, reason, None));
             }
             if !known {
                 return Err(self.without_receipts(raw, (number, hash), &|raw| judge(raw, hash)).await);
             }
-            self.judged(&endpoint, raw, (number, hash), &number.to_string(), &|raw| judge(raw, hash)).await
+            let judge = |raw| judge(raw, hash);
+            self.judged(&endpoint, raw, traces, (number, hash), &number.to_string(), &judge).await
         })
         .await
     }
@@ -104,66 +107,28 @@ impl Pool {
         }
     }
 
-    /// Judges an endpoint's answer; where only its traces are refused, with those of another one, or without.
+    /// Judges an endpoint's answer, with traces where they are wanted and the block has any.
     async fn judged<T, F: Future<Output = Result<T, ProofError>>>(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         mut raw: RawBundle,
+        traces: Option<super::traces::TraceAnswer>,
         (number, hash): (u64, B256),
         what: &str,
         judge: &impl Fn(RawBundle) -> F,
     ) -> Result<T, Miss> {
-        let want_traces = self.traces != TraceMode::Off;
-        let mut traces_from = None;
-        if want_traces && raw.traces.is_none() {
-            (raw.traces, traces_from) = self.traces_elsewhere(endpoint, number, hash).await.unzip();
+        let lists_none = raw.block.lists_no_transactions();
+        if self.traces != TraceMode::Off && !lists_none {
+            return self.judged_with_traces(endpoint, raw, traces, (number, hash), what, judge).await;
         }
-        if self.traces == TraceMode::Require && raw.traces.is_none() {
-            return Err(if self.may_have_traces() {
-                CallError::Transport("no traces of this block just now".into()).into()
-            } else {
-                CallError::Unsupported("traces".into()).into()
-            });
+        if self.claims_no_frames().await {
+            raw.traces = Some(super::with_traces::no_frames());
         }
-        // Kept until it is proven: a lie is kept by its hash.
-        let mut answer = raw.clone();
-        let reason = match judge(raw).await {
-            Ok(value) => return Ok(value),
-            Err(reason) => reason,
-        };
-        if !reason.is_of_traces() || self.traces != TraceMode::Auto {
+        // Kept until it is proven: an invalid answer is kept by its hash.
+        let answer = raw.clone();
+        judge(raw).await.map_err(|reason| {
             endpoint.refused_raw(&answer, &reason);
-            return Err(refused_bundle(&answer, number, hash, reason, traces_from));
-        }
-        // The block itself may be good: whoever gave the traces lied, and somebody else may have better ones.
-        let was_elsewhere = traces_from.is_some();
-        endpoint.note_miss(&refused_bundle(&answer, number, hash, reason, traces_from), what, Instant::now());
-        if !was_elsewhere && let Some((traces, host)) = self.traces_elsewhere(endpoint, number, hash).await {
-            answer.traces = Some(traces);
-            match judge(answer.clone()).await {
-                Err(reason) if reason.is_of_traces() => {
-                    let miss = refused_bundle(&answer, number, hash, reason, Some(host));
-                    endpoint.note_miss(&miss, what, Instant::now());
-                }
-                Err(reason) => return Err(refused_bundle(&answer, number, hash, reason, None)),
-                Ok(value) => return Ok(value),
-            }
-        }
-        tracing::warn!(host = %endpoint.host, block = number, "traces refused: internal transfers of this block are not seen");
-        answer.traces = None;
-        judge(answer.clone()).await.map_err(|reason| refused_bundle(&answer, number, hash, reason, None))
-    }
-
-    /// Traces of a block from any endpoint but that one, and its host.
-    async fn traces_elsewhere(&self, but: &Endpoint, number: u64, hash: B256) -> Option<(Box<RawValue>, String)> {
-        for endpoint in self.endpoints.iter().filter(|endpoint| !std::ptr::eq(&raw const ***endpoint, but)) {
-            if endpoint.known_traces() == Some("none") {
-                continue;
-            }
-            if let Some(traces) = endpoint.block_traces(number, hash).await {
-                return Some((traces, endpoint.host.clone()));
-            }
-        }
-        None
+            refused_bundle(&answer, number, hash, reason, None)
+        })
     }
 }

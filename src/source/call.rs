@@ -36,6 +36,9 @@ pub enum CallError {
         /// What it says.
         message: String,
     },
+    /// It has pruned the state that a trace of the block starts from; in its own words.
+    #[error("no longer has the state of the block: {0}")]
+    Pruned(String),
     /// It does not know the block: it lags, or has pruned it.
     #[error("does not know the block")]
     NotFound,
@@ -93,6 +96,29 @@ impl CallError {
     }
 }
 
+/// How clients say that they cannot trace a block since its state is gone: geth, erigon, reth, nethermind, besu and their kin.
+const PRUNED_STATE: [&str; 14] = [
+    "missing trie node",
+    "historical state",
+    "state is not available",
+    "state not available",
+    "state unavailable",
+    "no state available",
+    "state is pruned",
+    "state has been pruned",
+    "pruned state",
+    "pruned history",
+    "due to pruning",
+    "world state unavailable",
+    "maximum proof window",
+    "archive node",
+];
+
+/// Whether a method runs transactions again, for which it needs the state before them.
+fn is_trace_method(method: &str) -> bool {
+    method.starts_with("debug_trace") || method.starts_with("trace_")
+}
+
 fn from_payload(code: i64, message: &str, method: &str) -> CallError {
     let lower = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -104,8 +130,11 @@ fn from_payload(code: i64, message: &str, method: &str) -> CallError {
     if says(&too_large) && !says(&["block range"]) {
         return CallError::TooLarge(number_in(&lower));
     }
-    if code == 429 || code == -32005 || says(&["rate limit", "too many requests", "exceeded the quota"]) {
+    if [429, -32005, -32007].contains(&code) || says(&["rate limit", "too many requests", "exceeded the quota"]) {
         return CallError::Throttled(None);
+    }
+    if is_trace_method(method) && says(&PRUNED_STATE) {
+        return CallError::Pruned(shorten(message));
     }
     let no_method = says(&[
         "method not found",

@@ -1,13 +1,14 @@
 //! What an endpoint can do, found out by asking: at start, again over time, and whole for `bolo endpoints`. What it cannot do is
 //! said once and not asked for again until the next probe.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy::consensus::constants::EMPTY_ROOT_HASH;
 use alloy::primitives::{B256, U64};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::ability::Ability;
 use super::call::CallError;
 use super::endpoint::Endpoint;
 use super::lies::{Asked, Miss};
@@ -36,11 +37,19 @@ pub(super) struct Capability {
     /// What it says it is.
     pub(super) client: Option<String>,
     /// `eth_getBlockReceipts`.
-    pub(super) block_receipts: Option<bool>,
-    /// How traces are had; inside none: not at all.
-    pub(super) traces: Option<Option<TraceMethod>>,
+    pub(super) block_receipts: Ability,
+    /// `debug_traceBlockByHash`.
+    pub(super) debug_trace_block: Ability,
+    /// `trace_block`.
+    pub(super) trace_block: Ability,
+    /// Tracers that are sent a time-out are refused.
+    pub(super) no_tracer_timeout: bool,
+    /// The state of blocks that traces start from, up to `pruned_up_to`.
+    pub(super) old_state: Ability,
+    /// Highest block whose state it said is pruned.
+    pub(super) pruned_up_to: u64,
     /// `debug_getRawBlock` and `debug_getRawReceipts`, where they are wanted.
-    pub(super) raw: Option<bool>,
+    pub(super) raw: Ability,
     /// `safe` and `finalized`.
     pub(super) tags: Option<bool>,
     /// Calls in one batch that work, as far as tried.
@@ -50,7 +59,7 @@ pub(super) struct Capability {
     /// Oldest block whose receipts it serves.
     pub(super) oldest_receipts: Option<u64>,
     /// `trace_filter`.
-    pub(super) trace_filter: Option<bool>,
+    pub(super) trace_filter: Ability,
     /// Bytes above which it gave no answer.
     pub(super) max_answer: Option<u64>,
 }
@@ -60,6 +69,50 @@ impl Capability {
     pub(super) fn lacks(&self, number: u64) -> bool {
         self.oldest_block.is_some_and(|oldest| number < oldest)
             || self.oldest_receipts.is_some_and(|oldest| number < oldest)
+    }
+
+    /// What is known of a method of traces.
+    pub(super) fn of_traces(&mut self, method: TraceMethod) -> &mut Ability {
+        match method {
+            TraceMethod::DebugTraceBlock => &mut self.debug_trace_block,
+            TraceMethod::TraceBlock => &mut self.trace_block,
+        }
+    }
+
+    /// The method by which traces are had; inside none: not at all; none while that is open.
+    pub(super) fn traces(&self) -> Option<Option<TraceMethod>> {
+        match (self.debug_trace_block.known(), self.trace_block.known()) {
+            (Some(true), _) => Some(Some(TraceMethod::DebugTraceBlock)),
+            (_, Some(true)) => Some(Some(TraceMethod::TraceBlock)),
+            (Some(false), Some(false)) => Some(None),
+            _ => None,
+        }
+    }
+
+    /// Several answers say that it has no traces, and none ever said otherwise.
+    pub(super) fn never_had_traces(&self) -> bool {
+        let never = |ability: Ability| ability.known() == Some(false) && !ability.has_answered();
+        never(self.debug_trace_block) && never(self.trace_block)
+    }
+
+    /// Its state of that block was pruned, as several answers said not long ago.
+    pub(super) fn has_pruned_state(&self, number: u64, now: Instant) -> bool {
+        number <= self.pruned_up_to && !self.old_state.is_worth_asking(now)
+    }
+
+    /// It answered that the state of that block is pruned. Whether that is settled from this answer on.
+    pub(super) fn note_pruned_state(&mut self, number: u64, now: Instant) -> bool {
+        self.pruned_up_to = self.pruned_up_to.max(number);
+        self.old_state.deny(now)
+    }
+
+    /// It traced that block.
+    pub(super) fn note_traced(&mut self, method: TraceMethod, number: u64) {
+        self.of_traces(method).confirm();
+        if number <= self.pruned_up_to {
+            self.pruned_up_to = 0;
+            self.old_state.confirm();
+        }
     }
 
     pub(super) fn note_too_large(&mut self, limit: Option<u64>) {
@@ -76,6 +129,8 @@ const BATCHES: [usize; 2] = [100, 10];
 const LADDER: [u64; 6] = [1, 2, 4, 8, 16, 64];
 /// Neighbours that are tried where a block has no transactions.
 const NEIGHBOURS: u64 = 3;
+/// Between two looks at whether a method is there.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
 
 impl Endpoint {
     /// The little that is asked at start: who it is.
@@ -95,11 +150,13 @@ impl Endpoint {
             Ok(head) => head,
             Err(miss) => return self.note_miss(&miss, "the latest block", asked),
         };
-        let receipts = match self.call("eth_getBlockReceipts", (head.hash,)).await {
-            Ok(_) | Err(CallError::TooLarge(_)) => Some(true),
-            Err(CallError::Unsupported(_)) => Some(false),
-            Err(_) => None,
+        let ask_receipts = || async {
+            match self.call("eth_getBlockReceipts", (head.hash,)).await {
+                Err(CallError::TooLarge(_)) => Ok(()),
+                other => other.map(drop),
+            }
         };
+        let receipts = self.settle(|known| &mut known.block_receipts, ask_receipts).await.ok();
         let tags = match self.call("eth_getBlockByNumber", ("finalized", false)).await {
             Ok(_) => Some(true),
             Err(CallError::NotFound | CallError::Unsupported(_)) => Some(false),
@@ -111,16 +168,14 @@ impl Endpoint {
         let batch = if known_batch == Some(BATCHES[0]) { known_batch } else { self.largest_batch().await };
         {
             let mut known = lock(&self.capability);
-            known.block_receipts = receipts.or(known.block_receipts);
             known.tags = tags.or(known.tags);
             known.batch = batch.or(known.batch);
-            // Found out anew: it may have been set up meanwhile.
-            if known.traces == Some(None) {
-                known.traces = None;
-            }
+            // It may have been set up meanwhile.
+            known.debug_trace_block.look_again();
+            known.trace_block.look_again();
         }
-        if want_traces && let Err(error) = self.trace_method(head.number, head.hash).await {
-            tracing::debug!(host = %self.host, %error, "whether it has traces could not be found out");
+        if want_traces {
+            self.probe_traces(head).await;
         }
         if let Ok(oldest) = self.oldest_block(head).await {
             lock(&self.capability).oldest_block = Some(oldest);
@@ -129,6 +184,33 @@ impl Endpoint {
             {
                 lock(&self.capability).oldest_receipts = Some(receipts);
             }
+        }
+    }
+
+    /// Asks until the method answers or counts as missing; whether it is there.
+    pub(super) async fn settle<F: Future<Output = Result<(), CallError>>>(
+        &self,
+        ability: impl Fn(&mut Capability) -> &mut Ability,
+        ask: impl Fn() -> F,
+    ) -> Result<bool, CallError> {
+        loop {
+            let outcome = ask().await;
+            {
+                let mut known = lock(&self.capability);
+                let ability = ability(&mut known);
+                match outcome {
+                    Ok(()) => {
+                        ability.confirm();
+                        return Ok(true);
+                    }
+                    Err(CallError::Unsupported(_)) => drop(ability.deny(Instant::now())),
+                    Err(other) => return Err(other),
+                }
+                if ability.known() == Some(false) {
+                    return Ok(false);
+                }
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! One endpoint: its connection, and a single call with all that is learned from how it went.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -40,11 +41,15 @@ pub(super) struct Shared {
     pub(super) timeout: Duration,
     /// Bytes of an answer.
     pub(super) max_answer: u64,
+    /// There is no other endpoint.
+    pub(super) is_alone: bool,
     pub(super) lies: Lies,
     /// Bytes of blocks and receipts that came.
     pub(super) received: Arc<AtomicU64>,
     /// Told whenever a request ends.
     pub(super) freed: Notify,
+    /// The traces of the last block could not be had from anybody.
+    pub(super) traces_fail: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -93,14 +98,14 @@ pub(super) struct Endpoint {
     pub(super) pulse: Mutex<Pulse>,
     pub(super) capability: Mutex<Capability>,
     pub(super) bell: Mutex<Bell>,
-    /// Held while it is found out how traces are had.
-    pub(super) finding_traces: AsyncMutex<()>,
     /// Held while it is found out whether it has the raw methods.
     pub(super) finding_raw: AsyncMutex<()>,
     /// The block of which it was last looked whether its logs are still there; held while it is looked.
     pub(super) looked_for_logs: AsyncMutex<Option<u64>>,
     /// A head is being asked for in the background.
     pub(super) asking_head: AtomicBool,
+    /// What was warned of, when, and how often it happened since without being said.
+    pub(super) warned: Mutex<HashMap<&'static str, (Instant, u64)>>,
     /// The last failure, when (unix seconds), and whether it was taken to be kept.
     pub(super) last_error: Mutex<Option<(String, i64, bool)>>,
 }
@@ -147,10 +152,10 @@ impl Endpoint {
             pulse: Mutex::default(),
             capability: Mutex::default(),
             bell: Mutex::default(),
-            finding_traces: AsyncMutex::default(),
             finding_raw: AsyncMutex::default(),
             looked_for_logs: AsyncMutex::default(),
             asking_head: AtomicBool::new(false),
+            warned: Mutex::default(),
             last_error: Mutex::new(None),
         })
     }
@@ -290,6 +295,7 @@ impl Endpoint {
             Err(
                 CallError::Unsupported(_)
                 | CallError::Rpc { .. }
+                | CallError::Pruned(_)
                 | CallError::NotFound
                 | CallError::TooLarge(_)
                 | CallError::TooWide(_),

@@ -1,17 +1,19 @@
 //! The calls that a whole block takes at one endpoint, and the ways around what it lacks.
 
+use std::time::Instant;
+
 use alloy::primitives::{B256, Bytes};
 use alloy::providers::Provider;
 use alloy::rpc::client::BatchRequest;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::call::CallError;
-use super::capability::TraceMethod;
 use super::endpoint::Endpoint;
+use super::traces::TraceAnswer;
 use super::{RawBundle, lock};
 use crate::chain::RawBlock;
+use crate::chain::bundle::lists_no_transactions;
 
 /// Receipts that are asked for in one batch where the whole block's cannot be had.
 const RECEIPTS_PER_BATCH: usize = 50;
@@ -21,33 +23,28 @@ pub(super) struct AtHeight {
     /// The hash that it says the block has.
     pub(super) hash: B256,
     pub(super) raw: RawBundle,
+    /// What it answered for traces, where they were asked for.
+    pub(super) traces: Option<TraceAnswer>,
     /// It can be read, and the endpoint knows it by that hash, too.
     pub(super) known: bool,
 }
 
 impl Endpoint {
-    /// Everything of a block by its hash, with traces where they are wanted and can be had here.
-    pub(super) async fn bundle(
-        &self,
-        number: u64,
-        hash: B256,
-        want_traces: bool,
-        urgent: bool,
-    ) -> Result<RawBundle, CallError> {
-        if let Some(raw) = self.raw_bundle(number, hash, want_traces, urgent).await? {
+    /// A block with its receipts by its hash.
+    pub(super) async fn bundle(&self, hash: B256, urgent: bool) -> Result<RawBundle, CallError> {
+        if let Some(raw) = self.raw_bundle(hash, urgent).await? {
             return Ok(raw);
         }
-        let (block, receipts, traces) = tokio::join!(
+        let (block, receipts) = tokio::join!(
             self.call_large(urgent, "eth_getBlockByHash", (hash, true)),
             self.block_receipts(hash, urgent),
-            async { if want_traces { self.block_traces(number, hash).await } else { None } }
         );
         let block = block?;
         let receipts = match receipts? {
             Some(receipts) => receipts,
             None => self.receipts_one_by_one(&block).await?,
         };
-        Ok(RawBundle { block: RawBlock::Json { block, receipts }, traces, endpoint: self.host.clone() })
+        Ok(RawBundle::new(RawBlock::Json { block, receipts }, None, &self.host))
     }
 
     /// Everything of the block that it has at that height: one request less than by its hash, where the hash is not known yet.
@@ -61,7 +58,7 @@ impl Endpoint {
         if let Some(raw) = self.raw_bundle_at(number, want_traces).await? {
             return Ok(raw);
         }
-        let has_receipts = lock(&self.capability).block_receipts == Some(true);
+        let has_receipts = lock(&self.capability).block_receipts.known() == Some(true);
         let number_text = format!("{number:#x}");
         let (block, beside) =
             tokio::join!(self.call_large(false, "eth_getBlockByNumber", (&number_text, true)), async {
@@ -89,8 +86,8 @@ impl Endpoint {
                 // The proof's to refuse, as a lie that is kept: it needs no receipts for that.
                 Err(_) => {
                     let block = RawBlock::Json { block, receipts: Bytes::default() };
-                    let raw = RawBundle { block, traces: None, endpoint: self.host.clone() };
-                    return Ok(AtHeight { hash: B256::ZERO, raw, known: false });
+                    let raw = RawBundle::new(block, None, &self.host);
+                    return Ok(AtHeight { hash: B256::ZERO, raw, traces: None, known: false });
                 }
             },
         };
@@ -102,7 +99,7 @@ impl Endpoint {
                     None => self.block_receipts(hash, false).await,
                 }
             },
-            async { if want_traces { self.block_traces(number, hash).await } else { None } }
+            self.first_traces(want_traces && !lists_no_transactions(&block), number, hash),
         );
         let receipts = match receipts {
             Ok(None) => self.receipts_one_by_one(&block).await,
@@ -113,18 +110,18 @@ impl Endpoint {
             Err(CallError::NotFound) => (Bytes::from_static(b"[]"), false),
             other => (other?, true),
         };
-        let block = RawBlock::Json { block, receipts };
-        Ok(AtHeight { hash, raw: RawBundle { block, traces, endpoint: self.host.clone() }, known })
+        let raw = RawBundle::new(RawBlock::Json { block, receipts }, None, &self.host);
+        Ok(AtHeight { hash, raw, traces, known })
     }
 
     /// None where the endpoint does not have the method, or not for as much as this block has.
     async fn block_receipts(&self, hash: B256, urgent: bool) -> Result<Option<Bytes>, CallError> {
-        if lock(&self.capability).block_receipts == Some(false) {
+        if !lock(&self.capability).block_receipts.is_worth_asking(Instant::now()) {
             return Ok(None);
         }
         match self.call_large(urgent, "eth_getBlockReceipts", (hash,)).await {
             Err(CallError::Unsupported(_)) => {
-                if lock(&self.capability).block_receipts.replace(false) != Some(false) {
+                if lock(&self.capability).block_receipts.deny(Instant::now()) {
                     tracing::info!(host = %self.host, "has no eth_getBlockReceipts: receipts are asked for one by one");
                 }
                 Ok(None)
@@ -135,7 +132,7 @@ impl Endpoint {
             }
             other => {
                 let receipts = other?;
-                lock(&self.capability).block_receipts = Some(true);
+                lock(&self.capability).block_receipts.confirm();
                 Ok(Some(receipts))
             }
         }
@@ -208,65 +205,6 @@ impl Endpoint {
             futures_util::future::try_join_all(waiters).await.map_err(bad)
         }))
         .await
-    }
-
-    /// The traces of a block; none where the endpoint has no such method or fails at it, which is said.
-    pub(super) async fn block_traces(&self, number: u64, hash: B256) -> Option<Box<RawValue>> {
-        let traces = async {
-            match self.trace_method(number, hash).await? {
-                Some(method) => self.traces_by(method, number, hash).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        traces.await.unwrap_or_else(|error: CallError| {
-            tracing::warn!(host = %self.host, %hash, %error, "no traces of this block from here");
-            None
-        })
-    }
-
-    async fn traces_by(&self, method: TraceMethod, number: u64, hash: B256) -> Result<Box<RawValue>, CallError> {
-        match method {
-            TraceMethod::DebugTraceBlock => {
-                self.call("debug_traceBlockByHash", (hash, json!({"tracer": "callTracer"}))).await
-            }
-            TraceMethod::TraceBlock => self.call("trace_block", (format!("{number:#x}"),)).await,
-        }
-    }
-
-    /// Which method it has, found out once, on a real block.
-    pub(super) async fn trace_method(&self, number: u64, hash: B256) -> Result<Option<TraceMethod>, CallError> {
-        let known = || lock(&self.capability).traces;
-        if let Some(known) = known() {
-            return Ok(known);
-        }
-        let _finding = self.finding_traces.lock().await;
-        if let Some(known) = known() {
-            return Ok(known);
-        }
-        let mut failed = None;
-        for method in [TraceMethod::DebugTraceBlock, TraceMethod::TraceBlock] {
-            match self.traces_by(method, number, hash).await {
-                Ok(_) => {
-                    tracing::info!(host = %self.host, method = method.name(), "has traces");
-                    lock(&self.capability).traces = Some(Some(method));
-                    return Ok(Some(method));
-                }
-                Err(CallError::Unsupported(_)) => {}
-                // It has the method and failed at this block (no state that old, say): another block may tell.
-                Err(other) => failed = Some(other),
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        tracing::warn!(host = %self.host, "has no traces: internal transfers are not seen by it");
-        lock(&self.capability).traces = Some(None);
-        Ok(None)
-    }
-
-    /// What is known of its traces, without asking.
-    pub(super) fn known_traces(&self) -> Option<&'static str> {
-        lock(&self.capability).traces.map(|known| known.map_or("none", TraceMethod::name))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use alloy::primitives::{Address, B256, U64};
 use futures_util::future::try_join_all;
@@ -131,7 +132,7 @@ impl Pool {
         let what = at.to_string();
         let ask = |endpoint: Arc<Endpoint>| async move { Ok(endpoint.find_trace_filter(at).await?) };
         let asked = self.race(Work::block(&what, at).unproven(), ask).await;
-        let none = self.endpoints.iter().all(|endpoint| lock(&endpoint.capability).trace_filter == Some(false));
+        let none = self.endpoints.iter().all(|endpoint| lock(&endpoint.capability).trace_filter.known() == Some(false));
         match asked {
             Ok(()) => Ok(true),
             Err(_) if none && self.traces == TraceMode::Require => Err(SourceError::NoTraceFilter),
@@ -254,20 +255,26 @@ impl Pool {
 }
 
 impl Endpoint {
-    /// Tries `trace_filter` on a block, with no address. Where it fails in whatever way it is not there for that block.
+    /// Tries `trace_filter` on a block, with no address. Where it fails several times in whatever way it is not there for that block.
     async fn find_trace_filter(&self, at: u64) -> Result<(), CallError> {
         let at = format!("{at:#x}");
         let params = json!({"fromBlock": at, "toBlock": at, "toAddress": [Address::ZERO], "count": 1});
-        let has = match self.call("trace_filter", (params,)).await {
-            Ok(_) | Err(CallError::TooLarge(_) | CallError::TooWide(_)) => true,
-            Err(reason @ (CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::NotFound)) => {
-                tracing::info!(host = %self.host, %reason, "has no trace_filter");
-                false
+        let unsupported = || CallError::Unsupported("trace_filter".to_owned());
+        let ask = || async {
+            match self.call("trace_filter", (params.clone(),)).await {
+                Ok(_) | Err(CallError::TooLarge(_) | CallError::TooWide(_)) => Ok(()),
+                Err(reason @ (CallError::Rpc { .. } | CallError::Pruned(_) | CallError::NotFound)) => {
+                    tracing::debug!(host = %self.host, %reason, "no trace_filter");
+                    Err(unsupported())
+                }
+                Err(other) => Err(other),
             }
-            Err(other) => return Err(other),
         };
-        lock(&self.capability).trace_filter = Some(has);
-        if has { Ok(()) } else { Err(CallError::Unsupported("trace_filter".to_owned())) }
+        if self.settle(|known| &mut known.trace_filter, ask).await? {
+            return Ok(());
+        }
+        tracing::info!(host = %self.host, "has no trace_filter");
+        Err(unsupported())
     }
 
     /// Many nodes that have pruned their logs find none, where they should say that they have none: whether the receipts of the range's
@@ -302,11 +309,13 @@ impl Endpoint {
     /// Page by page: as long as one is full, or looks as if it were cut short.
     async fn frames(&self, question: &Question, from: u64, to: u64) -> Result<Reply, CallError> {
         let known = lock(&self.capability).trace_filter;
-        match known {
+        match known.known() {
             Some(true) => {}
-            Some(false) => return Err(CallError::Unsupported("trace_filter".to_owned())),
+            Some(false) if !known.is_worth_asking(Instant::now()) => {
+                return Err(CallError::Unsupported("trace_filter".to_owned()));
+            }
             // Else its error, whatever it is, would look like one that fewer blocks help against.
-            None => self.find_trace_filter(from).await?,
+            _ => self.find_trace_filter(from).await?,
         }
         let mut params = question.params(from, to);
         params["count"] = json!(PAGE);

@@ -1,7 +1,7 @@
 //! Answers that cannot be true, kept with enough to hold them against whoever gave them.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy::consensus::Header;
 use alloy::primitives::{B256, Keccak256, U64};
@@ -16,6 +16,8 @@ use crate::chain::fork::{name_unknown_members, unknown_members};
 use crate::chain::rlp::{RlpBlock, RlpReceipts};
 use crate::chain::{BundleError, Part, RawBlock, VerifyError, check_storable};
 
+/// Warnings of one kind of an endpoint are at least that far apart; what happens between them is counted.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 /// Lies that wait to be taken; what comes on top of that is counted.
 const MOST: usize = 1000;
 
@@ -239,17 +241,30 @@ impl Endpoint {
             // Said where it was found.
             Miss::Call(CallError::WrongCheckpoint { .. }) => {}
             Miss::Call(error) => {
-                tracing::warn!(%host, what, %error, "endpoint failed");
+                match self.to_be_warned("failed") {
+                    Some(0) => tracing::warn!(%host, what, %error, "endpoint failed"),
+                    Some(more) => {
+                        tracing::warn!(%host, what, %error, more, "endpoint failed, and before that again and again");
+                    }
+                    None => tracing::debug!(%host, what, %error, "endpoint failed"),
+                }
                 self.note_error(error.to_string());
             }
             // It says itself that it has none.
             Miss::Proof(reason @ ProofError::Refused(VerifyError::NotTraced(_)), _) => {
-                tracing::warn!(%host, what, %reason, "no traces of this block from here");
+                tracing::debug!(%host, what, %reason, "no traces of this block from here");
                 self.note_error(format!("block {what}: {reason}"));
             }
             Miss::Proof(reason, evidence) => {
                 let liar = evidence.traces_from.as_ref().unwrap_or(host);
-                tracing::warn!(host = %liar, what, %reason, "endpoint gave what cannot be proven: asking another");
+                let next = if self.shared.is_alone { "" } else { ": asking another" };
+                match self.to_be_warned("refused") {
+                    Some(0) => tracing::warn!(host = %liar, what, %reason, "endpoint gave what cannot be proven{next}"),
+                    Some(more) => {
+                        tracing::warn!(host = %liar, what, %reason, more, "endpoint goes on giving what cannot be proven{next}");
+                    }
+                    None => tracing::debug!(host = %liar, what, %reason, "endpoint gave what cannot be proven{next}"),
+                }
                 if liar == host {
                     self.note_error(format!("block {what}: {reason}"));
                 }
@@ -271,6 +286,18 @@ impl Endpoint {
                     lock(&self.health).lied(asked, Instant::now());
                 }
             }
+        }
+    }
+
+    /// Whether to warn of something of that kind now, and how often it happened since the last warning: one in a while is enough.
+    fn to_be_warned(&self, kind: &'static str) -> Option<u64> {
+        let (mut warned, now) = (lock(&self.warned), Instant::now());
+        match warned.get_mut(kind) {
+            Some((last, unsaid)) if now.saturating_duration_since(*last) < BETWEEN_WARNINGS => {
+                *unsaid += 1;
+                None
+            }
+            _ => Some(warned.insert(kind, (now, 0)).map_or(0, |(_, unsaid)| unsaid)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where blocks come from: endpoints that nobody has to trust, and archives of what they once answered; and list files by URL. The only
 //! room that knows alloy's providers and transports. Answers leave it as they came; whether they are true is for `chain` to say.
 
+mod ability;
 pub mod archive;
 mod bell;
 mod bundles;
@@ -26,7 +27,9 @@ mod ranges;
 mod raw;
 mod state;
 mod token;
+mod traces;
 mod unmask;
+mod with_traces;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -63,6 +66,25 @@ pub struct RawBundle {
     pub traces: Option<Box<RawValue>>,
     /// Host of the endpoint, or name of the archive file.
     pub endpoint: String,
+    /// Why there are no traces, or not those of every transaction, where somebody may have them later. With none, traces have to be
+    /// whole or are not expected at all.
+    pub no_traces: Option<NoTraces>,
+}
+
+impl RawBundle {
+    /// What an endpoint or archive of that name answered.
+    pub fn new(block: RawBlock, traces: Option<Box<RawValue>>, endpoint: &str) -> Self {
+        Self { block, traces, endpoint: endpoint.to_owned(), no_traces: None }
+    }
+}
+
+/// Why a block comes without all of its traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoTraces {
+    /// What the last endpoint said.
+    pub detail: String,
+    /// Every endpoint that has traces says that it no longer has the state of the block: asking again soon is of no use.
+    pub pruned: bool,
 }
 
 /// Whether traces are wanted.

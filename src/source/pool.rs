@@ -100,9 +100,11 @@ impl Pool {
             checkpoints: options.checkpoints.iter().map(|block| (block.number, block.hash)).collect(),
             timeout: options.timeout,
             max_answer: options.max_answer,
+            is_alone: options.endpoints.len() == 1,
             lies: Lies::default(),
             received: Arc::default(),
             freed: tokio::sync::Notify::new(),
+            traces_fail: std::sync::atomic::AtomicBool::new(false),
         });
         let endpoint = |options| Endpoint::new(options, shared.clone()).map(Arc::new);
         Ok(Self {
@@ -278,6 +280,11 @@ impl Pool {
         let timeout = self.shared.timeout;
         let ask = |endpoint: Arc<Endpoint>| async move { endpoint.link(Asked::Tag(tag), timeout).await };
         Ok(self.race(Work::plain(tag), ask).await?.number)
+    }
+
+    /// Whether traces are wanted.
+    pub fn wants_traces(&self) -> bool {
+        self.traces != TraceMode::Off
     }
 
     /// Whether traces are wanted and some endpoint may have them.

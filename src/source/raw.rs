@@ -1,6 +1,8 @@
 //! Blocks by the raw methods, where an endpoint has them: a third of the bytes of the same block in JSON, and nothing to parse. Used in
 //! replays, where bytes are what counts; whatever goes wrong with them, the endpoint is asked in JSON from then on, and that is said.
 
+use std::time::Instant;
+
 use alloy::primitives::{B256, Bytes};
 
 use super::call::CallError;
@@ -14,12 +16,15 @@ const BLOCK: &str = "debug_getRawBlock";
 const RECEIPTS: &str = "debug_getRawReceipts";
 
 impl Endpoint {
-    /// Whether it has both methods: found out once, on its latest block. Any failure is a no, since JSON does as well.
+    /// Whether it has both methods, found out on its latest block, and again from time to time where it does not.
     async fn has_raw(&self) -> bool {
         if !self.shared.raw {
             return false;
         }
-        let known = || lock(&self.capability).raw;
+        let known = || {
+            let raw = lock(&self.capability).raw;
+            raw.known().filter(|has| *has || !raw.is_worth_asking(Instant::now()))
+        };
         if let Some(known) = known() {
             return known;
         }
@@ -31,38 +36,32 @@ impl Endpoint {
             self.call_large(false, BLOCK, ("latest",)).await?;
             self.call_large(false, RECEIPTS, ("latest",)).await
         };
-        let has = match latest.await {
+        match latest.await {
             Ok(_) => {
                 tracing::info!(host = %self.host, "has {BLOCK} and {RECEIPTS}: blocks are asked for in RLP");
+                lock(&self.capability).raw.confirm();
                 true
             }
             Err(reason) => {
                 tracing::debug!(host = %self.host, %reason, "blocks are asked for in JSON");
+                // One failure is enough, since JSON does as well: it is tried again soon.
+                lock(&self.capability).raw.give_up(Instant::now());
                 false
             }
-        };
-        lock(&self.capability).raw = Some(has);
-        has
+        }
     }
 
     /// Everything of a block by its hash; none where it is to be asked for in JSON.
-    pub(super) async fn raw_bundle(
-        &self,
-        number: u64,
-        hash: B256,
-        want_traces: bool,
-        urgent: bool,
-    ) -> Result<Option<RawBundle>, CallError> {
+    pub(super) async fn raw_bundle(&self, hash: B256, urgent: bool) -> Result<Option<RawBundle>, CallError> {
         if !self.has_raw().await {
             return Ok(None);
         }
-        let (block, receipts, traces) = tokio::join!(
+        let (block, receipts) = tokio::join!(
             self.raw_answer::<Bytes>(urgent, BLOCK, hash.to_string()),
             self.raw_answer::<Vec<Bytes>>(urgent, RECEIPTS, hash.to_string()),
-            async { if want_traces { self.block_traces(number, hash).await } else { None } }
         );
         let (Some(block), Some(receipts)) = (block?, receipts?) else { return Ok(None) };
-        Ok(Some(self.in_rlp(RlpBlock::Whole(block), receipts, traces)))
+        Ok(Some(self.in_rlp(RlpBlock::Whole(block), receipts)))
     }
 
     /// Everything of the block that it has at that height; none where it is to be asked for in JSON.
@@ -78,10 +77,10 @@ impl Endpoint {
             self.no_more_raw(&"the block cannot be read");
             return Ok(None);
         };
-        let (receipts, traces) =
-            tokio::join!(self.raw_answer::<Vec<Bytes>>(false, RECEIPTS, hash.to_string()), async {
-                if want_traces { self.block_traces(number, hash).await } else { None }
-            });
+        let (receipts, traces) = tokio::join!(
+            self.raw_answer::<Vec<Bytes>>(false, RECEIPTS, hash.to_string()),
+            self.first_traces(want_traces, number, hash),
+        );
         let (receipts, known) = match receipts {
             Err(CallError::NotFound) => (Vec::new(), false),
             other => match other? {
@@ -89,17 +88,11 @@ impl Endpoint {
                 None => return Ok(None),
             },
         };
-        Ok(Some(AtHeight { hash, raw: self.in_rlp(block, receipts, traces), known }))
+        Ok(Some(AtHeight { hash, raw: self.in_rlp(block, receipts), traces, known }))
     }
 
-    fn in_rlp(
-        &self,
-        block: RlpBlock,
-        receipts: Vec<Bytes>,
-        traces: Option<Box<serde_json::value::RawValue>>,
-    ) -> RawBundle {
-        let block = RawBlock::Rlp { block, receipts: RlpReceipts::Each(receipts) };
-        RawBundle { block, traces, endpoint: self.host.clone() }
+    fn in_rlp(&self, block: RlpBlock, receipts: Vec<Bytes>) -> RawBundle {
+        RawBundle::new(RawBlock::Rlp { block, receipts: RlpReceipts::Each(receipts) }, None, &self.host)
     }
 
     /// The bytes that the hex of an answer stands for; none where the method failed in a way that JSON may not.
@@ -135,8 +128,8 @@ impl Endpoint {
     }
 
     fn no_more_raw(&self, reason: &dyn std::fmt::Display) {
-        if lock(&self.capability).raw.replace(false) != Some(false) {
-            tracing::warn!(host = %self.host, %reason, "{BLOCK} or {RECEIPTS} is of no use: blocks are asked for in JSON from now on");
+        if lock(&self.capability).raw.give_up(Instant::now()) {
+            tracing::warn!(host = %self.host, %reason, "{BLOCK} or {RECEIPTS} is of no use: blocks are asked for in JSON from now on, and tried again later");
         }
     }
 }

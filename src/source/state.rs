@@ -129,6 +129,7 @@ impl Pool {
     }
 
     fn state_of(&self, endpoint: &Endpoint, best: Option<u64>, now: Instant) -> EndpointState {
+        let traces = endpoint.known_traces();
         let known = lock(&endpoint.capability).clone();
         let pulse = *lock(&endpoint.pulse);
         let health = lock(&endpoint.health);
@@ -156,8 +157,8 @@ impl Pool {
             in_flight: health.in_flight(),
             oldest_block: known.oldest_block,
             oldest_receipts: known.oldest_receipts,
-            block_receipts: known.block_receipts,
-            traces: known.traces.map(|method| method.map_or("none", super::capability::TraceMethod::name)),
+            block_receipts: known.block_receipts.known(),
+            traces,
             tags: known.tags,
             batch: known.batch,
             max_answer: known.max_answer,

@@ -52,6 +52,18 @@ impl Pool {
         vouched
     }
 
+    /// A block of that endpoint cannot be a block, as showed when it was stored: the endpoint is benched.
+    pub fn note_invalid(&self, host: &str, link: Link, detail: String) -> SourceError {
+        let expected = "what a block can hold".to_owned();
+        let reason = VerifyError::Mismatch { part: Part::Position, index: None, found: detail, expected };
+        let request = format!("eth_getBlockByHash [\"{}\",true]", link.hash);
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.host == host) {
+            blame(endpoint, link, request.clone(), reason.clone(), Instant::now());
+        }
+        let (block, host) = (link.number.to_string(), host.to_owned());
+        SourceError::Unproven { block, host, reason: Box::new(reason.into()) }
+    }
+
     /// The hash of the block of that number that an endpoint has which has `block` as well.
     pub async fn beside(&self, block: BlockNumHash, number: u64) -> Option<B256> {
         let (vouching, found) = tokio::join!(self.links_of(block.number), self.links_of(number));
@@ -82,6 +94,12 @@ pub(super) fn disown(
 ) -> VerifyError {
     let reason =
         VerifyError::Mismatch { part, index: None, found: link.hash.to_string(), expected: expected.to_owned() };
+    blame(endpoint, link, request, reason.clone(), begun);
+    reason
+}
+
+/// Benches an endpoint for what it said of a block, and keeps that.
+fn blame(endpoint: &Endpoint, link: Link, request: String, reason: VerifyError, begun: Instant) {
     let evidence = Evidence {
         request,
         number: Some(link.number),
@@ -90,6 +108,5 @@ pub(super) fn disown(
         bytes: 32,
         traces_from: None,
     };
-    endpoint.note_miss(&Miss::Proof(reason.clone().into(), Box::new(evidence)), &link.number.to_string(), begun);
-    reason
+    endpoint.note_miss(&Miss::Proof(reason.into(), Box::new(evidence)), &link.number.to_string(), begun);
 }

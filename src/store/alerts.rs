@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::AddressIds;
-use super::blocks::{BlockRecord, TransactionFacts};
+use super::blocks::{BlockRecord, TransactionFacts, invalid};
 use super::watch_spans::matched_until;
 use super::{Result, bytes, chain_int, sql_int};
 use crate::decode::CallFrame;
@@ -75,9 +75,30 @@ pub(super) fn put_alert(
             operator,
         ])?;
     let activity_id: i64 = match added {
-        0 => conn
-            .prepare_cached("SELECT id FROM activities WHERE block_id = ?1 AND location = ?2")?
-            .query_row(params![block_id, location], |row| row.get(0))?,
+        0 => {
+            let (id, is_same) = conn
+                .prepare_cached(
+                    "SELECT id, kind = ?3 AND from_id IS ?4 AND to_id IS ?5 AND amount = ?6 AND token_id IS ?7 FROM activities \
+                     WHERE block_id = ?1 AND location = ?2",
+                )?
+                .query_row(
+                    params![
+                        block_id,
+                        location,
+                        activity.kind.code(),
+                        from,
+                        to,
+                        activity.amount.to_string(),
+                        activity.token_id.map(|id| id.to_string())
+                    ],
+                    |row| Ok((row.get(0)?, row.get::<_, bool>(1)?)),
+                )?;
+            // Of a block that is taken again, by another decoder say, the first facts stay.
+            if !is_same && screened.is_none() {
+                return Err(invalid(&record.link, format!("two activities at {:?}", activity.location)));
+            }
+            id
+        }
         _ => conn.last_insert_rowid(),
     };
     let watched = ids.of(conn, alert.watched)?;

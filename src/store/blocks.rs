@@ -11,6 +11,7 @@ use super::checkpoint::Checkpointer;
 use super::coverage::{Taken, cover, uncover};
 use super::differences::put_differences;
 use super::lookback::put_filter;
+use super::missing_traces::{MissingTraces, note_traces};
 use super::proofs::{PackedProof, put_proof};
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::canonical::Link;
@@ -75,6 +76,8 @@ pub struct BlockRecord {
     pub lookback: Option<Vec<u8>>,
     /// Fields of the endpoint's answer that differed from what is proven.
     pub differences: Differences,
+    /// The traces that it lacks and that may be had later; none where it has them all, or nobody is expected to have them.
+    pub missing_traces: Option<MissingTraces>,
     /// Whose progress this is.
     pub progress: Progress,
 }
@@ -134,7 +137,7 @@ impl Store {
         let committed = self.write(|tx| {
             let revision = meta(tx, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
             let mut ids = AddressIds::default();
-            records.iter().map(|record| append_one(tx, &mut ids, revision, record)).collect()
+            records.iter().map(|record| append_valid(tx, &mut ids, revision, record)).collect()
         })?;
         if let Some(checkpointer) = &self.checkpointer {
             checkpointer.wake();
@@ -163,6 +166,21 @@ impl Store {
             Ok(orphaned)
         })
     }
+}
+
+/// Takes a block as [`append_one`] does. What endpoints say never fails as the database would: a row that the schema does not allow is
+/// an invalid block.
+fn append_valid(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &BlockRecord) -> Result<Committed> {
+    append_one(tx, ids, revision, record).map_err(|error| match error {
+        StoreError::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+            invalid(&record.link, error.to_string())
+        }
+        other => other,
+    })
+}
+
+pub(super) fn invalid(link: &Link, detail: String) -> StoreError {
+    StoreError::InvalidBlock { number: link.number, found: link.hash, detail }
 }
 
 /// Takes a block in a transaction that others may share, `revision` being the state of the lists now.
@@ -198,6 +216,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         if let Some(evidence) = &record.evidence {
             put_proof(tx, block_id, evidence)?;
         }
+        note_traces(tx, block_id, before.map_or(Taken::of(record), |held| held.again(Taken::of(record))), record)?;
     }
     match record.progress {
         Progress::Replay => {}
@@ -295,10 +314,15 @@ fn put_block(conn: &Connection, ids: &mut AddressIds, record: &BlockRecord) -> R
     let now = Taken::of(record);
     let endpoint = endpoint_id(conn, &record.endpoint)?;
     let beneficiary = ids.of(conn, record.beneficiary)?;
-    let known: Option<(i64, Taken)> = conn
-        .prepare_cached("SELECT id, proof, planes, watch_revision, decoder FROM blocks WHERE hash = ?1")?
-        .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, Taken::read(row, 1)?)))
+    let known: Option<(i64, Taken, i64)> = conn
+        .prepare_cached("SELECT id, proof, planes, watch_revision, decoder, number FROM blocks WHERE hash = ?1")?
+        .query_row([link.hash.as_slice()], |row| Ok((row.get(0)?, Taken::read(row, 1)?, row.get(5)?)))
         .optional()?;
+    // Only where nothing was proven can two blocks say that they have one hash.
+    if let Some((.., number)) = known.filter(|(.., number)| *number != sql_int(link.number)) {
+        return Err(invalid(link, format!("block {number} has the same hash")));
+    }
+    let known = known.map(|(id, taken, _)| (id, taken));
     let (id, taken) = match known {
         Some((id, held)) if held.proof > now.proof => {
             // Canonical again after a reorg and back; else it stays as it is.

@@ -62,6 +62,16 @@ pub enum StoreError {
         /// Number of the checkpoint.
         checkpoint: u64,
     },
+    /// A block that no true chain has: two activities of it have one place, or its hash is that of another number.
+    #[error("block {number} ({found}) cannot be a block: {detail}")]
+    InvalidBlock {
+        /// Number of the block.
+        number: u64,
+        /// Its hash.
+        found: B256,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The watchlist changed since the block was screened: screen it again.
     #[error("the watchlist changed meanwhile")]
     StaleWatchlist,

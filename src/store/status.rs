@@ -5,8 +5,8 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::{
-    CoverageRange, FieldDifferences, FilteredSpan, ListRow, Result, RevertRow, Store, StoreError, bytes, chain_int,
-    meta, set_meta, sql_int,
+    CoverageRange, FieldDifferences, FilteredSpan, ListRow, Result, RevertRow, Store, StoreError, TraceBacklog, bytes,
+    chain_int, meta, set_meta, sql_int,
 };
 use crate::redact::redacted;
 use crate::screen::{AlertStatus, Severity};
@@ -63,6 +63,7 @@ pub struct Status {
     pub checkpoints: Vec<BlockNumHash>,
     /// What was dropped by `bolo revert`, newest first.
     pub reverts: Vec<RevertRow>,
+    pub trace_backlog: Option<TraceBacklog>,
     pub stopped: Option<String>,
     pub stopped_at: Option<i64>,
     pub stopped_code: Option<String>,
@@ -104,6 +105,7 @@ impl Store {
             owed: self.owed()?,
             checkpoints: self.checkpoints()?,
             reverts: self.reverts()?,
+            trace_backlog: self.trace_backlog()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
             stopped_at: meta(&self.conn, "stopped_at")?.and_then(|text| text.parse().ok()),
             stopped_code: meta(&self.conn, "stopped_code")?.filter(|code| !code.is_empty()),

@@ -82,6 +82,7 @@ pub(super) fn record(store: &Store, number: u64, senders: bool) -> BlockRecord {
         beneficiary: Address::ZERO,
         lookback: None,
         differences: Differences::default(),
+        missing_traces: None,
         progress: Progress::Replay,
     }
 }

@@ -85,8 +85,9 @@ fn a_block_whose_traces_are_refused_is_not_taken_where_they_are_required() {
     assert_eq!(place.status()["blocks"], 0);
     // By default the block is taken and its traces are not, which is said.
     let out = place.run(&[&["replay", "-r", &bad][..], &range].concat());
-    assert!(stderr(&out).contains("traces refused"), "{}", stderr(&out));
+    assert!(stderr(&out).contains("traces cannot be had"), "{}", stderr(&out));
     assert_eq!(place.status()["coverage"][0]["traces"], false);
+    assert_eq!(place.status()["traces_missing"]["blocks"], 1);
 }
 
 #[test]

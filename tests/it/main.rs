@@ -56,6 +56,7 @@ mod sins;
 mod socket;
 mod standards;
 mod stopping;
+mod traces;
 mod twist;
 mod unknown_fork;
 mod update;

@@ -17,7 +17,7 @@ use crate::common::{Node, PATIENCE, Place, stderr};
 use crate::faults::{one_line, proxy};
 
 /// How an endpoint answers a request.
-enum Reply {
+pub(crate) enum Reply {
     /// As the node does.
     Pass,
     /// With these bytes, then it closes.
@@ -29,7 +29,7 @@ enum Reply {
 }
 
 /// An endpoint that decides on each request how to answer.
-fn endpoint(node: &Node, reply: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> String {
+pub(crate) fn endpoint(node: &Node, reply: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let target = node.url.trim_start_matches("http://").to_owned();
@@ -83,7 +83,7 @@ fn serve(mut stream: TcpStream, target: &str, reply: &dyn Fn(&Value) -> Reply) -
     None
 }
 
-fn status(line: &str, body: &str) -> Reply {
+pub(crate) fn status(line: &str, body: &str) -> Reply {
     Reply::Raw(format!("HTTP/1.1 {line}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()))
 }
 

@@ -155,7 +155,7 @@ impl Era {
         self.given += 1;
         let number = self.first + place as u64;
         match self.block(place) {
-            Ok(block) => Ok(Some((number, RawBundle { block, traces: None, endpoint: self.name.clone() }))),
+            Ok(block) => Ok(Some((number, RawBundle::new(block, None, &self.name)))),
             Err(detail) => {
                 (self.blocks, self.fault) = (self.given, None);
                 Err(SourceError::Archive(format!("{} block {number}: {detail}", self.name)))

@@ -95,7 +95,7 @@ impl Lines {
                 serde_json::from_str(line.block.get()).map_err(|error| bad(format!("is no block: {error}")))?;
             let Line { block, receipts, traces } = line;
             let block = RawBlock::Json { block: bytes_of(block), receipts: bytes_of(receipts) };
-            let bundle = RawBundle { block, traces, endpoint: self.name.clone() };
+            let bundle = RawBundle::new(block, traces, &self.name);
             return Ok(Some((numbered.number.to(), bundle)));
         }
     }
