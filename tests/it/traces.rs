@@ -317,10 +317,11 @@ fn two_payments() -> (Chain, Value) {
 
 #[test]
 fn one_transaction_whose_trace_fails_costs_the_others_nothing() {
-    let changes: [(&str, fn(&mut Value)); 7] = [
+    type Change = (&'static str, fn(&mut Value));
+    let changes: [Change; 7] = [
         ("text", |traces| traces[0] = json!({"txHash": traces[0]["txHash"], "error": "execution timeout"})),
         ("object", |traces| {
-            traces[0] = json!({"txHash": traces[0]["txHash"], "error": {"code": -32000, "message": "oom"}})
+            traces[0] = json!({"txHash": traces[0]["txHash"], "error": {"code": -32000, "message": "oom"}});
         }),
         ("null", |traces| traces[0] = Value::Null),
         ("no result", |traces| traces[0]["result"] = Value::Null),
@@ -370,7 +371,8 @@ fn one_transaction_whose_trace_fails_costs_the_others_nothing() {
 #[test]
 fn traces_that_no_execution_has_are_refused_and_another_endpoint_is_asked() {
     let chain = Chain::new(2);
-    let changes: [(&str, fn(&mut Vec<Value>)); 5] = [
+    type Change = (&'static str, fn(&mut Vec<Value>));
+    let changes: [Change; 5] = [
         ("two frames at", |frames| frames.push(frames[1].clone())),
         ("without the one above it", |frames| frames[1]["traceAddress"] = json!([0, 7])),
         ("1 frames below one that says 0", |frames| frames[0]["subtraces"] = json!(0)),
