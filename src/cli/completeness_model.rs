@@ -275,6 +275,7 @@ impl<'a> World<'a> {
             evidence: None,
             lookback: (reading.index && !reading.trust).then(|| lookback::index(&activities)),
             alerts,
+            missing_traces: None,
             progress: Progress::Replay,
         }
     }
