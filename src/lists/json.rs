@@ -2,7 +2,7 @@
 //! that is read as well: an address there is taken or told, never passed over.
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{BufRead, BufReader};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use super::address::{Verdict, judge};
 use super::candidate::{Collector, some};
 use super::columns::listed;
 use super::fold::after_prefix;
+use super::guard::JsonGuard;
 use super::plain::{Place, dated, refuse, split};
 
 /// The fields of an object that are read.
@@ -34,7 +35,7 @@ const FIELDS: [&str; 12] = [
 const MAX_NAMES: usize = 20;
 
 pub(super) fn json(bytes: &mut dyn BufRead, out: &mut Collector<'_>) -> Result<(), String> {
-    let mut reader = serde_json::Deserializer::from_reader(bytes);
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(JsonGuard::new(bytes)));
     reader
         .deserialize_any(Items { out: &mut *out, place: 0 })
         .map_err(|error| format!("it is no JSON list: {error}"))?;

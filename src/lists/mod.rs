@@ -8,6 +8,7 @@ mod date;
 mod eu;
 mod fold;
 mod format;
+mod guard;
 mod json;
 mod ofac_advanced;
 mod ofac_csv;

@@ -5,12 +5,14 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use zip::ZipArchive;
 
 use super::Format;
+use super::guard::CsvGuard;
 
 /// A file is looked at this far to see what it is.
 const HEAD: usize = 64 << 10;
-/// What a member of a zip archive may unpack to, in all and for each packed byte. Lists pack to a fifteenth.
-const MOST: u64 = 4 << 30;
-const RATIO: u64 = 200;
+/// What a member of a zip archive may unpack to, in all and for each packed byte. The largest list has 130 MB, and lists pack to a
+/// fifteenth.
+const MOST: u64 = 1 << 30;
+const RATIO: u64 = 100;
 /// Below this a ratio says nothing.
 const SMALL: u64 = 8 << 20;
 /// What is packed in ways that are not read here, and documents that are no lists, by their first bytes.
@@ -31,6 +33,8 @@ const PACKED: [(&[u8], &str); 13] = [
 ];
 /// No line or text of a list is that long.
 pub(super) const LONGEST: usize = 16 << 20;
+/// A line may be one JSON value, which takes a hundred times as much memory as its text.
+const LONGEST_LINE: usize = 4 << 20;
 
 /// What can be read from any place in it: a file, or bytes in memory.
 pub trait ReadSeek: Read + Seek {}
@@ -245,9 +249,9 @@ pub(super) fn text(bytes: &mut dyn BufRead, most: u64) -> Result<String, String>
 /// What follows the last line of a CSV file: a quote that does not end would swallow it.
 const CSV_END: &[u8] = b"\n\x1f\n";
 
-/// A CSV file whose end shows; to be read with rows of any length.
+/// A CSV file whose end shows; to be read with rows of any length up to [`LONGEST`].
 pub(super) fn with_csv_end(bytes: &mut dyn BufRead) -> impl Read {
-    bytes.chain(CSV_END)
+    CsvGuard::new(bytes.chain(CSV_END))
 }
 
 /// Whether a row is that end.
@@ -280,13 +284,13 @@ pub(super) fn lines(
     let (mut buffer, mut offset) = (Vec::new(), 0);
     for line in 1u64.. {
         buffer.clear();
-        let mut bounded = (&mut *bytes).take(LONGEST as u64);
+        let mut bounded = (&mut *bytes).take(LONGEST_LINE as u64);
         let found = bounded.read_until(b'\n', &mut buffer).map_err(|error| format!("cannot be read: {error}"))?;
         if found == 0 {
             break;
         }
-        if found == LONGEST {
-            return Err(format!("line {line} is longer than {} MiB", LONGEST >> 20));
+        if found == LONGEST_LINE {
+            return Err(format!("line {line} is longer than {} MiB", LONGEST_LINE >> 20));
         }
         let text = std::str::from_utf8(&buffer)
             .map_err(|error| format!("is not UTF-8 text (byte {})", offset + error.valid_up_to()))?;

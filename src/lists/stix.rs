@@ -1,12 +1,13 @@
 //! Threat intelligence: STIX 2 bundles and MISP events in JSON. Neither has one field for addresses: wallets are objects or attributes
 //! of several kinds, and patterns and comments name others.
 
-use std::io::BufRead;
+use std::io::{BufRead, BufReader};
 
 use serde_json::{Map, Value};
 
 use super::address::Verdict;
 use super::candidate::{Class, Collector, some};
+use super::guard::JsonGuard;
 use super::json::{Once, gather};
 use super::ofac_entities::day;
 use super::record::{Field, Record, is_currency};
@@ -22,7 +23,7 @@ fn text<'v>(object: &'v Object, name: &str) -> &'v str {
 }
 
 fn read(bytes: &mut dyn BufRead) -> Result<Value, String> {
-    let text = source::text(bytes, LARGEST)?;
+    let text = source::text(&mut BufReader::new(JsonGuard::new(bytes)), LARGEST)?;
     serde_json::from_str(&text).map(|Once(value)| value).map_err(|error| format!("it is no JSON: {error}"))
 }
 

@@ -1,7 +1,10 @@
 //! Replay of an archive: blocks come in its own order, with holes, and no endpoint is asked.
 
+use std::sync::Arc;
+
 use alloy::eips::BlockNumHash;
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 
 use super::batch::Batch;
 use super::finality::{RULE_DEPTH, by_depth};
@@ -13,6 +16,9 @@ use crate::ops::Shutdown;
 use crate::source::archive::Archive;
 use crate::source::{RawBundle, SourceError, TraceMode};
 use crate::store::Progress;
+
+/// Blocks that are read and not judged yet take no more than so much memory, in KiB; one that is larger than all of it goes alone.
+const ROOM_KIB: usize = 256 << 10;
 
 /// First and last block of a range, as far as they are named.
 pub type Ends = (Option<u64>, Option<u64>);
@@ -49,7 +55,9 @@ pub(super) async fn replay_archived(
         return Ok(outcome);
     };
     let wanted = spans.to_vec();
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RawBundle, SourceError>>(options.concurrency.max(1));
+    let (sender, receiver) = tokio::sync::mpsc::channel(options.concurrency.max(1));
+    let room = Arc::new(Semaphore::new(ROOM_KIB));
+    let runtime = tokio::runtime::Handle::current();
     // Reading and unpacking has a thread of its own.
     let reader = std::thread::spawn(move || {
         let mut outside = 0;
@@ -60,7 +68,12 @@ pub(super) async fn replay_archived(
                     outside += 1;
                     continue;
                 }
-                Ok((_, raw)) => Ok(raw),
+                Ok((_, raw)) => {
+                    let size = raw.block.size() + raw.traces.as_ref().map_or(0, |traces| traces.get().len());
+                    let needs = u32::try_from((size >> 10).clamp(1, ROOM_KIB)).unwrap_or(u32::MAX);
+                    let taken = runtime.block_on(room.clone().acquire_many_owned(needs));
+                    Ok::<_, SourceError>((raw, taken))
+                }
                 Err(error) => Err(error),
             };
             if sender.blocking_send(message).is_err() {
@@ -73,7 +86,8 @@ pub(super) async fn replay_archived(
         receiver.recv().await.map(|message| (message, receiver))
     })
     .map(|message| async move {
-        let mut raw = message?;
+        // The room is given back when the block is judged, or given up.
+        let (mut raw, _room) = message?;
         if options.traces == TraceMode::Off {
             raw.traces = None;
         } else if options.traces == TraceMode::Require && raw.traces.is_none() {

@@ -10,6 +10,7 @@
 )]
 
 mod amsterdam;
+mod bombs;
 mod check;
 mod common;
 mod crash;

@@ -11,6 +11,19 @@ use serde_json::value::RawValue;
 use crate::chain::RawBlock;
 use crate::source::{RawBundle, SourceError, bytes_of};
 
+/// Bytes of a line, unpacked: several times what the largest block has with its receipts and traces. A few kilobytes unpack to
+/// gigabytes without a line's end.
+const MAX_LINE: u64 = 128 << 20;
+
+/// What is wrong with a line. The reader counts lines within it, which is always the first.
+fn not_a_block(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line 1 column ") {
+        Some((what, column)) => format!("is no block: {what}, at its character {column}"),
+        None => format!("is no block: {text}"),
+    }
+}
+
 /// One line as it is read.
 #[derive(Deserialize)]
 struct Line {
@@ -83,16 +96,20 @@ impl Lines {
             self.line += 1;
             let bad = |detail: String| SourceError::Archive(format!("{} line {}: {detail}", self.name, self.line));
             let mut text = String::new();
-            let read = self.reader.read_line(&mut text).map_err(|error| bad(error.to_string()))?;
+            let mut bounded = (&mut self.reader).take(MAX_LINE + 1);
+            let read = bounded.read_line(&mut text).map_err(|error| bad(error.to_string()))?;
             if read == 0 {
                 return Ok(None);
+            }
+            if read as u64 > MAX_LINE {
+                return Err(bad(format!("is longer than {} MiB, as no block is: refused", MAX_LINE >> 20)));
             }
             if text.trim().is_empty() {
                 continue;
             }
-            let line: Line = serde_json::from_str(&text).map_err(|error| bad(format!("is no block: {error}")))?;
+            let line: Line = serde_json::from_str(&text).map_err(|error| bad(not_a_block(&error)))?;
             let numbered: Numbered =
-                serde_json::from_str(line.block.get()).map_err(|error| bad(format!("is no block: {error}")))?;
+                serde_json::from_str(line.block.get()).map_err(|error| bad(not_a_block(&error)))?;
             let Line { block, receipts, traces } = line;
             let block = RawBlock::Json { block: bytes_of(block), receipts: bytes_of(receipts) };
             let bundle = RawBundle::new(block, traces, &self.name);
@@ -208,6 +225,11 @@ impl ArchiveWriter {
         };
         let (block, receipts) = (one_line(block)?, one_line(receipts)?);
         let traces = raw.traces.as_deref().map(|traces| one_line(traces.get().as_bytes())).transpose()?;
+        let length = [&block, &receipts].map(|part| part.get().len()).iter().sum::<usize>();
+        if (length + traces.as_ref().map_or(0, |traces| traces.get().len())) as u64 + 64 > MAX_LINE {
+            let most = MAX_LINE >> 20;
+            return Err(SourceError::Archive(format!("a block is larger than {most} MiB and could not be read again")));
+        }
         let line = LineOut { block: &block, receipts: &receipts, traces: traces.as_deref() };
         let write = |out: &mut dyn Write| -> std::io::Result<()> {
             serde_json::to_writer(&mut *out, &line)?;
