@@ -110,7 +110,7 @@ fn no_block_is_screened_by_a_mix_while_the_list_grows_and_shrinks_under_load() {
                        WHERE r.revision <= b.watch_revision ORDER BY r.revision DESC LIMIT 1), \
                       (SELECT group_concat(lower(hex(w.address)), ' ') FROM alerts a JOIN addresses w ON w.id = a.watched_id \
                        WHERE a.block_id = b.id) \
-               FROM blocks b WHERE b.number > 0 AND b.status <> 3 ORDER BY b.number";
+               FROM blocks b WHERE b.number > 0 AND b.status <> 3 ORDER BY b.id";
     let mut statement = conn.prepare(sql).unwrap();
     let mut rows = statement.query([]).unwrap();
     let (mut seen, mut last, mut blocks) = (BTreeSet::new(), 0, 0);
@@ -119,7 +119,7 @@ fn no_block_is_screened_by_a_mix_while_the_list_grows_and_shrinks_under_load() {
         let (sha256, alerted): (String, Option<String>) = (row.get(2).unwrap(), row.get(3).unwrap());
         let wanted = hex::encode(versions[&sha256]);
         assert_eq!(alerted, Some(wanted), "block {number}, screened against revision {revision}");
-        assert!(revision >= last, "block {number} was screened against an older list than the one before it");
+        assert!(revision >= last, "block {number} was screened against an older list than the one committed before it");
         last = revision;
         seen.insert(revision);
         blocks += 1;
