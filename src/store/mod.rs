@@ -116,6 +116,10 @@ pub struct Store {
     syncing: bool,
     /// Blocks whose hash the user vouches for: another block of such a number is not taken.
     vouched: BTreeMap<u64, B256>,
+    /// Of a store in memory, which stands for a file all the same.
+    #[cfg(test)]
+    #[expect(dead_code, reason = "kept for as long as the store")]
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Store {
@@ -147,6 +151,8 @@ impl Store {
                 durable: false,
                 syncing: false,
                 vouched: BTreeMap::new(),
+                #[cfg(test)]
+                folder: None,
             };
             store.prepare(access)?;
             if !store.handle.is_in_place() {

@@ -113,7 +113,12 @@ impl Store {
     /// A store in memory. One of before, emptied, keeps its prepared statements, which cost more than what a short test does with them.
     pub(crate) fn in_memory(before: Option<Self>) -> Self {
         let Some(store) = before else {
-            return Self::open(Path::new(":memory:"), Access::Write { durable: false }).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let access = Access::Write { durable: false };
+            let mut store = Self::open(&folder.path().join("a.db"), access).unwrap();
+            store.conn = Connection::open_in_memory().unwrap();
+            store.prepare(access).unwrap();
+            return Self { folder: Some(folder), ..store };
         };
         let tables: Vec<String> = store
             .conn
