@@ -7,7 +7,8 @@
 
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block that an endpoint has
--- reported: the open end of ranges), watch_revision (counts
+-- reported: the open end of ranges), head_reverted (1 after
+-- `bolo revert`: the next head that an endpoint reports takes the place of head), watch_revision (counts
 -- changes of the watchlist), stopped, stopped_at, stopped_code and stopped_by (why and when the last watch, or a replay whose output
 -- was closed, ended by itself; the problem's code and the command),
 -- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which

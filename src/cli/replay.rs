@@ -114,6 +114,9 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         false => None,
     };
     let extent = store.extent()?;
+    // What was reverted is missing as well.
+    let reverted = if args.holes { store.reverted_end()? } else { None };
+    let extent = extent.map(|(first, last)| (first, last.max(reverted.unwrap_or(last))));
     let (Some(from), Some(to)) = (
         from.or(extent.map(|(first, _)| BlockArg::Number(first))),
         to.or(extent.map(|(_, last)| BlockArg::Number(last))),
@@ -128,7 +131,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     };
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     // What is held above the head of an endpoint that lags waits.
-    let range = match args.new_entries && args.to_block.is_none() {
+    let range = match (args.new_entries || args.holes) && args.to_block.is_none() {
         true => (range.0, range.1.min(pool.head().await?.link.number)),
         false => range,
     };

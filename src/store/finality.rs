@@ -135,15 +135,26 @@ impl Store {
     }
 
     /// Notes a head that an endpoint told of, whether or not it can be followed: the highest of them is kept, as the open end of
-    /// ranges, and the lag is measured by it.
+    /// ranges, and the lag is measured by it. After a revert the first one counts, be it lower.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn note_head(&mut self, head: u64) -> Result<()> {
-        if self.head()?.is_some_and(|known| known >= head) {
+        if self.reverted_end()?.is_none() && self.head()?.is_some_and(|known| known >= head) {
             return Ok(());
         }
-        self.write(|tx| set_meta(tx, "head", &head.to_string()))
+        self.write(|tx| {
+            tx.execute("DELETE FROM meta WHERE key = 'head_reverted'", [])?;
+            set_meta(tx, "head", &head.to_string())
+        })
+    }
+
+    /// The end of what a revert dropped, while no endpoint has reported a head since: blocks are missing up to it.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn reverted_end(&self) -> Result<Option<u64>> {
+        if meta(&self.conn, "head_reverted")?.is_some() { self.head() } else { Ok(None) }
     }
 
     /// The rule by which statuses were raised last.

@@ -53,14 +53,24 @@ impl Store {
                 let next = super::owed::cut(tx, above, next)?;
                 set_meta(tx, "watch_next", &next.to_string())?;
             }
-            // The head that was known may be that of the chain which is dropped. One block above the highest one left is known to be
-            // missing, until an endpoint tells of its head again.
-            let highest: Option<i64> =
-                tx.query_row("SELECT max(number) FROM blocks WHERE status <> 3", [], |row| row.get(0))?;
-            let head = highest.map_or(0, |highest| chain_int(highest) + 1);
-            set_meta(tx, "head", &head.to_string())?;
-            tx.execute("UPDATE endpoints SET head = NULL WHERE head > ?1", [sql_int(head)])?;
             let range = ends.0.zip(ends.1).map(|(first, last)| (chain_int(first), chain_int(last)));
+            let Some((_, dropped)) = range else {
+                return Ok(RevertRow {
+                    at: now,
+                    above,
+                    reason: reason.to_owned(),
+                    blocks,
+                    final_blocks,
+                    alerts,
+                    range,
+                });
+            };
+            // What was dropped is missing up to its end. That end may be of a chain which never was this one: the next head that an
+            // endpoint reports takes its place, be it lower.
+            let known: Option<u64> = meta(tx, "head")?.and_then(|text| text.parse().ok());
+            set_meta(tx, "head", &known.unwrap_or(0).max(dropped).to_string())?;
+            set_meta(tx, "head_reverted", "1")?;
+            tx.execute("UPDATE endpoints SET head = NULL WHERE head > ?1", [sql_int(above)])?;
             tx.prepare_cached(
                 "INSERT INTO reverts (at, above, reason, blocks, final_blocks, alerts, first, last) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -139,11 +149,14 @@ mod tests {
             assert_eq!(store.coverage().unwrap().len(), 1);
             assert_eq!((store.highest().unwrap(), store.finalized().unwrap()), (Some(20), None));
             assert_eq!((store.owed().unwrap(), store.watch_next().unwrap()), (vec![], Some(21)));
-            assert_eq!(store.head().unwrap(), Some(21), "one block is known to be missing");
+            // All that was dropped is missing, until an endpoint reports its head again.
+            assert_eq!((store.head().unwrap(), store.reverted_end().unwrap()), (Some(island + 1), Some(island + 1)));
             assert_eq!(store.reverts().unwrap(), [done]);
             assert_eq!(store.ledger_differences().unwrap(), []);
             // The true blocks come in its place.
             take(&mut store, 21..=25);
+            store.note_head(25).unwrap();
+            assert_eq!((store.head().unwrap(), store.reverted_end().unwrap()), (Some(25), None));
             assert_eq!(store.watch_next().unwrap(), Some(26));
         }
     }
@@ -161,6 +174,34 @@ mod tests {
             let left = store.finalized_block().unwrap().map(|block| block.number);
             assert_eq!(left, Some(above.min(15)));
             assert_eq!(store.holes(0, 20).unwrap(), [(above + 1, 20)]);
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_stays_missing_although_a_part_of_it_comes_back() {
+        for (above, back) in [(10, 11..=15), (0, 1..=19), (19, 0..=0)] {
+            let (_place, mut store) = open();
+            take(&mut store, 0..=20);
+            store.revert_above(above, "another chain", &[], 7).unwrap();
+            take(&mut store, back);
+            assert_eq!(
+                store.head().unwrap(),
+                Some(20),
+                "above {above}: no endpoint, so the end is that of what was dropped"
+            );
+            store.note_head(18).unwrap();
+            store.note_head(17).unwrap();
+            assert_eq!((store.head().unwrap(), store.reverted_end().unwrap()), (Some(18), None));
+        }
+    }
+
+    #[test]
+    fn a_revert_that_drops_nothing_changes_nothing() {
+        let (_place, mut store) = open();
+        take(&mut store, 0..=20);
+        for above in [20, 21, 1_000] {
+            assert_eq!(store.revert_above(above, "r", &[], 7).unwrap().blocks, 0);
+            assert_eq!((store.reverts().unwrap(), store.head().unwrap()), (vec![], None));
         }
     }
 

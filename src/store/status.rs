@@ -61,6 +61,8 @@ pub struct Status {
     pub auto_lookback: bool,
     pub owed: Vec<(u64, u64)>,
     pub checkpoints: Vec<BlockNumHash>,
+    /// The end of what a revert dropped.
+    pub reverted_end: Option<u64>,
     /// What was dropped by `bolo revert`, newest first.
     pub reverts: Vec<RevertRow>,
     pub trace_backlog: Option<TraceBacklog>,
@@ -104,6 +106,7 @@ impl Store {
             lists: self.lists()?,
             owed: self.owed()?,
             checkpoints: self.checkpoints()?,
+            reverted_end: self.reverted_end()?,
             reverts: self.reverts()?,
             trace_backlog: self.trace_backlog()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),
