@@ -367,8 +367,8 @@ CREATE TABLE proofs (
     proof    BLOB    NOT NULL
 ) STRICT;
 
--- Which addresses a block can touch, of the proven blocks that were taken with --lookback-index: a filter over every address that a
--- movement is from or to (src/screen/lookback.rs has its bytes), as that decoder found them with that proof and in those planes (as in
+-- Which addresses a block can touch, of the proven blocks that were taken with --lookback-index: a filter over every address that is
+-- a side or the operator of an activity, or that an undecoded log or frame names (src/screen/lookback.rs has its bytes), as that decoder found them with that proof and in those planes (as in
 -- `blocks`). A filter counts only where the block has the same ones: one made of claimed senders or of other traces says nothing of a
 -- block that was taken better since. Serves looking back: an address that is added later is looked for only in blocks whose filter may
 -- have it. An orphaned block keeps its row: the filter is of the hash.

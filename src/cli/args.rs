@@ -92,7 +92,8 @@ pub enum Command {
     Verify(super::evidence::VerifyArgs),
     /// State that no proven activity touched an address in a range of blocks; refused where the range has a hole
     Attest(super::attest::AttestArgs),
-    /// Drop blocks that are not final or not of this chain: their alerts become orphaned, their range a hole. No watch may run
+    /// Drop every block above a number, final ones too: their alerts become orphaned, their range a hole. For blocks of a false or
+    /// foreign chain. No watch may run
     Revert(super::revert::RevertArgs),
     /// The main job in one go, with no network and no node: a recorded chain replayed into a database, then queried
     Demo(DemoArgs),
@@ -367,9 +368,10 @@ pub struct QueryArgs {
     /// Form of the answer
     #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
-    /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered. With `=internal` also
-    /// exit 3 unless the ETH that moved within transactions is known in every block: proven by logs (EIP-7708) or seen in traces
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "proven", value_name = "WHAT")]
+    /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered, screened against every
+    /// entry in force, and no undecoded log or frame in it names an address of the question (without --address: a watched one). With
+    /// `=internal` also exit 3 unless the ETH that moved within transactions is known in every block: proven by logs (EIP-7708) or seen in traces
+    #[arg(long, value_parser = Words::<RequireComplete>::of_enum(), num_args = 0..=1, require_equals = true, default_missing_value = "proven", value_name = "WHAT")]
     pub(super) require_complete: Option<RequireComplete>,
 }
 

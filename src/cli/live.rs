@@ -209,6 +209,12 @@ pub(super) fn ending(
         }
         (outcome, _) => outcome,
     };
+    // A signal that ends the whole pipeline ends the reader too: what was asked for is the stop.
+    if let Some(reason @ (StopReason::Interrupt | StopReason::Terminate)) = shutdown.reason()
+        && (outcome.is_ok() || matches!(&outcome, Err(failure) if failure.code == StopReason::OutputClosed.exit_code()))
+    {
+        return outcome.or_else(|_| Ok(if command == "watch" { 0 } else { reason.exit_code() }));
+    }
     let closed = match &outcome {
         Ok(_) => shutdown.reason() == Some(StopReason::OutputClosed) || (json && reader_is_gone()),
         Err(failure) => failure.code == StopReason::OutputClosed.exit_code(),

@@ -169,7 +169,7 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
             tracing::warn!(%address, blocks, first, "headers name it as beneficiary: block rewards are not counted");
         }
     }
-    let mut shortfalls = if required.is_some() { question.shortfalls()? } else { Vec::new() };
+    let mut shortfalls = question.shortfalls()?;
     if required == Some(RequireComplete::Internal) {
         shortfalls.extend(question.internal_shortfall());
     }
@@ -182,6 +182,11 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
             );
         }
         say_internal(c);
+        if required.is_none() {
+            for reason in &shortfalls {
+                tracing::warn!("the range is not complete: {reason}");
+            }
+        }
     } else {
         tracing::warn!(
             from = c.from,
@@ -201,7 +206,7 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
             );
         }
     }
-    if shortfalls.is_empty() {
+    if shortfalls.is_empty() || required.is_none() {
         return Ok(0);
     }
     let first = shortfalls.remove(0);

@@ -1,7 +1,9 @@
 //! `bolo record`.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::RecordArgs;
 use super::progress::Progress;
@@ -13,6 +15,29 @@ use crate::source::archive::ArchiveWriter;
 
 const ROUNDS: u32 = 7;
 
+/// Standard output, which remembers that its reader went away.
+struct Stdout {
+    closed: Arc<AtomicBool>,
+}
+
+impl Stdout {
+    fn noting<T>(&self, outcome: std::io::Result<T>) -> std::io::Result<T> {
+        outcome.inspect_err(|error| {
+            self.closed.fetch_or(error.kind() == std::io::ErrorKind::BrokenPipe, Ordering::Relaxed);
+        })
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.noting(std::io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.noting(std::io::stdout().flush())
+    }
+}
+
 pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let settings = SourceSettings::new(context, &args.source)?;
     let (from, to) = (BlockArg::parse(&args.from_block)?, BlockArg::parse(&args.to_block)?);
@@ -20,6 +45,17 @@ pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown
         in_order(from, to)?;
     }
     let to_stdout = args.out == Path::new("-");
+    let there = std::fs::metadata(&args.out).ok();
+    let is_database = there.is_some() && args.out.canonicalize().ok() == context.db.canonicalize().ok();
+    if is_database {
+        return Err(Failure::input(format!("--out {} is the database: name another file", args.out.display())));
+    }
+    if there.is_some_and(|there| !there.is_file() && !there.is_dir()) {
+        let out = args.out.display();
+        return Err(Failure::input(format!(
+            "--out {out} is no regular file: name another file, or - for standard output"
+        )));
+    }
     if args.out.is_dir() {
         return Err(Failure::input(format!("--out {} is a folder: name a file in it", args.out.display())));
     }
@@ -36,13 +72,19 @@ pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown
     let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
     is_there(&pool, range.1).await?;
     let judge = settings.judge(pool.chain_id());
+    let closed = Arc::new(AtomicBool::new(false));
     let writer = match to_stdout {
-        true => ArchiveWriter::to_stream(Box::new(std::io::stdout())),
+        true => ArchiveWriter::to_stream(Box::new(Stdout { closed: closed.clone() })),
         false => ArchiveWriter::create(&args.out, args.force)?,
     };
     let mut progress = Progress::new(Some(range.1 - range.0 + 1), pool.received());
-    let recorded = record(&pool, &judge, range, writer, settings.concurrency, shutdown, |_| progress.block(0)).await?;
+    let recorded = record(&pool, &judge, range, writer, settings.concurrency, shutdown, |_| progress.block(0)).await;
     progress.finish();
+    let recorded = match recorded {
+        // A reader that has enough is no error.
+        Err(_) if closed.load(Ordering::Relaxed) => return Ok(0),
+        other => other?,
+    };
     match recorded {
         Some(blocks) => tracing::info!(blocks, file = %args.out.display(), "recorded"),
         None => {

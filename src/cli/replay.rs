@@ -79,8 +79,10 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         let whole = (range.0.unwrap_or(0), range.1.unwrap_or(i64::MAX as u64));
         say_kept(&engine.store, &judge, whole)?;
         if args.new_entries {
+            let before = engine.store.block_coverage(whole.0, whole.1)?.traces;
             let outcome = look_back_in_archive(&mut engine, archive, &judge, whole, options, shutdown).await?;
             engine.store.put_checkpoints(&settings.checkpoints)?;
+            say_lost_traces(&engine.store, whole, before)?;
             finish_looking_back(&mut printer, outcome);
             drop(lock);
             return Ok(code(outcome.stopped, shutdown));
@@ -174,7 +176,9 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         return Ok(code(outcome.replayed.stopped, shutdown));
     }
     if args.new_entries {
+        let before = engine.store.block_coverage(range.0, range.1)?.traces;
         let outcome = look_back(&mut engine, &pool, &judge, range, options, shutdown).await?;
+        say_lost_traces(&engine.store, range, before)?;
         finish_looking_back(&mut printer, outcome);
         drop(lock);
         return Ok(code(outcome.stopped, shutdown));
@@ -195,6 +199,19 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     finish(&mut printer, sum);
     drop(lock);
     Ok(code(sum.stopped, shutdown))
+}
+
+/// Warns of blocks that had traces and were read again without. What their traces showed was screened by the older lists only.
+fn say_lost_traces(store: &Store, (from, to): (u64, u64), before: u64) -> Result<(), Failure> {
+    let lost = before.saturating_sub(store.block_coverage(from, to)?.traces);
+    if lost > 0 {
+        tracing::warn!(
+            blocks = lost,
+            "read again without the traces that they had: their internal transfers count as not seen by the present lists; \
+             `bolo replay --holes --traces require` brings the traces back from an endpoint that has them"
+        );
+    }
+    Ok(())
 }
 
 /// Blocks of a range that are not held, or lack traces that are wanted: with `--traces require` every block without, else those of

@@ -101,7 +101,14 @@ impl MissingTraces {
         let (link, has_all, pruned) = (prepared.link(), prepared.block.has_all_traces(), prepared.lacks_state());
         // A reorg may have replaced it meanwhile.
         if engine.store.hash_of(link.number)? == Some(link.hash) {
-            engine.commit(prepared, Some(&self.pool), Progress::Replay).await?;
+            match engine.commit(prepared, Some(&self.pool), Progress::Replay).await {
+                Err(PipelineError::Source(error)) => {
+                    tracing::debug!(%error, "missing traces: a block cannot be committed again just now");
+                    self.pause(false);
+                    return Ok(());
+                }
+                other => other?,
+            }
         }
         if !has_all {
             self.pause(pruned);

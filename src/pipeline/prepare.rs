@@ -81,8 +81,11 @@ pub struct Prepared {
     /// Which addresses it can touch, where that is to be kept.
     lookback: Option<Vec<u8>>,
     options: Arc<DecodeOptions>,
+    /// Why an endpoint gave no traces, where that may pass.
+    no_traces: Option<NoTraces>,
     /// The traces that it lacks and that may be had later.
     missing_traces: Option<MissingTraces>,
+    require_traces: bool,
 }
 
 impl Prepared {
@@ -101,6 +104,9 @@ impl Prepared {
             self.senders = Senders::All;
             self.decoded = decode(&self.block, &self.options);
             self.lookback = self.lookback.as_ref().map(|_| lookback::index(&self.decoded.activities));
+            // Frames that only fit the false sender are gone by now.
+            self.missing_traces = missing_traces(&self.block, self.no_traces.as_ref());
+            has_required_traces(&self.block, self.require_traces)?;
             alerts = screen(chain_id, &self.block, &self.decoded.activities, watchlist);
         }
         self.evidence = self.evidence_of(&alerts);
@@ -188,6 +194,20 @@ impl Prepared {
 }
 
 /// The traces that a block lacks: because nobody could give them just now, or because those of an archive are broken.
+/// Refuses a block without frames where they are required.
+fn has_required_traces(block: &VerifiedBlock, required: bool) -> Result<(), VerifyError> {
+    if !required || block.frames().is_some() {
+        return Ok(());
+    }
+    let missing = || VerifyError::Mismatch {
+        part: Part::Traces,
+        index: None,
+        found: "none".to_owned(),
+        expected: "a trace of each transaction (--traces require)".to_owned(),
+    };
+    Err(block.traces_refused().cloned().unwrap_or_else(missing))
+}
+
 fn missing_traces(block: &VerifiedBlock, no_traces: Option<&NoTraces>) -> Option<MissingTraces> {
     let missing = block.missing_traces();
     let why = match (no_traces, missing.first(), block.traces_refused()) {
@@ -340,7 +360,7 @@ impl Judge {
         if self.require_traces {
             block.expect_no_frames();
         }
-        self.has_what_is_required(&block)?;
+        has_required_traces(&block, self.require_traces)?;
         let takes_part = raw.no_traces.is_some() || hash.is_none();
         if !block.missing_traces().is_empty() && (self.require_traces || !takes_part) {
             return Err(VerifyError::NotTraced(block.missing_traces().to_vec()).into());
@@ -371,6 +391,8 @@ impl Judge {
         let keeps = self.indexes && block.proof() == Proof::Proven;
         let mut prepared = Prepared {
             missing_traces: missing_traces(&block, raw.no_traces.as_ref()),
+            no_traces: raw.no_traces.clone(),
+            require_traces: self.require_traces,
             lookback: keeps.then(|| lookback::index(&decoded.activities)),
             decoded,
             block,
@@ -383,24 +405,8 @@ impl Judge {
             options: self.options.clone(),
         };
         prepared.screen(self.chain_id, &self.lists.get())?;
-        // Frames that only fit a false sender are gone by now.
-        self.has_what_is_required(&prepared.block)?;
         self.paths.note_differences(&prepared.block, &raw.endpoint);
         Ok(prepared)
-    }
-
-    /// Refuses a block without frames where they are required.
-    fn has_what_is_required(&self, block: &VerifiedBlock) -> Result<(), VerifyError> {
-        if !self.require_traces || block.frames().is_some() {
-            return Ok(());
-        }
-        let missing = || VerifyError::Mismatch {
-            part: Part::Traces,
-            index: None,
-            found: "none".to_owned(),
-            expected: "a trace of each transaction (--traces require)".to_owned(),
-        };
-        Err(block.traces_refused().cloned().unwrap_or_else(missing))
     }
 
     /// Traces are nobody's proof. Those of an archive that cannot be read, or contradict the block, are left out, and said to be; an

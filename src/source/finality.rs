@@ -164,7 +164,9 @@ impl Pool {
         let mut named: Vec<(usize, Link)> =
             said.iter().filter_map(|said| of(said).map(|link| (said.place, link))).collect();
         named.sort_unstable_by_key(|(_, link)| std::cmp::Reverse(link.number));
-        let number = named.get(self.agreeing(named.len()) - 1)?.1.number;
+        // One that answered and then fails still counts: its silence must not leave the decision to the others.
+        let mut voters = said.len();
+        let number = named.get(self.agreeing(voters) - 1)?.1.number;
         let at_number = named.into_iter().filter(|(_, link)| link.number >= number).map(|(place, link)| async move {
             if link.number == number {
                 return Some((place, link));
@@ -172,21 +174,22 @@ impl Pool {
             Some((place, self.link_of(&self.endpoints[place], Asked::Number(number)).await.ok()?))
         });
         let links: Vec<_> = futures_util::future::join_all(at_number).await.into_iter().flatten().collect();
-        if let Some(block) = self.same_block(&links) {
+        if let Some(block) = same_block(&links, self.agreeing(voters)) {
             return Some(block);
         }
-        // Whoever names a block that it does not have says nothing.
+        // An endpoint that names a block and does not have it has no vote.
         let has = links.iter().map(|(place, link)| async move {
-            self.link_of(&self.endpoints[*place], Asked::Hash(link.hash)).await.is_ok().then_some((*place, *link))
+            (*place, *link, self.link_of(&self.endpoints[*place], Asked::Hash(link.hash)).await)
         });
-        let held: Vec<_> = futures_util::future::join_all(has).await.into_iter().flatten().collect();
-        self.same_block(&held)
-    }
-
-    fn same_block(&self, links: &[(usize, Link)]) -> Option<BlockNumHash> {
-        let wanted = self.agreeing(links.len());
-        let count = |hash| links.iter().filter(|(_, other)| other.hash == hash).count();
-        links.iter().find(|(_, link)| count(link.hash) >= wanted).map(|(_, link)| link.id())
+        let mut known = Vec::new();
+        for (place, link, answer) in futures_util::future::join_all(has).await {
+            match answer {
+                Ok(_) => known.push((place, link)),
+                Err(Miss::Call(CallError::NotFound)) => voters -= 1,
+                Err(_) => {}
+            }
+        }
+        same_block(&known, self.agreeing(voters))
     }
 
     /// What one endpoint says; where it has no tags, the blocks below its head. `None` where it could not say.
@@ -218,4 +221,10 @@ impl Pool {
             Err(_) => None,
         }
     }
+}
+
+/// The block that as many of them name as are wanted.
+fn same_block(links: &[(usize, Link)], wanted: usize) -> Option<BlockNumHash> {
+    let count = |hash| links.iter().filter(|(_, other)| other.hash == hash).count();
+    links.iter().find(|(_, link)| count(link.hash) >= wanted).map(|(_, link)| link.id())
 }
