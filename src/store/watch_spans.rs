@@ -189,7 +189,7 @@ impl Store {
     }
 
     /// The first block of a range with an alert (of that address, or of any) that may read otherwise by the present lists: its address
-    /// matches the block, and of either side of the activity other entries match than when the block was screened.
+    /// matches the block, and of any party of the activity other entries match than when the block was screened.
     ///
     /// # Errors
     /// Of SQLite.
@@ -214,7 +214,7 @@ impl Store {
                  WHERE {watched_by} AND a.block_number BETWEEN ?2 AND ?3 AND b.timestamp < \
                    (SELECT w.until FROM watch_spans w WHERE w.address_id = a.watched_id ORDER BY w.revision DESC LIMIT 1) \
                  AND {} ORDER BY a.block_number LIMIT 1",
-                differs("a.watched_id, m.from_id, m.to_id")
+                differs("a.watched_id, m.from_id, m.to_id, m.operator_id")
             ))?
             .query_row(params![watch_revision, sql_int(range.from), sql_int(range.to), watched], |row| {
                 row.get(0).map(chain_int)
