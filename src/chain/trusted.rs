@@ -304,3 +304,104 @@ impl TrustedLog {
         Ok(Log { address: self.address, data })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::keccak256;
+    use serde_json::{Value, json};
+
+    const A: &str = "0x00000000000000000000000000000000000000a1";
+    const B: &str = "0x00000000000000000000000000000000000000b2";
+
+    fn word(text: &str) -> B256 {
+        keccak256(text)
+    }
+
+    /// What every chain has.
+    fn block() -> Value {
+        json!({
+            "hash": word("block"), "number": "0x10", "parentHash": word("parent"), "timestamp": "0x5f5e100", "miner": A,
+            "transactions": [{"hash": word("tx"), "from": A, "to": B, "value": "0x7"}],
+        })
+    }
+
+    fn receipts() -> Value {
+        let log = json!({"address": B, "topics": [word("Transfer")], "data": "0x01"});
+        json!([{"transactionHash": word("tx"), "status": "0x1", "logs": [log]}])
+    }
+
+    fn take(block: &Value, receipts: &Value) -> Result<VerifiedBlock, String> {
+        let expected = Expected { hash: Some(word("block")), chain_id: 7 };
+        trust(block.to_string().as_bytes(), receipts.to_string().as_bytes(), None, expected).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn blocks_of_other_chains_are_taken_on_trust_whatever_else_they_have_or_lack() {
+        let shapes = [
+            ("bare", json!({}), json!({})),
+            (
+                "AuRa",
+                json!({"author": A, "step": "344", "signature": "ab", "sealFields": ["0x1"], "gasLimit": "0x1"}),
+                json!({"creates": null}),
+            ),
+            (
+                "Celo",
+                json!({"randomness": {"committed": "0x1", "revealed": "0x2"}, "epochSnarkData": null}),
+                json!({"feeCurrency": B, "gatewayFee": "0x0", "ethCompatible": false}),
+            ),
+            (
+                "Harmony",
+                json!({"nonce": 0, "viewID": "0x10", "epoch": "0x1", "stakingTransactions": [], "mixHash": word("m")}),
+                json!({"timestamp": "0x1", "shardID": 0, "toShardID": 0, "nonce": 5}),
+            ),
+            (
+                "Aurora",
+                json!({"nonce": "0x0", "difficulty": "0x0", "uncles": [], "logsBloom": "0x"}),
+                json!({"v": "0x1", "input": "0x"}),
+            ),
+            (
+                "Flow",
+                json!({"nonce": "0x1", "mixHash": word("m"), "extraData": "0x"}),
+                json!({"type": "0xff", "r": "0x0", "s": "0x0"}),
+            ),
+            (
+                "Hedera",
+                json!({"stateRoot": "0x0", "mixHash": "0x0", "baseFeePerGas": "0x", "extraData": "0x"}),
+                json!({"type": null}),
+            ),
+            (
+                "zkSync",
+                json!({"l1BatchNumber": "0x1", "l1BatchTimestamp": null, "sealFields": []}),
+                json!({"type": "0x71", "l1BatchTxIndex": "0x0", "gas": "0x1", "maxFeePerGas": "0x5"}),
+            ),
+        ];
+        for (chain, header, tx) in shapes {
+            let (mut block, mut receipts) = (block(), receipts());
+            header.as_object().unwrap().iter().for_each(|(key, value)| block[key] = value.clone());
+            tx.as_object().unwrap().iter().for_each(|(key, value)| block["transactions"][0][key] = value.clone());
+            receipts[0]["type"] = block["transactions"][0]["type"].clone();
+            let taken = take(&block, &receipts).unwrap_or_else(|error| panic!("{chain}: {error}"));
+            assert_eq!((taken.proof(), taken.number(), taken.hash()), (Proof::Unproven, 16, word("block")), "{chain}");
+            let tx = &taken.transactions()[0];
+            assert_eq!((tx.value, tx.success, tx.logs.len()), (U256::from(7), Some(true), 1), "{chain}");
+        }
+    }
+
+    #[test]
+    fn what_is_needed_has_no_default() {
+        for field in ["hash", "number", "parentHash", "timestamp", "miner"] {
+            let mut without = block();
+            without.as_object_mut().unwrap().remove(field);
+            let error = take(&without, &receipts()).unwrap_err();
+            assert!(error.contains(field), "{field}: {error}");
+        }
+        for field in ["hash", "from", "value"] {
+            let mut without = block();
+            without["transactions"][0].as_object_mut().unwrap().remove(field);
+            assert!(take(&without, &receipts()).unwrap_err().contains(field), "{field}");
+        }
+        assert!(take(&block(), &json!([])).unwrap_err().contains("number of receipts"));
+        assert!(take(&block(), &json!([{"transactionHash": word("tx")}])).unwrap_err().contains("logs"));
+    }
+}

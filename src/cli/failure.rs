@@ -42,7 +42,8 @@ impl From<SourceError> for Failure {
         let code = match &error {
             SourceError::Unproven { .. } | SourceError::NotFiltered { .. } => 4,
             SourceError::Unreachable(_) | SourceError::Unknown(_) | SourceError::NoQuorum { .. } => 75,
-            SourceError::WrongChain { .. }
+            SourceError::Refused(_)
+            | SourceError::WrongChain { .. }
             | SourceError::NoTraces
             | SourceError::NoTraceFilter
             | SourceError::BadUrl(_)

@@ -38,7 +38,12 @@ pub(super) struct SourceSettings {
 impl SourceSettings {
     pub(super) fn new(context: &Context, args: &SourceArgs) -> Result<Self, Failure> {
         let config = &context.config;
-        let from_flags = args.rpc_url.iter().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+        // White space parts URLs as a comma does; the path of an IPC socket may have some.
+        let from_flags = args.rpc_url.iter().flat_map(|text| {
+            let is_path = std::path::Path::new(text.trim()).exists();
+            let parts = if is_path { vec![text.trim()] } else { text.split_whitespace().collect() };
+            parts.into_iter().map(str::to_owned)
+        });
         let mut urls: Vec<String> = from_flags.collect();
         if urls.is_empty() {
             let of_file = config.rpc_urls.iter().chain(config.endpoints.iter().map(|endpoint| &endpoint.url));

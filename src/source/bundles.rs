@@ -12,6 +12,7 @@ use super::lies::{Miss, anchored, refused_bundle};
 use super::pool::Pool;
 use super::race::Work;
 use super::{ProofError, RawBundle, SourceError, TraceMode};
+use crate::chain::RawBlock;
 
 /// Shortest wait before a block at the head is asked of another endpoint too.
 const HEDGE: Duration = Duration::from_millis(250);
@@ -107,8 +108,32 @@ impl Pool {
         }
     }
 
-    /// Judges an endpoint's answer, with traces where they are wanted and the block has any.
+    /// Judges an endpoint's answer; where it has too few receipts or none, once more with those of each transaction, which the
+    /// endpoint may have all the same.
     async fn judged<T, F: Future<Output = Result<T, ProofError>>>(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        raw: RawBundle,
+        traces: Option<super::traces::TraceAnswer>,
+        (number, hash): (u64, B256),
+        what: &str,
+        judge: &impl Fn(RawBundle) -> F,
+    ) -> Result<T, Miss> {
+        match self.judged_once(endpoint, raw.clone(), traces, (number, hash), what, judge).await {
+            Err(Miss::Proof(reason, _))
+                if reason.is_short_of_receipts()
+                    && let RawBlock::Json { block, .. } = &raw.block =>
+            {
+                let receipts = endpoint.receipts_one_by_one(hash, block).await?;
+                let raw = RawBundle { block: RawBlock::Json { block: block.clone(), receipts }, ..raw };
+                self.judged_once(endpoint, raw, None, (number, hash), what, judge).await
+            }
+            other => other,
+        }
+    }
+
+    /// Judges an endpoint's answer, with traces where they are wanted and the block has any.
+    async fn judged_once<T, F: Future<Output = Result<T, ProofError>>>(
         &self,
         endpoint: &Arc<Endpoint>,
         mut raw: RawBundle,

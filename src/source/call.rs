@@ -22,6 +22,9 @@ pub enum CallError {
     /// The connection or the HTTP layer failed.
     #[error("{0}")]
     Transport(String),
+    /// It is there, and refuses whatever is asked at this URL or with this key: asking again changes nothing.
+    #[error("{0}")]
+    Refused(String),
     /// The connection is gone and has to be made anew.
     #[error("the connection is gone")]
     Gone,
@@ -76,6 +79,16 @@ impl CallError {
                 TransportErrorKind::BackendGone => Self::Gone,
                 TransportErrorKind::HttpErrorWithRetryAfter { retry_after, .. } => Self::Throttled(Some(retry_after)),
                 TransportErrorKind::HttpError(error) if error.status == 429 => Self::Throttled(None),
+                // Of a method that only some plans have, it says nothing of the others.
+                TransportErrorKind::HttpError(error)
+                    if matches!(error.status, 401..=405 | 410) && !EVERYONE_HAS.contains(&method) =>
+                {
+                    Self::Unsupported(method.to_owned())
+                }
+                TransportErrorKind::HttpError(error) if let Some(advice) = refusal(error.status) => {
+                    let said = shorten(&error.body);
+                    Self::Refused(redact(&format!("reached, but HTTP status {} ({advice}): {said}", error.status), url))
+                }
                 TransportErrorKind::HttpError(error) => {
                     Self::Transport(redact(&format!("HTTP status {}: {}", error.status, shorten(&error.body)), url))
                 }
@@ -117,6 +130,20 @@ const PRUNED_STATE: [&str; 14] = [
 /// Whether a method runs transactions again, for which it needs the state before them.
 fn is_trace_method(method: &str) -> bool {
     method.starts_with("debug_trace") || method.starts_with("trace_")
+}
+
+/// Methods that an endpoint without them is none of.
+const EVERYONE_HAS: [&str; 5] =
+    ["eth_chainId", "eth_getBlockByNumber", "eth_getBlockByHash", "eth_getTransactionReceipt", "connect"];
+
+/// What to do about a status that another try does not change.
+fn refusal(status: u16) -> Option<&'static str> {
+    match status {
+        401 | 402 | 403 => Some("its key is missing, wrong or not allowed this: check the key in the URL"),
+        404 | 410 => Some("there is no JSON-RPC endpoint at this path: check the URL"),
+        400 | 405 => Some("this is no JSON-RPC endpoint, or it needs a key: check the URL"),
+        _ => None,
+    }
 }
 
 fn from_payload(code: i64, message: &str, method: &str) -> CallError {
@@ -230,6 +257,33 @@ mod tests {
                 assert_eq!(host_of(&format!("{user}eth.example.com{rest}")), "eth.example.com", "{user}{rest}");
             }
         }
+    }
+
+    #[test]
+    fn a_status_that_refuses_is_told_from_one_that_may_pass() {
+        let of = |status, method| {
+            let error = TransportErrorKind::http_error(status, "<h1>No</h1>".to_owned());
+            CallError::from_alloy(error, method, "http://h.example/KEY12345")
+        };
+        for (status, words) in [
+            (401, "key"),
+            (403, "key"),
+            (404, "check the URL"),
+            (410, "check the URL"),
+            (405, "no JSON-RPC endpoint"),
+            (400, "no JSON-RPC endpoint"),
+        ] {
+            match of(status, "eth_chainId") {
+                CallError::Refused(why) => assert!(why.contains(words) && why.contains(&status.to_string()), "{why}"),
+                other => panic!("{status}: {other:?}"),
+            }
+        }
+        // One method that a plan does not include.
+        assert_eq!(of(403, "debug_traceBlockByHash"), CallError::Unsupported("debug_traceBlockByHash".into()));
+        for status in [408, 500, 502, 503, 504] {
+            assert!(matches!(of(status, "eth_chainId"), CallError::Transport(_)), "{status}");
+        }
+        assert_eq!(of(429, "eth_chainId"), CallError::Throttled(None));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::health::{Admission, Health, Outcome, Ticket};
 use super::http::{BoundedHttp, client};
 use super::lies::{Asked, Lies, Miss, read_link};
 use super::pulse::Pulse;
+use super::receipts::Unfinished;
 use super::{EndpointOptions, SourceError, bytes_of, chance, lock};
 use crate::chain::canonical::Link;
 
@@ -97,6 +98,8 @@ pub(super) struct Endpoint {
     pub(super) health: Mutex<Health>,
     pub(super) pulse: Mutex<Pulse>,
     pub(super) capability: Mutex<Capability>,
+    /// Receipts that came before it asked for a pause.
+    pub(super) unfinished: Mutex<Unfinished>,
     pub(super) bell: Mutex<Bell>,
     /// Held while it is found out whether it has the raw methods.
     pub(super) finding_raw: AsyncMutex<()>,
@@ -151,6 +154,7 @@ impl Endpoint {
             health: Mutex::new(Health::new(options.concurrency, interval)),
             pulse: Mutex::default(),
             capability: Mutex::default(),
+            unfinished: Mutex::default(),
             bell: Mutex::default(),
             finding_raw: AsyncMutex::default(),
             looked_for_logs: AsyncMutex::default(),
@@ -292,6 +296,7 @@ impl Endpoint {
             Err(CallError::Throttled(after)) => Outcome::Throttled(*after),
             Err(CallError::Transport(_) | CallError::Gone | CallError::BadAnswer(_)) => Outcome::Failed,
             Err(CallError::WrongChain(_) | CallError::WrongCheckpoint { .. }) => Outcome::Failed,
+            Err(CallError::Refused(_)) => Outcome::Refused,
             Err(
                 CallError::Unsupported(_)
                 | CallError::Rpc { .. }

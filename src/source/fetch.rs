@@ -1,7 +1,5 @@
 //! The calls that a whole block takes at one endpoint, and the ways around what it lacks.
 
-use std::time::Instant;
-
 use alloy::primitives::{B256, Bytes};
 use alloy::providers::Provider;
 use alloy::rpc::client::BatchRequest;
@@ -14,9 +12,6 @@ use super::traces::TraceAnswer;
 use super::{RawBundle, lock};
 use crate::chain::RawBlock;
 use crate::chain::bundle::lists_no_transactions;
-
-/// Receipts that are asked for in one batch where the whole block's cannot be had.
-const RECEIPTS_PER_BATCH: usize = 50;
 
 /// The block that an endpoint has at a height.
 pub(super) struct AtHeight {
@@ -40,10 +35,7 @@ impl Endpoint {
             self.block_receipts(hash, urgent),
         );
         let block = block?;
-        let receipts = match receipts? {
-            Some(receipts) => receipts,
-            None => self.receipts_one_by_one(&block).await?,
-        };
+        let receipts = self.receipts_for(hash, &block, receipts).await?;
         Ok(RawBundle::new(RawBlock::Json { block, receipts }, None, &self.host))
     }
 
@@ -72,7 +64,9 @@ impl Endpoint {
                         | CallError::Rpc { .. }
                         | CallError::NotFound
                         | CallError::TooLarge(_)
-                        | CallError::TooWide(_),
+                        | CallError::TooWide(_)
+                        | CallError::BadAnswer(_)
+                        | CallError::Transport(_),
                     ) => Ok(None),
                     other => other.map(Some),
                 }
@@ -101,89 +95,12 @@ impl Endpoint {
             },
             self.first_traces(want_traces && !lists_no_transactions(&block), number, hash),
         );
-        let receipts = match receipts {
-            Ok(None) => self.receipts_one_by_one(&block).await,
-            Ok(Some(receipts)) => Ok(receipts),
-            Err(error) => Err(error),
-        };
-        let (receipts, known) = match receipts {
+        let (receipts, known) = match self.receipts_for(hash, &block, receipts).await {
             Err(CallError::NotFound) => (Bytes::from_static(b"[]"), false),
             other => (other?, true),
         };
         let raw = RawBundle::new(RawBlock::Json { block, receipts }, None, &self.host);
         Ok(AtHeight { hash, raw, traces, known })
-    }
-
-    /// None where the endpoint does not have the method, or not for as much as this block has.
-    async fn block_receipts(&self, hash: B256, urgent: bool) -> Result<Option<Bytes>, CallError> {
-        if !lock(&self.capability).block_receipts.is_worth_asking(Instant::now()) {
-            return Ok(None);
-        }
-        match self.call_large(urgent, "eth_getBlockReceipts", (hash,)).await {
-            Err(CallError::Unsupported(_)) => {
-                if lock(&self.capability).block_receipts.deny(Instant::now()) {
-                    tracing::info!(host = %self.host, "has no eth_getBlockReceipts: receipts are asked for one by one");
-                }
-                Ok(None)
-            }
-            Err(CallError::TooLarge(_)) => {
-                tracing::info!(host = %self.host, %hash, "the block's receipts are too large for one answer: asked for one by one");
-                Ok(None)
-            }
-            other => {
-                let receipts = other?;
-                lock(&self.capability).block_receipts.confirm();
-                Ok(Some(receipts))
-            }
-        }
-    }
-
-    async fn receipts_one_by_one(&self, block: &[u8]) -> Result<Bytes, CallError> {
-        #[derive(Deserialize)]
-        struct Hashes {
-            transactions: Vec<Hash>,
-        }
-        #[derive(Deserialize)]
-        struct Hash {
-            hash: B256,
-        }
-        // A block that cannot be read is the proof's to refuse, as a lie that is kept: it needs no receipts for that.
-        let Ok(hashes) = serde_json::from_slice::<Hashes>(block) else { return Ok(Bytes::default()) };
-        let hashes: Vec<B256> = hashes.transactions.iter().map(|tx| tx.hash).collect();
-        let mut receipts: Vec<Box<RawValue>> = Vec::with_capacity(hashes.len());
-        while receipts.len() < hashes.len() {
-            let size = lock(&self.capability).batch.unwrap_or(RECEIPTS_PER_BATCH).min(RECEIPTS_PER_BATCH);
-            let rest = &hashes[receipts.len()..];
-            if let Some(batch) = self.receipts_of(&rest[..size.min(rest.len())]).await? {
-                receipts.extend(batch);
-            }
-        }
-        if receipts.iter().any(|receipt| receipt.get() == "null") {
-            return Err(CallError::NotFound);
-        }
-        serde_json::to_vec(&receipts).map(Bytes::from).map_err(|error| CallError::BadAnswer(error.to_string()))
-    }
-
-    /// None where the batch was too large for it: to be tried again with a smaller one.
-    async fn receipts_of(&self, hashes: &[B256]) -> Result<Option<Vec<Box<RawValue>>>, CallError> {
-        const METHOD: &str = "eth_getTransactionReceipt";
-        if let [hash] = hashes {
-            return Ok(Some(vec![self.call(METHOD, (hash,)).await?]));
-        }
-        let params: Vec<_> = hashes.iter().map(|hash| (*hash,)).collect();
-        match self.batch(METHOD, &params).await {
-            Ok(receipts) => Ok(Some(receipts)),
-            Err(error @ (CallError::Timeout(_) | CallError::Throttled(_) | CallError::Gone)) => Err(error),
-            Err(CallError::TooLarge(_)) => {
-                lock(&self.capability).batch = Some(hashes.len() / 2);
-                Ok(None)
-            }
-            Err(error) => {
-                tracing::info!(host = %self.host, %error, "takes no batches: each receipt is a call of its own");
-                lock(&self.capability).batch = Some(1);
-                Ok(None)
-            }
-        }
     }
 
     /// Several calls of one method in one exchange, answers in their order.
@@ -192,19 +109,47 @@ impl Endpoint {
         method: &'static str,
         params: &[P],
     ) -> Result<Vec<Box<RawValue>>, CallError> {
-        Box::pin(self.exchange(self.shared.timeout, false, async {
+        match self.batch_of(method, params).await {
+            (answers, None) => Ok(answers.into_iter().flatten().collect()),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same; with the answers that came where others failed, and why the first of these did.
+    pub(super) async fn batch_of<P: alloy::rpc::json_rpc::RpcSend>(
+        &self,
+        method: &'static str,
+        params: &[P],
+    ) -> (Vec<Option<Box<RawValue>>>, Option<CallError>) {
+        // A server that takes no batches may say so by a status that refuses everything.
+        let failed = |error| match self.alloy_error(error, method) {
+            CallError::Refused(why) => CallError::Transport(why),
+            other => other,
+        };
+        let mut answers = Vec::new();
+        let outcome = Box::pin(self.exchange(self.shared.timeout, false, async {
             let provider = self.provider().await?;
-            let bad = |error| self.alloy_error(error, method);
             let mut batch = BatchRequest::new(provider.client());
             let mut waiters = Vec::with_capacity(params.len());
             for params in params {
-                waiters.push(batch.add_call::<_, Box<RawValue>>(method, params).map_err(bad)?);
+                waiters.push(batch.add_call::<_, Box<RawValue>>(method, params).map_err(failed)?);
             }
             tracing::trace!(host = %self.host, method, calls = params.len(), "batch");
-            batch.send().await.map_err(bad)?;
-            futures_util::future::try_join_all(waiters).await.map_err(bad)
+            batch.send().await.map_err(failed)?;
+            let mut first = Ok(());
+            for answer in futures_util::future::join_all(waiters).await {
+                match answer.map_err(failed) {
+                    Ok(answer) => answers.push(Some(answer)),
+                    Err(error) => {
+                        answers.push(None);
+                        first = first.and(Err(error));
+                    }
+                }
+            }
+            first
         }))
-        .await
+        .await;
+        (answers, outcome.err())
     }
 }
 

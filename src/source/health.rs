@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::pace::Pace;
 use super::pauses::{Bench, Breaker, Gate, spread};
 
 const FIRST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// An endpoint may not put us off for longer than that.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// Requests that may go at once after a pause, where a rate is set.
-const BURST: u32 = 2;
-
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -20,6 +18,8 @@ pub(super) enum Outcome {
     Answered,
     /// The connection failed, or what came is no answer.
     Failed,
+    /// It answers, and refuses whatever is asked.
+    Refused,
     /// No answer in time.
     TimedOut,
     /// Too many requests; come back after that long, where it says so.
@@ -35,7 +35,7 @@ pub(super) enum Admission {
     Go(Ticket),
     /// As many are in flight as it stands: wait until one ends.
     Full,
-    /// The configured rate: wait that long.
+    /// The configured rate, or the one that the endpoint seems to want: wait that long.
     After(Duration),
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Health {
     gained: u32,
     last_cut: Option<Instant>,
     latency_us: Option<u64>,
-    rate: Option<Rate>,
+    pace: Pace,
     next_id: u64,
     waiting: BTreeMap<u64, Waiting>,
     pub(super) breaker: Breaker,
@@ -92,13 +92,6 @@ pub(super) struct Health {
     pub(super) lies: u64,
 }
 
-/// A token bucket as one point in time: when the bucket will be full again.
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    interval: Duration,
-    full_at: Option<Instant>,
-}
-
 impl Health {
     /// `max` requests at once; `interval` between two on average, where a rate is set.
     pub(super) fn new(max: u32, interval: Option<Duration>) -> Self {
@@ -109,7 +102,7 @@ impl Health {
             gained: 0,
             last_cut: None,
             latency_us: None,
-            rate: interval.map(|interval| Rate { interval, full_at: None }),
+            pace: Pace::new(interval),
             next_id: 0,
             waiting: BTreeMap::new(),
             breaker: Breaker::default(),
@@ -173,14 +166,8 @@ impl Health {
         if self.in_flight() >= if urgent { self.limit } else { self.bulk_limit() } {
             return Admission::Full;
         }
-        if let Some(rate) = &mut self.rate {
-            let full_at = rate.full_at.unwrap_or(now).max(now);
-            let ahead = full_at.saturating_duration_since(now);
-            let room = rate.interval * (BURST - 1);
-            if ahead > room {
-                return Admission::After(ahead - room);
-            }
-            rate.full_at = Some(full_at + rate.interval);
+        if let Err(pause) = self.pace.enter(now) {
+            return Admission::After(pause);
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -200,6 +187,7 @@ impl Health {
                 self.timeouts_in_row = 0;
                 self.rest = None;
                 self.throttled_since = None;
+                self.pace.answered();
                 self.last_answer = Some(now);
                 self.gained += 1;
                 if self.gained >= self.limit {
@@ -212,6 +200,11 @@ impl Health {
                 self.timeouts_in_row = 0;
                 self.breaker.fail(now, chance);
             }
+            Outcome::Refused => {
+                self.failures += 1;
+                self.timeouts_in_row = 0;
+                self.breaker.refuse(now);
+            }
             Outcome::TimedOut => {
                 self.cut(ticket.started, now);
                 self.note_latency(took);
@@ -220,7 +213,9 @@ impl Health {
                 self.breaker.fail(now, chance);
             }
             Outcome::Throttled(after) => {
-                self.cut(ticket.started, now);
+                if self.cut(ticket.started, now) {
+                    self.pace.throttled();
+                }
                 // It lives: a probe is answered.
                 self.breaker.close();
                 self.timeouts_in_row = 0;
@@ -247,13 +242,15 @@ impl Health {
         }
     }
 
-    /// Half as many at once, but once for all that were in flight together.
-    fn cut(&mut self, started: Instant, now: Instant) {
-        if self.last_cut.is_none_or(|last| started >= last) {
+    /// Half as many at once, but once for all that were in flight together: returns whether this was the first of these.
+    fn cut(&mut self, started: Instant, now: Instant) -> bool {
+        let first = self.last_cut.is_none_or(|last| started >= last);
+        if first {
             self.limit = (self.limit / 2).max(1);
             self.gained = 0;
             self.last_cut = Some(now);
         }
+        first
     }
 
     fn note_latency(&mut self, took: Duration) {
@@ -287,172 +284,4 @@ impl Health {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn go(health: &mut Health, now: Instant) -> Ticket {
-        match health.admit(SECOND, true, now) {
-            Admission::Go(ticket) => ticket,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn end(health: &mut Health, outcome: Outcome, now: Instant) {
-        let ticket = go(health, now);
-        health.finish(ticket, outcome, now, 1000);
-    }
-
-    #[test]
-    fn the_limit_halves_once_for_a_burst_and_grows_back_slowly() {
-        let now = Instant::now();
-        let mut health = Health::new(8, None);
-        let tickets: Vec<_> = (0..8).map(|_| go(&mut health, now)).collect();
-        assert_eq!(health.admit(SECOND, true, now), Admission::Full);
-        for ticket in tickets {
-            health.finish(ticket, Outcome::Throttled(None), now + SECOND, 0);
-        }
-        assert_eq!((health.limit(), health.in_flight()), (4, 0), "one burst, one cut");
-        for _ in 0..4 {
-            end(&mut health, Outcome::Answered, now + SECOND * 2);
-        }
-        assert_eq!(health.limit(), 5);
-        for _ in 0..100 {
-            end(&mut health, Outcome::Answered, now + SECOND * 2);
-        }
-        assert_eq!(health.limit(), 8, "never more than configured");
-        for step in 3..20 {
-            end(&mut health, Outcome::TimedOut, now + SECOND * step);
-        }
-        assert_eq!(health.limit(), 1, "never less than one");
-    }
-
-    #[test]
-    fn a_pause_that_was_asked_for_is_kept_and_others_grow() {
-        let now = Instant::now();
-        let mut health = Health::new(8, None);
-        end(&mut health, Outcome::Throttled(Some(SECOND * 7)), now);
-        assert_eq!(health.standing(now), Standing::Resting(now + SECOND * 7));
-        end(&mut health, Outcome::Throttled(Some(SECOND * 9000)), now);
-        assert_eq!(health.standing(now), Standing::Resting(now + LONGEST_RETRY_AFTER), "not for hours");
-        let mut health = Health::new(8, None);
-        let mut at = now;
-        let mut last = Duration::ZERO;
-        for _ in 0..5 {
-            end(&mut health, Outcome::Throttled(None), at);
-            let Standing::Resting(until) = health.standing(at) else { panic!() };
-            assert!(until - at > last);
-            (last, at) = (until - at, until);
-        }
-        assert_eq!(health.throttled_since, Some(now));
-        end(&mut health, Outcome::Answered, at);
-        assert_eq!((health.standing(at), health.throttled_since), (Standing::Good, None));
-    }
-
-    #[test]
-    fn the_head_finds_room_where_a_backfill_takes_all_it_can() {
-        for max in 1..40 {
-            let now = Instant::now();
-            let mut health = Health::new(max, None);
-            let mut bulk = 0;
-            while let Admission::Go(_) = health.admit(SECOND, false, now) {
-                bulk += 1;
-            }
-            assert!(bulk >= 1 && bulk == health.bulk_limit());
-            let urgent = matches!(health.admit(SECOND, true, now), Admission::Go(_));
-            assert_eq!(urgent, max >= 4, "{max}");
-        }
-    }
-
-    #[test]
-    fn a_configured_rate_is_kept() {
-        let begin = Instant::now();
-        let mut health = Health::new(100, Some(Duration::from_millis(100)));
-        let mut now = begin;
-        let mut gone = 0u32;
-        while now < begin + SECOND * 10 {
-            match health.admit(SECOND, false, now) {
-                Admission::Go(ticket) => {
-                    gone += 1;
-                    health.finish(ticket, Outcome::Answered, now, 0);
-                }
-                Admission::After(pause) => now += pause,
-                Admission::Full => panic!("not full"),
-            }
-        }
-        assert!((100..=100 + BURST).contains(&gone), "{gone}");
-    }
-
-    #[test]
-    fn a_request_that_hangs_shows() {
-        let now = Instant::now();
-        let mut health = Health::new(8, None);
-        end(&mut health, Outcome::Answered, now);
-        let ticket = go(&mut health, now);
-        assert!(!health.has_stuck(now + SECOND) && health.has_stuck(now + SECOND * 3));
-        assert_eq!(health.latency(now + SECOND * 3), Some(SECOND * 3));
-        health.finish(ticket, Outcome::Abandoned, now + SECOND * 8, 0);
-        assert_eq!(health.latency(now + SECOND * 8), Some(SECOND));
-    }
-
-    #[test]
-    fn an_urgent_request_that_waits_while_nothing_is_answered_shows_before_its_time_is_up() {
-        let now = Instant::now();
-        let mut health = Health::new(8, None);
-        let hangs = |health: &Health, after| health.hangs(SECOND * 2, SECOND, now + SECOND * after);
-        end(&mut health, Outcome::Answered, now);
-        assert!(!hangs(&health, 9), "nobody waits");
-        let Admission::Go(slow) = health.admit(SECOND * 9, false, now) else { panic!() };
-        assert!(!hangs(&health, 9), "it is no hurry");
-        health.finish(slow, Outcome::Answered, now, 0);
-        let ticket = go(&mut health, now + SECOND);
-        assert!(!hangs(&health, 1) && hangs(&health, 2));
-        end(&mut health, Outcome::Answered, now + SECOND);
-        assert!(!hangs(&health, 2), "another one was answered meanwhile");
-        health.finish(ticket, Outcome::Answered, now + SECOND * 5, 0);
-        assert!(!hangs(&health, 5));
-    }
-
-    proptest! {
-        /// Whatever happens: never more in flight than allowed, a limit in its bounds, one probe at most, and every endpoint is
-        /// asked again in the end.
-        #[test]
-        fn nothing_breaks_the_limits(max in 1u32..20, steps in proptest::collection::vec((0u8..8, 0u64..5000, 0u32..=1000), 1..300)) {
-            let mut now = Instant::now();
-            let mut health = Health::new(max, None);
-            let mut open: Vec<Ticket> = Vec::new();
-            for (what, wait, chance) in steps {
-                now += Duration::from_millis(wait);
-                let outcome = match what {
-                    0..=2 => {
-                        match health.admit(SECOND, true, now) {
-                            Admission::Go(ticket) => open.push(ticket),
-                            Admission::Full => prop_assert!(health.in_flight() >= health.limit()),
-                            Admission::After(_) => prop_assert!(false, "no rate is set"),
-                        }
-                        prop_assert!(health.in_flight() <= max);
-                        None
-                    }
-                    3 => Some(Outcome::Answered),
-                    4 => Some(Outcome::Failed),
-                    5 => Some(Outcome::TimedOut),
-                    6 => Some(Outcome::Throttled((chance > 500).then_some(SECOND))),
-                    _ => { health.lied(now, now); None }
-                };
-                if let Some(outcome) = outcome && let Some(ticket) = open.pop() {
-                    health.finish(ticket, outcome, now, chance);
-                }
-                prop_assert_eq!(health.in_flight() as usize, open.len());
-                prop_assert!((1..=max).contains(&health.limit()));
-                let half_open = health.breaker.gate(now) == Gate::HalfOpen;
-                prop_assert_eq!(health.breaker.begin_probe(now), half_open);
-                prop_assert!(!health.breaker.begin_probe(now), "one probe");
-                health.breaker.release_probe();
-            }
-            let later = now + super::super::pauses::LONGEST_BENCH + super::super::pauses::LONGEST_PAUSE;
-            prop_assert!(matches!(health.standing(later), Standing::Good | Standing::HalfOpen), "it comes back");
-        }
-    }
-}
+mod tests;

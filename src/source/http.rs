@@ -14,6 +14,7 @@ use alloy::transports::http::reqwest;
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut, TransportResult};
 use url::Url;
 
+use super::answer::{self, without_mark};
 use super::bytes_of;
 
 /// Why an HTTP answer is no JSON-RPC answer.
@@ -165,7 +166,7 @@ impl Received {
     }
 
     fn into_packet(self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
-        let parsed = serde_json::from_slice::<ResponsePacket>(&self.body);
+        let parsed = answer::read(&self.body);
         if !self.status.is_success() {
             // Some answer a JSON-RPC error with a status of its own; being throttled outranks what it says.
             return match parsed {
@@ -176,7 +177,9 @@ impl Received {
         match parsed {
             Ok(packet) => matched(request, packet),
             Err(error) => {
-                let why = format!("no JSON-RPC answer ({error}): {}", excerpt(&self.body));
+                let page = without_mark(&self.body).trim_ascii_start().starts_with(b"<");
+                let what = if page { "a web page; is this the URL of a JSON-RPC endpoint?" } else { &error };
+                let why = format!("no JSON-RPC answer ({what}): {}", excerpt(&self.body));
                 Err(TransportErrorKind::custom(HttpFault::Unreadable(why)))
             }
         }
@@ -186,7 +189,7 @@ impl Received {
 /// Where the result lies in an answer to that request, if it is put together as nodes do it: an object or array as the last or, before
 /// the id, the last but one of the three members. Whether it is one value is for its reader to see; anything else is parsed.
 fn result_of(body: &[u8], id: u64) -> Option<Range<usize>> {
-    let text = body.trim_ascii();
+    let text = without_mark(body).trim_ascii();
     let before = text.as_ptr() as usize - body.as_ptr() as usize;
     let id = id.to_string();
     let ids_first =

@@ -2,6 +2,7 @@
 //! room that knows alloy's providers and transports. Answers leave it as they came; whether they are true is for `chain` to say.
 
 mod ability;
+mod answer;
 pub mod archive;
 mod bell;
 mod bundles;
@@ -18,6 +19,7 @@ mod heads;
 mod health;
 mod http;
 mod lies;
+mod pace;
 mod pauses;
 mod pool;
 mod pulse;
@@ -25,6 +27,7 @@ mod quorum;
 mod race;
 mod ranges;
 mod raw;
+mod receipts;
 mod state;
 mod token;
 mod traces;
@@ -105,6 +108,9 @@ pub enum SourceError {
     /// No endpoint answered.
     #[error("no endpoint can be reached: {0}")]
     Unreachable(String),
+    /// Every endpoint is reached and refuses: the URL or its key is wrong.
+    #[error("every endpoint refuses: {0}")]
+    Refused(String),
     /// An endpoint is of another chain.
     #[error("{host} is of chain {found}, not of chain {expected}")]
     WrongChain {
@@ -116,7 +122,7 @@ pub enum SourceError {
         expected: u64,
     },
     /// Every endpoint that answered gave something that cannot be the block.
-    #[error("block {block} could not be proven: {host}: {reason}")]
+    #[error("block {block} could not be proven: {host}: {reason}{}", .reason.advice())]
     Unproven {
         /// Number or hash of the block.
         block: String,
@@ -210,6 +216,25 @@ impl ProofError {
     /// Whether the block has something that this build does not know.
     pub fn is_unknown_fork(&self) -> bool {
         matches!(self, Self::Refused(error) if error.is_unknown_fork())
+    }
+
+    /// What to do where it may be that the chain's blocks are not hashed as Ethereum's are.
+    fn advice(&self) -> &'static str {
+        let foreign = match self {
+            Self::Unreadable(error) => error.what == "block",
+            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::HeaderHash,
+            Self::Refused(_) => false,
+        };
+        if foreign {
+            "; a chain whose blocks cannot be proven is read with --trust-rpc, at the endpoint's word"
+        } else {
+            ""
+        }
+    }
+
+    /// Whether the receipts are no list, or not as many as there are transactions: asked for one by one they may be good.
+    pub fn is_short_of_receipts(&self) -> bool {
+        self.is_of_receipts() || matches!(self, Self::Unreadable(error) if error.what == "receipts")
     }
 
     /// Whether it is only the traces that were refused: the block itself may be good.

@@ -56,6 +56,13 @@ impl Breaker {
         *self = Self::default();
     }
 
+    /// It refused: trying again soon changes nothing.
+    pub(super) fn refuse(&mut self, now: Instant) {
+        self.failures_in_row = self.failures_in_row.max(FAILURES_TO_OPEN);
+        self.probing = false;
+        self.open = Some((now + LONGEST_PAUSE, LONGEST_PAUSE));
+    }
+
     /// It failed; `chance` (0..=1000) spreads the pause that may follow.
     pub(super) fn fail(&mut self, now: Instant, chance: u32) {
         self.failures_in_row += 1;

@@ -85,6 +85,9 @@ struct Misses {
     unproven: Option<(String, Option<u64>, ProofError)>,
     unknown: bool,
     unsupported: usize,
+    /// Endpoints that refuse whatever is asked, and what the last of them says.
+    refused: usize,
+    refusal: String,
     unreachable: String,
     /// Somebody who might have it could not be asked just now.
     may_come: bool,
@@ -105,6 +108,11 @@ impl Misses {
                 self.unproven = Some((host.clone(), Some(number), reason.into()));
             }
             Miss::Call(CallError::NotFound) => self.unknown = true,
+            Miss::Call(CallError::Refused(why)) => {
+                self.refused += 1;
+                self.refusal = format!("{host}: {why}");
+                self.unreachable.clone_from(&self.refusal);
+            }
             Miss::Call(error) => {
                 if matches!(error, CallError::Unsupported(_)) {
                     self.unsupported += 1;
@@ -113,7 +121,13 @@ impl Misses {
                 let cannot =
                     matches!(error, CallError::Unsupported(_) | CallError::TooLarge(_) | CallError::WrongChain(_));
                 self.may_come |= !dead && !cannot;
-                self.unreachable = format!("{host}: {error}");
+                // The only one of these that a setting makes up for.
+                let advice = if matches!(error, CallError::Throttled(_)) {
+                    "; set a lower `rate` (requests a second) for it under [[endpoint]] in bolo.toml"
+                } else {
+                    ""
+                };
+                self.unreachable = format!("{host}: {error}{advice}");
             }
         }
     }
@@ -150,6 +164,9 @@ impl Pool {
             }
             round += 1;
             let count = self.endpoints.len();
+            if misses.refused == count {
+                return Err(SourceError::Refused(misses.refusal));
+            }
             if misses.unsupported == count {
                 return Err(if self.traces == TraceMode::Require {
                     SourceError::NoTraces

@@ -238,7 +238,7 @@ impl Pool {
             wrong.push(("unreachable", last));
         }
         if health.throttled_since.is_some_and(|since| now.saturating_duration_since(since) >= THROTTLED_LONG) {
-            wrong.push(("throttled", "answers nothing but that there are too many requests".to_owned()));
+            wrong.push(("throttled", "answers nothing but that there are too many requests: set `rate` for it under [[endpoint]] in bolo.toml".to_owned()));
         }
         if health.bench.until(now).is_some() {
             let reason = format!("gave what cannot be proven ({} times so far)", health.lies);

@@ -4,14 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::flips::{facts, taken_of};
-
-/// The blocks of the demo's chain with their receipts.
-fn blocks() -> Vec<(Value, Value)> {
-    let bytes = std::fs::read("src/cli/demo/chain.jsonl.zst").unwrap();
-    let text = String::from_utf8(zstd::decode_all(bytes.as_slice()).unwrap()).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.map(|mut line| (line["block"].take(), line["receipts"].take())).collect()
-}
+use crate::served::demo_blocks;
 
 const BLOCK: [&str; 4] = ["hash", "size", "uncles", "withdrawals"];
 const TRANSACTION: [&str; 12] = [
@@ -86,7 +79,7 @@ fn objects<'a>(kind: &str, block: &'a mut Value, receipts: &'a mut Value) -> Vec
 fn a_field_that_proven_data_determine_is_computed_where_it_is_absent_or_wrong() {
     let kinds = [("block", &BLOCK[..]), ("transaction", &TRANSACTION), ("receipt", &RECEIPT), ("log", &LOG)];
     let mut counted = std::collections::BTreeSet::new();
-    for (block, receipts) in blocks().into_iter().step_by(3) {
+    for (block, receipts) in demo_blocks().into_iter().step_by(3) {
         let hash = block["hash"].as_str().unwrap().parse().ok();
         let take = |block: &Value, receipts: &Value| taken_of(31337, &block.to_string(), &receipts.to_string(), hash);
         let (truth, none) = facts(take(&block, &receipts).unwrap());
@@ -150,7 +143,7 @@ fn a_false_value_that_hash_or_root_covers_is_refused() {
         ("log", "data"),
     ];
     let mut refused = 0;
-    for (block, receipts) in blocks().into_iter().take(20) {
+    for (block, receipts) in demo_blocks().into_iter().take(20) {
         let hash = block["hash"].as_str().unwrap().parse().ok();
         for (kind, field) in covered {
             let (mut block, mut receipts) = (block.clone(), receipts.clone());
@@ -170,7 +163,7 @@ fn a_false_value_that_hash_or_root_covers_is_refused() {
 
 #[test]
 fn a_list_that_the_type_of_a_transaction_does_not_have_reaches_nothing() {
-    let (block, receipts) = blocks().swap_remove(0);
+    let (block, receipts) = demo_blocks().swap_remove(0);
     let hash = block["hash"].as_str().unwrap().parse().ok();
     let (truth, _) = facts(taken_of(31337, &block.to_string(), &receipts.to_string(), hash).unwrap());
     let authorization = json!([{"chainId": "0x0", "address": "0x00000000000000000000000000000000000000aa", "nonce": "0x1",

@@ -138,7 +138,6 @@ impl Asked {
 use Fault::{Data, Difference, Odd, Transport};
 
 const ROOT: Fault = Data(&["receipts root does not fit"]);
-const COUNT: Fault = Data(&["number of receipts does not fit"]);
 const TRANSACTIONS: Fault = Data(&["transactions root does not fit"]);
 const BLOCK_HASH: Fault = Data(&["block hash does not fit"]);
 const HEADER_HASH: Fault = Data(&["header hash does not fit"]);
@@ -158,9 +157,9 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::DropLastLog, RECEIPTS, ROOT),
         (Sin::DropLogAndMendBloom, RECEIPTS, ROOT),
         (Sin::DropLogsAndZeroBlooms, RECEIPTS, ROOT),
-        (Sin::DropReceipt, RECEIPTS, COUNT),
-        (Sin::DropLastReceipts, RECEIPTS, COUNT),
-        (Sin::EmptyReceipts, RECEIPTS, COUNT),
+        (Sin::DropReceipt, RECEIPTS, Odd),
+        (Sin::DropLastReceipts, RECEIPTS, Odd),
+        (Sin::EmptyReceipts, RECEIPTS, Odd),
         (Sin::SwapReceipts, RECEIPTS, Difference(&["block.receipts"])),
         (Sin::SwapLogs, RECEIPTS, ROOT),
         (Sin::SwapContentsOfLogs, RECEIPTS, ROOT),
@@ -196,7 +195,7 @@ const KINDS: &[(Sin, &[Asked], Fault)] = {
         (Sin::HeaderThatIsNotItsHash, HEADERS, HEADER_HASH),
         (Sin::TraceOfAnotherTransaction, &[Traces], TRACES),
         (Sin::OtherValueInTrace, &[Traces], TRACES),
-        (Sin::NullReceipts, &[Receipts], Transport),
+        (Sin::NullReceipts, &[Receipts], Odd),
         (Sin::NullBlock, &[Block], Transport),
         (Sin::NullHeader, HEADERS, Transport),
         (Sin::HeaderOfAnotherNumber, HEADERS, ANOTHER),

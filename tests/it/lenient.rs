@@ -1,0 +1,176 @@
+//! Endpoints that are honest and odd: receipts of one block that are missing, a pause in the middle, JSON that is written loosely, and
+//! those that refuse everything because the URL or the key is wrong.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::common::{Place, stderr, timeless_all};
+use crate::served::{Answer, Chain, Served, demo_blocks};
+
+fn ok(answer: &Value) -> Answer {
+    (200, answer.to_string().into_bytes())
+}
+
+fn alerts(place: &Place) -> Vec<Value> {
+    let endpointless = |mut alert: Value| {
+        alert["endpoint"].take();
+        alert
+    };
+    timeless_all(&place.alerts(&["--triage", "all"])).into_iter().map(endpointless).collect()
+}
+
+/// What an endpoint without oddities gives.
+fn truth() -> Vec<Value> {
+    let chain = Chain::demo();
+    let (place, out) = Served::new(move |request| ok(&chain.answer(request))).replay(&[]);
+    assert!(out.status.success(), "{}", stderr(&out));
+    let truth = alerts(&place);
+    assert!(truth.len() > 20, "{}", truth.len());
+    truth
+}
+
+fn replays_as_the_truth(what: &str, answer: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> (Served, Place) {
+    let endpoint = Served::new(answer);
+    let (place, out) = endpoint.replay(&["--timeout", "5"]);
+    assert!(out.status.success(), "{what}: {}", stderr(&out));
+    assert_eq!(alerts(&place), truth(), "{what}");
+    assert_eq!(place.status()["lies"]["count"], 0, "{what}");
+    (endpoint, place)
+}
+
+#[test]
+fn receipts_of_a_block_that_are_missing_or_short_are_asked_for_one_by_one() {
+    let blocks = demo_blocks();
+    let (block, receipts) = blocks.iter().find(|(_, receipts)| receipts.as_array().unwrap().len() > 2).unwrap();
+    let short = Value::from(receipts.as_array().unwrap()[1..].to_vec());
+    let cases = [
+        ("null", json!({"result": null})),
+        ("empty", json!({"result": []})),
+        ("short", json!({"result": short})),
+        ("no list", json!({"result": {"a": 1}})),
+        ("failed", json!({"error": {"code": -32000, "message": "leveldb: closed"}})),
+        ("no answer", json!("502")),
+    ];
+    for (what, given) in cases {
+        let (chain, hash, number) = (Chain::demo(), block["hash"].clone(), block["number"].clone());
+        let (endpoint, _) = replays_as_the_truth(what, move |request| {
+            let of = &request["params"][0];
+            if request["method"] != "eth_getBlockReceipts" || (*of != hash && *of != number) {
+                return ok(&chain.answer(request));
+            }
+            if given == "502" {
+                return (502, b"<html>bad gateway</html>".to_vec());
+            }
+            let mut answer = given.clone();
+            answer["id"] = request["id"].clone();
+            ok(&answer)
+        });
+        let singles = endpoint.asked().iter().filter(|request| request.is_array()).count();
+        assert!(singles > 0, "{what}: nobody asked for single receipts");
+    }
+}
+
+#[test]
+fn a_block_whose_root_shows_no_receipts_needs_none() {
+    // A chain of one block without transactions, whose receipts cannot be had in any way.
+    let (mut block, _) = demo_blocks().remove(0);
+    let empty = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421";
+    (block["transactions"], block["receiptsRoot"], block["transactionsRoot"]) = (json!([]), json!(empty), json!(empty));
+    block["logsBloom"] = json!(format!("0x{}", "0".repeat(512)));
+    (block["gasUsed"], block["size"]) = (json!("0x0"), Value::Null);
+    let header: alloy::consensus::Header = serde_json::from_value(block.clone()).unwrap();
+    block["hash"] = json!(header.hash_slow());
+    for given in [json!({"result": null}), json!({"error": {"code": -32000, "message": "broken"}})] {
+        let chain = Chain::of(vec![(block.clone(), json!([]))]);
+        let endpoint = Served::new(move |request| {
+            if request["method"] == "eth_getBlockReceipts" {
+                let mut answer = given.clone();
+                answer["id"] = request["id"].clone();
+                return ok(&answer);
+            }
+            ok(&chain.answer(request))
+        });
+        let place = Place::new();
+        let range = ["--from-block", "1", "--to-block", "1", "--traces", "off"];
+        let out = place.run(&[&["replay", "-r", &endpoint.url][..], &range].concat());
+        assert!(out.status.success(), "{}", stderr(&out));
+        assert_eq!(place.status()["blocks"], 1);
+    }
+}
+
+#[test]
+fn receipts_that_came_before_a_throttle_are_not_asked_for_again() {
+    let chain = Chain::demo();
+    let asked = AtomicUsize::new(0);
+    // It has no receipts of whole blocks and takes no batches; every twentieth receipt is one too many.
+    let (endpoint, _) = replays_as_the_truth("throttled", move |request| {
+        if request["method"] == "eth_getBlockReceipts" {
+            return ok(&json!({"id": request["id"], "error": {"code": -32601, "message": "no such method"}}));
+        }
+        if request.is_array() {
+            return (405, b"no batches".to_vec());
+        }
+        if request["method"] == "eth_getTransactionReceipt" && asked.fetch_add(1, Ordering::Relaxed) % 20 == 19 {
+            return (429, b"slow down".to_vec());
+        }
+        ok(&chain.answer(request))
+    });
+    let single = |request: &&Value| request["method"] == "eth_getTransactionReceipt";
+    let singles = endpoint.asked().iter().filter(single).count();
+    let transactions: usize = demo_blocks()[..58].iter().map(|(_, receipts)| receipts.as_array().unwrap().len()).sum();
+    // Each once, and what was throttled once more.
+    assert!(singles <= transactions * 20 / 19 + 2, "{singles} for {transactions}");
+}
+
+#[test]
+fn json_that_is_written_loosely_is_understood() {
+    type Change = fn(Value) -> Vec<u8>;
+    let changes: [(&str, Change); 5] = [
+        ("an error of null beside the result", |mut answer| {
+            answer["error"] = Value::Null;
+            answer.to_string().into_bytes()
+        }),
+        ("an id as a string", |mut answer| {
+            answer["id"] = json!(answer["id"].to_string());
+            answer.to_string().into_bytes()
+        }),
+        ("an id with a point", |mut answer| {
+            answer["id"] = json!(answer["id"].as_f64());
+            answer.to_string().into_bytes()
+        }),
+        ("a byte order mark", |answer| format!("\u{feff}{answer}").into_bytes()),
+        ("no jsonrpc", |mut answer| {
+            answer.as_object_mut().unwrap().remove("jsonrpc");
+            answer.to_string().into_bytes()
+        }),
+    ];
+    for (what, change) in changes {
+        let chain = Chain::demo();
+        replays_as_the_truth(what, move |request| (200, change(chain.answer(request))));
+    }
+}
+
+#[test]
+fn an_endpoint_that_refuses_everything_is_a_wrong_url_or_key_and_not_asked_again() {
+    for (status, words) in [
+        (401, "key"),
+        (403, "key"),
+        (404, "check the URL"),
+        (405, "check the URL"),
+        (410, "check the URL"),
+        (400, "check the URL"),
+    ] {
+        let endpoint = Served::new(move |_| (status, b"<html><h1>Sorry</h1></html>".to_vec()));
+        let (_, out) = endpoint.replay(&[]);
+        let said = stderr(&out);
+        assert_eq!(out.status.code(), Some(1), "{status}: {said}");
+        assert!(said.contains(&status.to_string()) && said.contains(words), "{status}: {said}");
+        assert!(endpoint.asked().len() <= 4, "{status}: asked {} times", endpoint.asked().len());
+    }
+    // A page with status 200 may be of a moment: it is said, and to be tried again.
+    let page = Served::new(|_| (200, b"<!doctype html><title>Welcome</title>".to_vec()));
+    let (_, out) = page.replay(&["--timeout", "1"]);
+    assert_eq!(out.status.code(), Some(75), "{}", stderr(&out));
+    assert!(stderr(&out).contains("is this the URL of a JSON-RPC endpoint?"), "{}", stderr(&out));
+}
