@@ -23,8 +23,17 @@ pub(crate) fn demo_blocks() -> Vec<(Value, Value)> {
 pub(crate) struct Chain(Vec<(Value, Value)>);
 
 impl Chain {
+    /// The demo's chain without the blocks that its reorg replaced.
     pub(crate) fn demo() -> Self {
-        Self(demo_blocks())
+        let mut blocks = demo_blocks();
+        let mut canonical = vec![blocks.pop().unwrap()];
+        while let Some(block) = blocks.pop() {
+            if block.0["hash"] == canonical.last().unwrap().0["parentHash"] {
+                canonical.push(block);
+            }
+        }
+        canonical.reverse();
+        Self(canonical)
     }
 
     pub(crate) fn of(blocks: Vec<(Value, Value)>) -> Self {
