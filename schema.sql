@@ -83,6 +83,8 @@ CREATE UNIQUE INDEX blocks_canonical ON blocks (number) WHERE status <> 3;
 CREATE INDEX blocks_unsettled ON blocks (number) WHERE status < 2;
 -- Serves --since and --until with --require-complete.
 CREATE INDEX blocks_by_time ON blocks (timestamp);
+-- Serves the question, in attest and query --address, whether headers name an address as beneficiary.
+CREATE INDEX blocks_by_beneficiary ON blocks (beneficiary_id, number) WHERE status <> 3;
 -- Serves query --status orphaned.
 CREATE INDEX blocks_orphaned ON blocks (number) WHERE status = 3;
 

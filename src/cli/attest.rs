@@ -106,16 +106,22 @@ struct Statement {
 }
 
 /// Kinds that this bolo does not decode, so that nothing is said of them.
-const NOT_DECODED: [&str; 9] = [
+const NOT_DECODED: [&str; 15] = [
     "approval",
     "approval_for_all",
     "permit2",
+    "authorization_used",
     "issuer_freeze",
     "issuer_unfreeze",
     "issuer_seizure",
+    "oracle_listing",
+    "oracle_delisting",
     "delegation",
     "user_operation",
+    "control_change",
+    "contract_execution",
     "unexplained_balance",
+    "exposure",
 ];
 
 impl Statement {
