@@ -99,7 +99,9 @@ fn error_of(error: Value) -> Option<ErrorPayload> {
 mod tests {
     use super::*;
 
-    fn single(text: &str) -> Result<(Id, Result<String, (i64, String)>), String> {
+    type Payload = Result<String, (i64, String)>;
+
+    fn single(text: &str) -> Result<(Id, Payload), String> {
         match read(text.as_bytes())? {
             ResponsePacket::Single(Response { id, payload: ResponsePayload::Success(result) }) => {
                 Ok((id, Ok(result.get().to_owned())))

@@ -139,7 +139,7 @@ const EVERYONE_HAS: [&str; 5] =
 /// What to do about a status that another try does not change.
 fn refusal(status: u16) -> Option<&'static str> {
     match status {
-        401 | 402 | 403 => Some("its key is missing, wrong or not allowed this: check the key in the URL"),
+        401..=403 => Some("its key is missing, wrong or not allowed this: check the key in the URL"),
         404 | 410 => Some("there is no JSON-RPC endpoint at this path: check the URL"),
         400 | 405 => Some("this is no JSON-RPC endpoint, or it needs a key: check the URL"),
         _ => None,

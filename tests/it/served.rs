@@ -64,8 +64,8 @@ impl Chain {
             },
             "eth_getBlockReceipts" => self.block(of).map_or(Value::Null, |(_, receipts)| receipts.clone()),
             "eth_getTransactionReceipt" => {
-                let all = self.0.iter().flat_map(|(_, receipts)| receipts.as_array().into_iter().flatten());
-                all.filter(|receipt| receipt["transactionHash"] == *of).next().cloned().unwrap_or_default()
+                let mut all = self.0.iter().flat_map(|(_, receipts)| receipts.as_array().into_iter().flatten());
+                all.find(|receipt| receipt["transactionHash"] == *of).cloned().unwrap_or_default()
             }
             _ => return None,
         })
