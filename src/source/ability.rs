@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Answers in a row that there is no such method, before it counts as missing.
 const DENIALS_TO_SETTLE: u32 = 3;
+/// The same of a method that has answered: then one of the nodes behind the URL has it.
+const DENIALS_TO_UNSETTLE: u32 = 10;
 /// Denials closer together than that are one: requests in flight together reach the same node.
 const APART: Duration = Duration::from_millis(100);
 /// After that long a missing method is tried again; twice as long after each further denial.
@@ -42,7 +44,7 @@ impl Ability {
                 self.missing = Some((now + pause, pause));
                 false
             }
-            None if self.denials < DENIALS_TO_SETTLE => false,
+            None if self.denials < if self.had { DENIALS_TO_UNSETTLE } else { DENIALS_TO_SETTLE } => false,
             None => {
                 self.missing = Some((now + FIRST_PROBE, FIRST_PROBE));
                 true
@@ -137,6 +139,11 @@ mod tests {
         assert_eq!(pause, LONGEST_PROBE);
         ability.confirm();
         assert!(ability.is_worth_asking(now) && ability.known() == Some(true));
+        for denials in 1..=DENIALS_TO_UNSETTLE {
+            now += SECOND;
+            assert_eq!(ability.deny(now), denials == DENIALS_TO_UNSETTLE, "it has answered: one node may lack it");
+        }
+        ability.confirm();
         assert!(ability.give_up(now) && !ability.give_up(now) && !ability.is_worth_asking(now));
         ability.look_again();
         assert!(ability.is_worth_asking(now + SECOND));

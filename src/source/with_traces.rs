@@ -144,7 +144,9 @@ impl Pool {
             });
         }
         self.note_refused(found.refused.take(), what, Instant::now());
-        let pruned = !self.may_trace(number);
+        let now = Instant::now();
+        let has_pruned = |endpoint: &Arc<Endpoint>| lock(&endpoint.capability).has_pruned_state(number, now);
+        let pruned = !self.may_trace(number) && self.endpoints.iter().any(has_pruned);
         if !self.never_had_traces() {
             let detail = match found.detail {
                 said if !said.is_empty() => said,
