@@ -263,7 +263,7 @@ fn a_read_only_database_can_be_read_and_not_watched() {
 fn a_full_disk_stops_it_and_loses_nothing() {
     let node = Node::start(&[]);
     let (a, b) = (node.accounts[1], node.accounts[2]);
-    let disk = SmallDisk::new("size=600k");
+    let disk = SmallDisk::new("size=1000k");
     let place = Place { dir: tempfile::tempdir().unwrap(), db: disk.dir.path().join("bolo.db"), env: Vec::new() };
     place.import(&[(a, "a"), (b, "b")]);
     node.rpc("anvil_setAutomine", json!([false]));
