@@ -1,7 +1,7 @@
 //! What a chain calls its own currency: no block says it.
 //!
-//! Symbols and decimals are those of the chain registry (https://github.com/ethereum-lists/chains, which chainlist.org shows), read
-//! 2026-11-28; the coin types are registered in SLIP-0044 (https://github.com/satoshilabs/slips/blob/master/slip-0044.md). Where the chain
+//! Symbols and decimals are those of the chain registry (<https://github.com/ethereum-lists/chains>, which chainlist.org shows), read
+//! 2026-11-28; the coin types are registered in SLIP-0044 (<https://github.com/satoshilabs/slips/blob/master/slip-0044.md>). Where the chain
 //! registry names a coin type, that one: AVAX on the C-Chain is 9005. A test network has its main network's currency.
 
 /// A chain's own currency.

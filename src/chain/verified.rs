@@ -80,7 +80,7 @@ impl VerifiedTransaction {
 }
 
 /// A block whose every part was proven, or taken on trust with [`Proof::Unproven`] where the user asked for that.
-/// There is no other way to make one than [`verify`](super::verify::verify) and [`trust`](super::verify::trust).
+/// There is no other way to make one than [`verify`](super::verify::verify) and [`trust`](super::trusted::trust).
 #[derive(Debug, Clone)]
 pub struct VerifiedBlock {
     pub(super) hash: B256,

@@ -17,7 +17,7 @@ pub struct WithdrawalToken {
 
 impl WithdrawalToken {
     /// Gnosis and Chiado pay in GNO: their deposit contract divides by 32, since a validator stakes 1 GNO where the beacon chain counts 32
-    /// (`executeSystemWithdrawals` in https://github.com/gnosischain/deposit-contract).
+    /// (`executeSystemWithdrawals` in <https://github.com/gnosischain/deposit-contract>).
     pub fn of_chain(chain_id: u64) -> Option<Self> {
         match chain_id {
             100 => Some(Self { contract: address!("9C58BAcC331c9aa871AFD802DB6379a98e80CEdb"), divisor: 32 }),
