@@ -2,20 +2,26 @@
 //! pause in the middle, so that only what is missing is asked for again.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{B256, Bytes, U64};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::call::CallError;
 use super::endpoint::Endpoint;
+use super::lies::{Asked, Miss};
 use super::lock;
+use super::unmask::disown;
+use crate::chain::Part;
+use crate::chain::canonical::Link;
 
 /// Receipts that are asked for in one batch where the whole block's cannot be had.
 const RECEIPTS_PER_BATCH: usize = 50;
 /// Blocks of which receipts are kept until the rest comes; more are not asked for at once by far.
 const MAX_UNFINISHED: usize = 64;
+/// For a look at which block an endpoint has.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 const METHOD: &str = "eth_getTransactionReceipt";
 /// The root of no receipts (the empty trie), as a block's answer has it.
 const NO_RECEIPTS: &[u8] = b"\"receiptsRoot\":\"0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421\"";
@@ -116,7 +122,38 @@ impl Endpoint {
             }
         }
         let receipts: Vec<_> = receipts.into_iter().flatten().collect();
+        // The endpoint has these transactions in another block: it does not know the one that it named.
+        let elsewhere = |(receipt, tx): (&Box<RawValue>, &B256)| is_in_other_block(receipt, *tx, block_hash);
+        if !receipts.is_empty() && receipts.iter().zip(&hashes).all(elsewhere) {
+            self.disown_unknown(block_hash, block).await;
+            return Err(CallError::NotFound);
+        }
         serde_json::to_vec(&receipts).map(Bytes::from).map_err(|error| CallError::BadAnswer(error.to_string()))
+    }
+
+    /// Notes it as an invalid response where the endpoint still names a block at its number that it does not have by its hash. One
+    /// that names another block by now has had a reorg.
+    async fn disown_unknown(&self, hash: B256, block: &[u8]) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            number: U64,
+            hash: B256,
+            parent_hash: B256,
+        }
+        let Ok(Named { number, .. }) = serde_json::from_slice(block) else { return };
+        let begun = Instant::now();
+        let by_hash = self.link(Asked::Hash(hash), LOOK_TIMEOUT).await;
+        // As before, with its transactions: an endpoint may answer otherwise where only a header is asked for.
+        let by_number = self.call_within(LOOK_TIMEOUT, false, "eth_getBlockByNumber", (number, true)).await;
+        if let (Err(Miss::Call(CallError::NotFound)), Ok(answer)) = (by_hash, by_number)
+            && let Ok(named) = serde_json::from_str::<Named>(answer.get())
+            && named.hash == hash
+        {
+            let request = format!("eth_getBlockByNumber [\"{number:#x}\",true]");
+            let link = Link { number: number.to(), hash, parent_hash: named.parent_hash };
+            disown(self, link, request, Part::BlockHash, "a block that it has itself", begun);
+        }
     }
 
     /// Asks for the receipts of those transactions, and puts in place what comes; where a batch was too large or is not taken,
@@ -156,6 +193,18 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// Whether a receipt is that of the transaction, and says that it is in another block.
+fn is_in_other_block(receipt: &RawValue, transaction: B256, block: B256) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Mined {
+        block_hash: B256,
+        transaction_hash: B256,
+    }
+    let mined = serde_json::from_str::<Mined>(receipt.get());
+    mined.is_ok_and(|mined| mined.transaction_hash == transaction && mined.block_hash != block)
 }
 
 #[cfg(test)]

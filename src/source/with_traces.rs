@@ -17,7 +17,7 @@ use super::pool::Pool;
 use super::traces::TraceAnswer;
 use super::{NoTraces, ProofError, RawBundle, TraceMode, chance, lock};
 use crate::chain::VerifyError;
-use crate::chain::traces::splice;
+use crate::chain::traces::{is_of_other_block, splice};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -77,6 +77,13 @@ impl Pool {
                     None => giver.block_traces(number, hash).await,
                 };
                 let asked = Instant::now();
+                // Another endpoint that was asked by number may have another block there: that contradicts nothing it said.
+                let answer = answer.and_then(|traces| {
+                    match !Arc::ptr_eq(&giver, endpoint) && is_of_other_block(&traces, hash) {
+                        true => Err(CallError::NotFound),
+                        false => Ok(traces),
+                    }
+                });
                 match answer {
                     Ok(traces) => raw.traces = Some(traces),
                     Err(error) => {
@@ -138,6 +145,13 @@ impl Pool {
             return Err(match found.refused {
                 Some((_, miss)) => miss,
                 None if self.may_have_traces() => {
+                    // A block that is false has no traces anywhere.
+                    if let Err(reason) = judge(raw.clone()).await
+                        && !reason.is_of_traces()
+                    {
+                        endpoint.refused_raw(&raw, &reason);
+                        return Err(refused_bundle(&raw, number, hash, reason, None));
+                    }
                     CallError::Transport(format!("no traces of this block just now ({})", found.detail)).into()
                 }
                 None => CallError::Unsupported("traces".into()).into(),

@@ -194,7 +194,10 @@ async fn what_nobody_can_prove_is_given_up_soon() {
     node.send(node.accounts[1], Some(node.accounts[2]), 1, "0x");
     let liar = proxy(&node, |request, mut answer| {
         if request["method"] == "eth_getBlockReceipts" {
-            answer["result"] = json!([]);
+            answer["result"][0]["status"] = json!("0x0");
+        }
+        if request["method"] == "eth_getTransactionReceipt" {
+            answer["result"]["status"] = json!("0x0");
         }
         Some(answer)
     });

@@ -27,6 +27,18 @@ pub use splice::{SingleTrace, splice};
 /// Calls nest at most 1024 deep in the EVM; each level is an object within an array. Anything deeper is no trace.
 const MAX_JSON_DEPTH: usize = 2 * 1024 + 64;
 
+/// Whether traces say that they are of another block than that. Nodes are asked by number where they do not take hashes.
+pub fn is_of_other_block(traces: &RawValue, block: B256) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        block_hash: Option<B256>,
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(traces.get()).unwrap_or_default();
+    let named = items.first().and_then(|first| json::deep::<Named>(first.get()).ok());
+    named.and_then(|named| named.block_hash).is_some_and(|hash| hash != block)
+}
+
 /// Why a frame exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
