@@ -123,8 +123,8 @@ impl Endpoint {
         }
         let receipts: Vec<_> = receipts.into_iter().flatten().collect();
         // The endpoint has these transactions in another block: it does not know the one that it named.
-        let elsewhere = |(receipt, tx): (&Box<RawValue>, &B256)| is_in_other_block(receipt, *tx, block_hash);
-        if !receipts.is_empty() && receipts.iter().zip(&hashes).all(elsewhere) {
+        let mut answered = receipts.iter().zip(&hashes);
+        if !receipts.is_empty() && answered.all(|(receipt, tx)| is_in_other_block(receipt, *tx, block_hash)) {
             self.disown_unknown(block_hash, block).await;
             return Err(CallError::NotFound);
         }
