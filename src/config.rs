@@ -2,6 +2,8 @@
 
 mod lists;
 
+use std::borrow::Cow;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +15,9 @@ pub use lists::{ListConfig, ListSettings, Rhythm, RhythmSettings, check_list_nam
 
 use crate::screen::{Rule, Rules};
 use crate::source::TraceMode;
+
+/// What a file with secrets allows beyond mode 0640: that its group changes it, or that every user reads it.
+const TOO_OPEN: u32 = 0o027;
 
 /// What bolo.toml may hold. Unknown keys are refused: a mistyped one would be without effect.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -84,6 +89,13 @@ impl ConfigFile {
         };
         // Before anything is said of it.
         crate::redact::register_urls_in(&text);
+        let has_secrets = matches!(crate::redact::redacted(&text), Cow::Owned(_));
+        if has_secrets && std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & TOO_OPEN != 0) {
+            let path = path.display();
+            tracing::warn!(
+                "the config file {path} has secrets in its URLs, and other users can access it: run chmod 640 {path}"
+            );
+        }
         let wrong = |at: usize, why: &str| {
             let line = 1 + text[..at].matches('\n').count();
             format!("the config file {} line {line}: {}", path.display(), why.replace('\n', " "))

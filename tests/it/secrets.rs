@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -234,4 +235,30 @@ fn an_endpoint_that_redirects_to_another_path_of_its_own_is_followed() {
     let place = Place::new();
     let out = place.run(&["replay", "-r", &format!("http://{address}/"), "--from-block", "0", "--to-block", "0"]);
     assert!(out.status.success(), "{}", stderr(&out));
+}
+
+#[test]
+fn a_config_file_with_secrets_that_other_users_can_access_is_warned_of() {
+    let place = Place::new();
+    let path = place.dir.path().join("bolo.toml");
+    let key = SECRETS[1];
+    for (text, has_secrets) in [
+        (format!("rpc_urls = [\"{}\"]\n", url("http://", "127.0.0.1:9")), true),
+        (format!("rpc_urls = ['https://rpc.example/v3/{key}']\n"), true),
+        (format!("[[endpoint]]\nurl = \"wss://alice:{key}@rpc.example\"\n"), true),
+        (format!("[[list]]\nname = \"l\"\nurl = \"https://lists.example/l.csv?token={key}\"\n"), true),
+        ("rpc_urls = [\"http://127.0.0.1:8545\"]\n".to_owned(), false),
+        ("quorum = 2\n".to_owned(), false),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        for (mode, is_open) in
+            [(0o644, true), (0o604, true), (0o660, true), (0o666, true), (0o640, false), (0o600, false), (0o440, false)]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let said = stderr(&place.run(&["watchlist", "add", "0x098B716B8Aaf21512996dC57EB0615e2383E2f96"]));
+            let warned = said.contains("run chmod 640 bolo.toml");
+            assert_eq!(warned, has_secrets && is_open, "{mode:o}: {said}");
+            assert_hidden(&said, "a warning");
+        }
+    }
 }
