@@ -163,14 +163,34 @@ fn a_false_value_that_hash_or_root_covers_is_refused() {
 
 #[test]
 fn a_list_that_the_type_of_a_transaction_does_not_have_reaches_nothing() {
-    let (block, receipts) = demo_blocks().swap_remove(0);
-    let hash = block["hash"].as_str().unwrap().parse().ok();
-    let (truth, _) = facts(taken_of(31337, &block.to_string(), &receipts.to_string(), hash).unwrap());
-    let authorization = json!([{"chainId": "0x0", "address": "0x00000000000000000000000000000000000000aa", "nonce": "0x1",
-        "yParity": "0x0", "r": "0x1", "s": "0x1"}]);
-    let mut changed = block;
-    changed["transactions"][0]["authorizationList"] = authorization;
-    let (facts, differences) = facts(taken_of(31337, &changed.to_string(), &receipts.to_string(), hash).unwrap());
-    assert!(facts == truth, "an authorization that nobody signed was taken for proven");
-    assert_eq!(differences, ["transaction.authorizationList"]);
+    let authorization = json!({"chainId": "0x0", "address": "0x00000000000000000000000000000000000000aa", "nonce": "0x1",
+        "yParity": "0x0", "r": "0x1", "s": "0x1"});
+    let mut types = std::collections::BTreeSet::new();
+    for (block, receipts) in demo_blocks() {
+        let hash = block["hash"].as_str().unwrap().parse().ok();
+        let take = |block: &Value| facts(taken_of(31337, &block.to_string(), &receipts.to_string(), hash).unwrap());
+        let transactions = block["transactions"].as_array().unwrap();
+        let Some(place) =
+            transactions.iter().position(|tx| tx["type"] != "0x4" && types.insert(tx["type"].to_string()))
+        else {
+            continue;
+        };
+        let (truth, _) = take(&block);
+        for (list, is_told) in [
+            (json!([authorization]), true),
+            (json!([authorization, authorization]), true),
+            (json!("0x01"), true),
+            (json!({"address": "0xaa"}), true),
+            (json!([]), false),
+            (Value::Null, false),
+        ] {
+            let mut changed = block.clone();
+            changed["transactions"][place]["authorizationList"] = list.clone();
+            let (facts, differences) = take(&changed);
+            assert!(facts == truth, "an authorization that nobody signed was taken for proven: {list}");
+            let told: &[&str] = if is_told { &["transaction.authorizationList"] } else { &[] };
+            assert_eq!(differences, told, "{list}");
+        }
+    }
+    assert!(types.len() > 1, "{types:?}");
 }

@@ -131,6 +131,23 @@ fn receipts_that_came_before_a_throttle_are_not_asked_for_again() {
 }
 
 #[test]
+fn a_batch_that_is_throttled_is_sent_again_in_smaller_parts() {
+    for most in [1, 2, 3] {
+        let chain = Chain::demo();
+        let (endpoint, _) = replays_as_the_truth("throttled batches", move |request| match request.as_array() {
+            Some(calls) if calls.len() > most => (429, b"too much at once".to_vec()),
+            None if request["method"] == "eth_getBlockReceipts" => {
+                ok(&json!({"id": request["id"], "error": {"code": -32601, "message": "no such method"}}))
+            }
+            _ => ok(&chain.answer(request)),
+        });
+        let sizes: Vec<_> = endpoint.asked().iter().filter_map(|request| request.as_array().map(Vec::len)).collect();
+        let refused = sizes.iter().filter(|size| **size > most).count();
+        assert!((1..20).contains(&refused), "{most}: {sizes:?}");
+    }
+}
+
+#[test]
 fn json_that_is_written_loosely_is_understood() {
     type Change = fn(Value) -> Vec<u8>;
     let changes: [(&str, Change); 5] = [

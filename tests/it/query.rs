@@ -161,3 +161,47 @@ fn help_completions_and_manual_pages_are_there() {
     place.ok(&["man", "--out", "man"]);
     assert!(place.dir.path().join("man/bolo-query.1").exists());
 }
+
+#[test]
+fn a_table_shows_short_ids_that_commands_understand_and_wide_shows_whole_ones() {
+    let table = ["-q", "query", "--limit", "0", "--order", "asc"];
+    let (narrow, wide) = (demo().ok(&table), demo().ok(&[&table[..], &["--wide"]].concat()));
+    let short = |hash: &str| format!("{}…{}", &hash[..8], &hash[62..]);
+    let alerts = demo().alerts(&[]);
+    assert_eq!(narrow.lines().count(), alerts.len() + 1);
+    for ((row, whole), alert) in narrow.lines().zip(wide.lines()).skip(1).zip(&alerts) {
+        let id = alert["id"].as_str().unwrap();
+        assert!(row.ends_with(&short(id)) && whole.ends_with(id), "{row}");
+        if let Some(hash) = alert["tx"]["hash"].as_str() {
+            assert!(row.contains(&short(hash)) && whole.contains(hash), "{row}");
+        }
+    }
+    let alert = &alerts[alerts.len() / 2];
+    let (id, hash) = (alert["id"].as_str().unwrap(), alert["tx"]["hash"].as_str().unwrap());
+    for form in [short(id), id[..10].to_owned(), id[2..14].to_uppercase(), id.to_owned()] {
+        assert!(demo().ok(&["query", "--explain", &form]).contains(id), "{form}");
+    }
+    let of_transaction: Vec<_> = alerts.iter().filter(|alert| alert["tx"]["hash"] == hash).cloned().collect();
+    for form in [short(hash), hash[..12].to_owned(), hash[2..20].to_owned(), hash.to_owned()] {
+        assert_eq!(demo().alerts(&["--tx", &form]), of_transaction, "{form}");
+    }
+}
+
+#[test]
+fn status_counts_the_alerts_of_each_severity() {
+    let file = |name: &str| format!("{}/src/cli/demo/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (kind, last) in [("blocking", "40"), ("blocking", "58"), ("advisory", "25"), ("own", "58"), ("blocking", "1")] {
+        let place = Place::new();
+        place.ok(&["-q", "watchlist", "import", &file("watchlist.csv"), "--kind", kind]);
+        place.ok(&["-q", "replay", "--archive", &file("chain.jsonl.zst"), "--chain", "31337", "--to-block", last]);
+        let mut counts = std::collections::BTreeMap::<String, u64>::new();
+        for alert in place.alerts(&["--triage", "all"]).iter().filter(|alert| alert["triage"]["class"] != "own") {
+            *counts.entry(alert["severity"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        assert_eq!(place.status()["alerts_by_severity"], serde_json::json!(counts), "{kind} {last}");
+        let shown = place.run(&["status"]).stdout;
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        let line = shown.lines().find(|line| line.starts_with("severity")).unwrap_or_default();
+        assert!(counts.iter().all(|(name, count)| line.contains(&format!("{count} {name}"))), "{kind} {last}: {shown}");
+    }
+}

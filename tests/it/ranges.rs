@@ -144,7 +144,18 @@ fn a_block_number_that_cannot_be_stored_is_refused_in_one_line_by_every_command(
 
 #[test]
 fn verify_says_which_blocks_it_counts() {
-    let place = recorded();
-    let said = place.ok(&["verify"]);
+    let said = recorded().ok(&["verify"]);
     assert!(said.starts_with("0 blocks with alerts proven again, of 58 blocks held: 0 alerts proven"), "{said}");
+    let demo = |name: &str| format!("{}/src/cli/demo/{name}", env!("CARGO_MANIFEST_DIR"));
+    for last in ["1", "20", "58"] {
+        let place = Place::new();
+        place.ok(&["-q", "watchlist", "import", &demo("watchlist.csv")]);
+        let archive = demo("chain.jsonl.zst");
+        place.ok(&["-q", "replay", "--archive", &archive, "--chain", "31337", "--to-block", last]);
+        let alerts = place.alerts(&["--triage", "all", "--status", "all"]);
+        let blocks: std::collections::BTreeSet<_> = alerts.iter().map(|alert| alert["block"].to_string()).collect();
+        let (said, held) = (place.ok(&["verify"]), place.status()["blocks"].clone());
+        let begin = format!("{} blocks with alerts proven again, of {held} blocks held: ", blocks.len());
+        assert!(said.replace("1 block ", "1 blocks ").starts_with(&begin), "{last}: {begin}: {said}");
+    }
 }

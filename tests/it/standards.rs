@@ -252,13 +252,54 @@ fn a_query_without_a_range_says_what_was_searched_and_an_unknown_symbol_is_said(
     let (code, text) = said(&place, &["query", "--address-file", "many.txt"]);
     assert_eq!((code, text.lines().filter(|line| line.contains("WARN")).count()), (0, 2), "{text}");
     assert!(text.contains("addresses=3000"), "{text}");
+    for count in [2, 7, 500] {
+        let some: String = many.lines().take(count).map(|line| format!("{line}\n")).collect();
+        std::fs::write(place.dir.path().join("some.txt"), some).unwrap();
+        let (_, text) = said(&place, &["query", "--address-file", "some.txt"]);
+        let listed_nowhere = text.lines().filter(|line| line.contains("addresses=")).count();
+        assert!(listed_nowhere == 1 && text.contains(&format!("addresses={count}")), "{text}");
+    }
     assert_eq!(place.alerts(&["--address-file", "many.txt"]).len(), 4);
     for (name, content) in [("empty.txt", "# nothing\n"), ("bad.txt", "0x12\n")] {
         std::fs::write(place.dir.path().join(name), content).unwrap();
         assert_eq!(said(&place, &["query", "--address-file", name]).0, 1, "{name}");
     }
     place.ok(&["record", "-r", &node.url, "--from-block", "0", "--to-block", "1", "--out", "blocks.jsonl"]);
-    let (code, text) = said(&place, &["replay", "--archive", "blocks.jsonl", "-r", &node.url]);
-    assert!(code == 1 && text.contains("asks no endpoint"), "{code} {text}");
+    for endpoint in
+        [&["-r", &node.url][..], &["--rpc-url", "ws://127.0.0.1:1"], &["-r", "http://127.0.0.1:2", "-r", &node.url]]
+    {
+        let (code, text) = said(&place, &[&["replay", "--archive", "blocks.jsonl"], endpoint].concat());
+        assert!(code == 1 && text.contains("asks no endpoint"), "{code} {text}");
+    }
     place.ok(&["replay", "--archive", "blocks.jsonl"]);
+}
+
+#[test]
+fn native_value_is_in_the_currency_of_its_chain() {
+    for (chain, symbol, decimals, id) in [
+        ("100", Some("xDAI"), 18, "slip44:700"),
+        ("43114", Some("AVAX"), 18, "slip44:9005"),
+        ("61", Some("ETC"), 18, "slip44:61"),
+        ("728126428", Some("TRX"), 6, "slip44:195"),
+        ("1337", Some("ETH"), 18, "slip44:60"),
+        ("424242424242", None, 18, "native:coin"),
+    ] {
+        let node = Node::start(&["--chain-id", chain]);
+        let a = node.accounts[1];
+        let place = Place::watching(&[(a, "a")]);
+        node.send(a, Some(node.accounts[2]), 1_500_000, "0x");
+        node.mine(1);
+        place.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--traces", "off"]);
+        let caip19 = format!("eip155:{chain}/{id}");
+        let found = place.alerts(&["--asset", "native"]);
+        assert_eq!(found.len(), 1, "{chain}");
+        let asset = json!({"id": caip19, "contract": null, "symbol": symbol, "decimals": decimals});
+        assert_eq!(found[0]["asset"], asset);
+        assert_eq!(found[0]["amount_display"], if decimals == 6 { "1.5" } else { "0.0000000000015" });
+        for (word, fits) in
+            [(caip19.as_str(), true), (symbol.unwrap_or("ETH"), symbol.is_some()), ("ETH", symbol == Some("ETH"))]
+        {
+            assert_eq!(place.alerts(&["--asset", word]).len(), usize::from(fits), "{chain}: {word}");
+        }
+    }
 }

@@ -139,9 +139,12 @@ fn busy_addresses_are_named_when_they_come_onto_a_list() {
 #[test]
 fn a_date_in_the_name_of_a_file_is_suggested_where_it_is_not_used() {
     let place = Place::new();
-    for (name, date) in
-        [("2022-11-10.json", "2022-11-10"), ("sdn_20240502.txt", "2024-05-02"), ("a 2023-01-31 b.csv", "2023-01-31")]
-    {
+    for (name, date) in [
+        ("2022-11-10.json", "2022-11-10"),
+        ("sdn_20240502.txt", "2024-05-02"),
+        ("a 2023-01-31 b.csv", "2023-01-31"),
+        ("list-2021-06-30.v2.json", "2021-06-30"),
+    ] {
         let text = if name.ends_with("json") { format!("[\"{A}\"]") } else { format!("address\n{A}\n") };
         write(&place, name, if name.ends_with("txt") { format!("{A}\n") } else { text });
         let out = place.run(&["watchlist", "import", name, "--list", "l"]);

@@ -131,3 +131,21 @@ fn nothing_is_written_through_a_link_that_lies_there() {
     assert!(Store::lock_for_writing(&db).is_err());
     assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
 }
+
+#[test]
+fn a_database_that_cannot_be_opened_says_whether_its_folder_or_a_permission_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("here.db"), b"").unwrap();
+    for (name, kind, said) in [
+        ("none/bolo.db", ErrorKind::NotFound, "none does not exist"),
+        ("here.db/bolo.db", ErrorKind::NotADirectory, "here.db does not exist"),
+        ("here.db", ErrorKind::PermissionDenied, "no permission to read it"),
+        ("new.db", ErrorKind::PermissionDenied, "no permission to make files in"),
+        ("new.db", ErrorKind::ReadOnlyFilesystem, "read-only"),
+        ("here.db", ErrorKind::ResourceBusy, "cannot be opened"),
+    ] {
+        let why = why_not_opened(&at(name), &kind.into());
+        assert!(why.contains(said), "{name} {kind}: {why}");
+    }
+}
