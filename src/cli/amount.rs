@@ -55,6 +55,14 @@ impl MinAmount {
 }
 
 impl AmountFilter {
+    /// Digits behind the point that make a difference, where the amount is in units of its asset.
+    pub(super) fn places(&self) -> usize {
+        match self {
+            Self::Base(_) => 0,
+            Self::Units(units) => units.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len()),
+        }
+    }
+
     /// Whether it is next to nothing of a native currency with so many decimals.
     pub(super) fn is_tiny_as_native(&self, decimals: u8) -> bool {
         let tiny = U256::from(10).pow(U256::from(decimals.saturating_sub(TINY_PLACES)));

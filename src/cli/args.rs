@@ -158,7 +158,8 @@ pub(super) enum TraceArg {
 pub struct WatchArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// Where to begin where nothing was watched yet, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe or latest
+    /// Where to begin where nothing was watched yet, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe, latest, or
+    /// a time (2025-02-21, RFC 3339, 7d): then the first block that is not before it
     #[arg(long, value_name = "BLOCK")]
     pub(super) from_block: Option<String>,
     /// Take a block only where so many endpoints have the same one [default: 1]
@@ -187,11 +188,13 @@ pub struct WatchArgs {
 pub struct ReplayArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// First block, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe or latest
-    #[arg(long, value_name = "BLOCK")]
+    /// First block, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe, latest, or a time (2025-02-21, RFC 3339, 7d):
+    /// then the first block that is not before it
+    #[arg(long, value_name = "BLOCK|TIME")]
     pub(super) from_block: Option<String>,
-    /// Last block, inclusive; without one, the finalized block (of an archive, its last)
-    #[arg(long, value_name = "BLOCK")]
+    /// Last block, inclusive; of a time the last block that is not after it, of a date that of the whole day (UTC); without one, the
+    /// finalized block (of an archive, its last)
+    #[arg(long, value_name = "BLOCK|TIME")]
     pub(super) to_block: Option<String>,
     /// Whose senders are recovered from their signatures, the dearest part of the proof: of all transactions, or of those that an
     /// alert belongs to. With `matched`, that a watched address sent nothing else, and received nothing in a contract that was made
@@ -248,11 +251,11 @@ impl From<SendersArg> for crate::pipeline::Senders {
 pub struct RecordArgs {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// First block, inclusive
-    #[arg(long, value_name = "BLOCK")]
+    /// First block, inclusive, or a time, as for `bolo replay`
+    #[arg(long, value_name = "BLOCK|TIME")]
     pub(super) from_block: String,
-    /// Last block, inclusive
-    #[arg(long, value_name = "BLOCK")]
+    /// Last block, inclusive, or a time, as for `bolo replay`
+    #[arg(long, value_name = "BLOCK|TIME")]
     pub(super) to_block: String,
     /// The file to make; compressed where its name ends in .zst. `-` writes lines to stdout
     #[arg(long, value_name = "FILE")]

@@ -27,6 +27,7 @@ mod moments;
 mod present;
 mod progress;
 mod query;
+mod range_end;
 mod record;
 mod replay;
 mod revert;

@@ -225,6 +225,10 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         return Err(Failure::input(format!("there is no list {name:?} (bolo status names them)")));
     }
     let (min_amount, assets_of) = amount_and_assets(args, chain)?;
+    let asked_assets: Vec<_> = assets_of.iter().flat_map(|text| assets(text, chain)).collect::<Result<_, _>>()?;
+    if let (Some(text), Some(amount)) = (&args.min_amount, &min_amount) {
+        check_places(text, amount, &asked_assets, store, chain)?;
+    }
     let (statuses, any_status) = or_all(&args.status);
     let (triage, any_triage) = or_all(&args.triage);
     Ok(AlertFilter {
@@ -234,7 +238,7 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
         entities: args.entity.clone(),
         lists: args.list.clone(),
         kinds: args.kind.clone(),
-        assets: assets_of.iter().flat_map(|text| assets(text, chain)).collect::<Result<_, _>>()?,
+        assets: asked_assets,
         directions: args.direction.clone(),
         min_amount,
         from_block,
@@ -308,6 +312,32 @@ fn amount_and_assets(args: &QueryArgs, chain: &ChainWords) -> Result<(Option<Amo
         )));
     }
     Ok((Some(filter), vec![asset]))
+}
+
+/// Refuses an amount with more places than any of the named assets has, as far as their decimals are known.
+fn check_places(
+    text: &str,
+    amount: &AmountFilter,
+    assets: &[AssetFilter],
+    store: &Store,
+    chain: &ChainWords,
+) -> Result<(), Failure> {
+    let mut most = None;
+    for asset in assets {
+        let decimals = match asset {
+            AssetFilter::Native => Some(chain.currency.decimals),
+            AssetFilter::Symbol(symbol) => store.decimals_of_symbol(symbol)?,
+            AssetFilter::Contract(contract, _) => store.decimals_of_token(*contract)?,
+        };
+        most = most.max(decimals);
+    }
+    match most {
+        Some(decimals) if amount.places() > usize::from(decimals) => Err(Failure::input(format!(
+            "--min-amount {text:?} has {} decimals, and the asset has {decimals}: leave out the digits beyond",
+            amount.places()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The values that were given, and whether `all` was among them, which lifts the restriction.

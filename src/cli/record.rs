@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::RecordArgs;
 use super::progress::Progress;
-use super::sources::{BlockArg, SourceSettings, in_order, is_there};
+use super::range_end::{self, RangeEnd};
+use super::sources::{SourceSettings, in_order, is_there};
 use super::{Context, Failure};
 use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::record;
@@ -40,8 +41,8 @@ impl Write for Stdout {
 
 pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let settings = SourceSettings::new(context, &args.source)?;
-    let (from, to) = (BlockArg::parse(&args.from_block)?, BlockArg::parse(&args.to_block)?);
-    if let (BlockArg::Number(from), BlockArg::Number(to)) = (from, to) {
+    let (from, to) = (RangeEnd::parse(&args.from_block)?, RangeEnd::parse(&args.to_block)?);
+    if let (Some(from), Some(to)) = (from.number(), to.number()) {
         in_order(from, to)?;
     }
     let to_stdout = args.out == Path::new("-");
@@ -69,7 +70,7 @@ pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown
         pool = settings.connect(ROUNDS, None) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(stopped()),
     };
-    let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
+    let range = range_end::range(&pool, from, to).await?;
     is_there(&pool, range.1).await?;
     let judge = settings.judge(pool.chain_id());
     let closed = Arc::new(AtomicBool::new(false));

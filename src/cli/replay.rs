@@ -6,6 +6,7 @@ use super::args::{ReplayArgs, SendersArg};
 use super::explain::adopt_rules;
 use super::live::{CommitPrinter, OUTPUT_CLOSED, ending, stop_without_reader};
 use super::progress::Progress;
+use super::range_end::{self, RangeEnd};
 use super::sources::{BlockArg, SourceSettings, announce, in_order, is_there};
 use super::{Context, Failure};
 use crate::chain::Proof;
@@ -37,8 +38,8 @@ fn code(stopped: bool, shutdown: &Shutdown) -> u8 {
 
 async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let settings = SourceSettings { raw: true, ..SourceSettings::new(context, &args.source)? };
-    let from = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
-    let to = args.to_block.as_deref().map(BlockArg::parse).transpose()?;
+    let from = args.from_block.as_deref().map(RangeEnd::parse).transpose()?;
+    let to = args.to_block.as_deref().map(RangeEnd::parse).transpose()?;
     let options = ReplayOptions { concurrency: settings.concurrency, traces: settings.traces };
     if args.filtered {
         may_filter(&args)?;
@@ -60,8 +61,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
             Some(chain_id) => Some(chain_id),
             None => Archive::open(path)?.chain_id()?,
         };
-        let range = (archive_end(from, "earliest")?, archive_end(to, "latest")?);
-        in_order(range.0.unwrap_or(0), range.1.unwrap_or(u64::MAX))?;
+        let range = range_end::range_of_archive(path, from, to)?;
         let (lock, store) = open(context, shutdown)?;
         let chain_id = chain_id.or(store.chain_id()?).unwrap_or_else(|| {
             tracing::warn!(
@@ -106,8 +106,8 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         return Err(Failure::input("replay needs --from-block, --holes, --new-entries, or --archive FILE"));
     }
     // What may still be replaced is for a watch.
-    let to = to.or(whole_range.then_some(BlockArg::Tag("finalized")));
-    if let (Some(BlockArg::Number(from)), Some(BlockArg::Number(to))) = (from, to) {
+    let to = to.or(whole_range.then_some(RangeEnd::Block(BlockArg::Tag("finalized"))));
+    if let (Some(from), Some(to)) = (from.and_then(RangeEnd::number), to.and_then(RangeEnd::number)) {
         in_order(from, to)?;
     }
     let (lock, mut store) = open(context, shutdown)?;
@@ -120,8 +120,8 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     let reverted = if args.holes { store.reverted_end()? } else { None };
     let extent = extent.map(|(first, last)| (first, last.max(reverted.unwrap_or(last))));
     let (Some(from), Some(to)) = (
-        from.or(extent.map(|(first, _)| BlockArg::Number(first))),
-        to.or(extent.map(|(_, last)| BlockArg::Number(last))),
+        from.or(extent.map(|(first, _)| RangeEnd::Block(BlockArg::Number(first)))),
+        to.or(extent.map(|(_, last)| RangeEnd::Block(BlockArg::Number(last)))),
     ) else {
         return Err(Failure::input(
             "the database holds no block yet, so it has no holes and nothing to look back at: name --from-block and --to-block",
@@ -131,7 +131,7 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
         pool = settings.connect(ROUNDS, Some(&mut store)) => Arc::new(pool?),
         () = shutdown.requested() => return Ok(code(true, shutdown)),
     };
-    let range = in_order(from.at(&pool).await?, to.at(&pool).await?)?;
+    let range = range_end::range(&pool, from, to).await?;
     // What is held above the head of an endpoint that lags waits.
     let range = match (args.new_entries || args.holes) && args.to_block.is_none() {
         true => (range.0, range.1.min(pool.head().await?.link.number)),
@@ -275,18 +275,6 @@ fn refuse_endpoints(given: &[String]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::input("--archive reads recorded blocks and asks no endpoint: leave out --rpc-url, or --archive"))
-}
-
-/// An end of the range of an archive: a number, or none and its own `end`, which mean all of it.
-fn archive_end(block: Option<BlockArg>, end: &str) -> Result<Option<u64>, Failure> {
-    match block {
-        None => Ok(None),
-        Some(BlockArg::Tag(tag)) if tag == end => Ok(None),
-        Some(BlockArg::Number(number)) => Ok(Some(number)),
-        Some(BlockArg::Tag(tag)) => {
-            Err(Failure::input(format!("an archive has no {tag} block there: write a number, or {end}")))
-        }
-    }
 }
 
 /// What is proven does not give way to what is taken on trust: then it stays screened as it was, which is said.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::args::WatchArgs;
 use super::explain::adopt_rules;
 use super::live::{CommitPrinter, ending, stop_without_reader};
-use super::sources::{BlockArg, SourceSettings, announce};
+use super::range_end::RangeEnd;
+use super::sources::{SourceSettings, announce};
 use super::{Context, Failure};
 use crate::config::{chain_facts, parse_seconds};
 use crate::ops::Shutdown;
@@ -37,7 +38,7 @@ async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Resu
     if settings.quorum == 0 {
         return Err(Failure::input("--quorum 0: write how many endpoints must agree, 1 or more"));
     }
-    let from_block = args.from_block.as_deref().map(BlockArg::parse).transpose()?;
+    let from_block = args.from_block.as_deref().map(RangeEnd::parse).transpose()?;
     let poll = args.poll_interval.or(context.config.poll_interval);
     let poll = poll.map(|seconds| parse_seconds("poll-interval", seconds)).transpose().map_err(Failure::input)?;
     let slot = args.slot.or(context.config.slot);
@@ -68,7 +69,7 @@ async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Resu
     let judge = settings.judge(chain_id).indexing(indexes);
     let options = WatchOptions {
         from_block: match from_block {
-            Some(block) => Some(block.at(&pool).await?),
+            Some(block) => Some(block.first(&pool).await?),
             None => None,
         },
         poll_interval: poll.unwrap_or_else(|| default_poll(chain_id, slot)),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Cursor, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use zip::ZipArchive;
-use zip::write::{SimpleFileOptions, ZipWriter};
+
+use super::archive;
 
 pub(super) const JSON: &str = "evidence.json";
 pub(super) const HEADER: &str = "header.rlp";
@@ -64,12 +64,7 @@ pub fn write(dir: &Path, files: &Files) -> Result<(), String> {
 /// One line: the file is there already, or cannot be written.
 pub fn write_zip(path: &Path, files: &Files) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot write the bundle to {}: {error}", path.display());
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in in_order(files) {
-        archive.start_file(name.as_str(), SimpleFileOptions::default()).map_err(|error| failed(&error))?;
-        archive.write_all(bytes).map_err(|error| failed(&error))?;
-    }
-    let bytes = archive.finish().map_err(|error| failed(&error))?.into_inner();
+    let bytes = archive::pack(in_order(files)).map_err(|error| failed(&error))?;
     let mut file = File::options().write(true).create_new(true).open(path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
             format!("{} is there already: name a new file with --out", path.display())
@@ -88,7 +83,12 @@ pub fn read(path: &Path) -> Result<Files, String> {
     let failed = |error: std::io::Error| format!("cannot read the bundle {}: {error}", path.display());
     let mut files = Files::new();
     if path.is_file() {
-        return read_zip(File::open(path).map_err(failed)?)
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(too_large());
+        }
+        return archive::unpack(&bytes, MAX_BYTES)
             .map_err(|reason| format!("cannot read the bundle {}: {reason}", path.display()));
     }
     let mut left = MAX_BYTES;
@@ -105,29 +105,8 @@ pub fn read(path: &Path) -> Result<Files, String> {
     Ok(files)
 }
 
-fn too_large() -> String {
+pub(super) fn too_large() -> String {
     format!("it is larger than {} MiB, as no bundle is", MAX_BYTES >> 20)
-}
-
-fn read_zip(file: File) -> Result<Files, String> {
-    let bad = |error: zip::result::ZipError| format!("it is no zip archive that can be read: {error}");
-    let mut archive = ZipArchive::new(file).map_err(bad)?;
-    let mut files = Files::new();
-    let mut left = MAX_BYTES;
-    for place in 0..archive.len() {
-        let member = archive.by_index(place).map_err(bad)?;
-        let name = member.name().map_err(bad)?.into_owned();
-        if !member.is_file() {
-            return Err(format!("{name} is no file of a bundle"));
-        }
-        let mut bytes = Vec::new();
-        member.take(left + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        left = left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
-        if files.insert(name.clone(), bytes).is_some() {
-            return Err(format!("{name} is twice in the archive"));
-        }
-    }
-    Ok(files)
 }
 
 /// Holds the seal: only the known files, and SHA256SUMS just as they give it.

@@ -1,6 +1,7 @@
 //! Bundles that a third party can check offline: one alert, with the bytes that prove it. docs/evidence.md is the format, to the
 //! byte. This room reads and writes the files; what they prove is for the pipeline to say, which alone decodes.
 
+mod archive;
 mod claim;
 mod files;
 mod limits;

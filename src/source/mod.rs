@@ -5,6 +5,7 @@ mod ability;
 mod answer;
 pub mod archive;
 mod bell;
+mod block_time;
 mod bundles;
 mod call;
 mod capability;
@@ -42,6 +43,7 @@ use serde_json::value::RawValue;
 
 use crate::chain::{RawBlock, VerifyError};
 
+pub use block_time::{BlockTime, PickedBlock};
 pub use call::CallError;
 pub use doubt::FAR;
 pub use download::{DownloadError, Fetched, FetchedFile, Wanted, check_list_url, download, shown_host};

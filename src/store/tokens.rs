@@ -68,6 +68,24 @@ impl Store {
         Ok(self.conn.prepare_cached(sql)?.exists([symbol])?)
     }
 
+    /// The most places of the decimal point that a token has which calls itself so, in any case; none where none is known.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn decimals_of_symbol(&self, symbol: &str) -> Result<Option<u8>> {
+        let sql = "SELECT max(decimals) FROM tokens WHERE symbol IS NOT NULL AND symbol = ?1 COLLATE NOCASE";
+        Ok(self.conn.prepare_cached(sql)?.query_row([symbol], |row| row.get(0))?)
+    }
+
+    /// Places of the decimal point of a token; none where they are not known.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn decimals_of_token(&self, token: Address) -> Result<Option<u8>> {
+        let sql = "SELECT t.decimals FROM tokens t JOIN addresses a ON a.id = t.address_id WHERE a.address = ?1";
+        Ok(self.conn.prepare_cached(sql)?.query_row([token.as_slice()], |row| row.get(0)).optional()?.flatten())
+    }
+
     /// Keeps what a token said.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ mod output;
 mod pool;
 mod proxy;
 mod query;
+mod range_times;
 mod ranges;
 mod reorg;
 mod replay;

@@ -71,6 +71,41 @@ fn each_filter_lets_through_what_fits_and_nothing_else() {
 }
 
 #[test]
+fn an_amount_with_more_decimals_than_its_asset_has_is_refused() {
+    let weth = "0x6D8da4B12D658a36909ec1C75F81E54B8DB4eBf9";
+    let long = "0.".to_owned() + &"0".repeat(60) + "1eth";
+    let units = |amount: &'static str, asset: &'static str| vec!["--min-amount", amount, "--asset", asset];
+    for args in [
+        vec!["--min-amount", "1.0000000000000000001eth"],
+        vec!["--min-amount", "0.0000000000000000009 ETH"],
+        vec!["--min-amount", "2.1234567890123456789native"],
+        vec!["--min-amount", &long],
+        vec!["--min-amount", "1.0000001usdm"],
+        vec!["--min-amount", "0.1234567890123456789weth"],
+        vec!["--min-amount", "0.1234567890123456789", "--asset", weth],
+        units("1.0000000000000000001", "native"),
+        units("1.0000000000000000001", "eip155:31337/slip44:60"),
+        units("1.0000001", "USDM"),
+        units("1.0000001", "0x0A867CA0442383c2A89951244B955AA19b615b58"),
+    ] {
+        let out = demo().run(&[&["-q", "query"], args.as_slice()].concat());
+        let said = stderr(&out);
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.lines().count() == 1 && said.contains("decimals"), "{args:?}: {said}");
+    }
+    for args in [
+        vec!["--min-amount", "1.000000000000000001eth"],
+        vec!["--min-amount", "1.00000000000000000000000eth"],
+        vec!["--min-amount", "1.123456usdm"],
+        vec!["--min-amount", "1.0000001weth"],
+        units("1.0000000000000000001", "BIRD"),
+        vec!["--min-amount", "1.0000000000000000001"],
+    ] {
+        demo().ok(&[&["-q", "query"], args.as_slice()].concat());
+    }
+}
+
+#[test]
 fn what_the_defaults_leave_out_is_said() {
     let out = demo().run(&["query", "--limit", "0", "--format", "jsonl"]);
     let text = stderr(&out);

@@ -18,7 +18,7 @@ use super::e2store::{Entries, Entry, Kind};
 use super::headers::{Headers, MOST_BLOCKS, accumulator_root};
 use crate::chain::RawBlock;
 use crate::chain::rlp::{RlpBlock, RlpReceipts};
-use crate::source::{RawBundle, SourceError};
+use crate::source::{BlockTime, RawBundle, SourceError};
 
 const VERSION: Kind = *b"e2";
 const HEADER: Kind = [3, 0];
@@ -75,6 +75,8 @@ pub(super) struct Era {
     /// Blocks that are given out, and how many of them were.
     blocks: usize,
     given: usize,
+    /// The times of the blocks, by their headers.
+    times: Vec<u64>,
     /// What is wrong with the file, said after them.
     fault: Option<String>,
 }
@@ -104,7 +106,7 @@ impl Era {
         }
         let mut parts = Parts::default();
         let fault = parts.find(&mut entries, form).err();
-        let mut era = Self { name, form, entries, parts, first: 0, blocks: 0, given: 0, fault };
+        let mut era = Self { name, form, entries, parts, first: 0, blocks: 0, given: 0, times: Vec::new(), fault };
         era.look_through();
         Ok(era)
     }
@@ -145,6 +147,24 @@ impl Era {
 
     /// The next block; what is wrong with the file comes after the last that is good.
     pub(super) fn next_block(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
+        let Some((place, number)) = self.next_place()? else { return Ok(None) };
+        match self.block(place) {
+            Ok(block) => Ok(Some((number, RawBundle::new(block, None, &self.name)))),
+            Err(detail) => {
+                (self.blocks, self.fault) = (self.given, None);
+                Err(SourceError::Archive(format!("{} block {number}: {detail}", self.name)))
+            }
+        }
+    }
+
+    /// Number and time of the next block, whose body and receipts are not read.
+    pub(super) fn next_time(&mut self) -> Result<Option<BlockTime>, SourceError> {
+        let place = self.next_place()?;
+        Ok(place.and_then(|(place, number)| Some(BlockTime { number, timestamp: *self.times.get(place)? })))
+    }
+
+    /// The place of the next block in the file, and its number.
+    fn next_place(&mut self) -> Result<Option<(usize, u64)>, SourceError> {
         if self.given == self.blocks {
             return match self.fault.take() {
                 Some(fault) => Err(SourceError::Archive(format!("{}: {fault}", self.name))),
@@ -153,14 +173,7 @@ impl Era {
         }
         let place = self.given;
         self.given += 1;
-        let number = self.first + place as u64;
-        match self.block(place) {
-            Ok(block) => Ok(Some((number, RawBundle::new(block, None, &self.name)))),
-            Err(detail) => {
-                (self.blocks, self.fault) = (self.given, None);
-                Err(SourceError::Archive(format!("{} block {number}: {detail}", self.name)))
-            }
-        }
+        Ok(Some((place, self.first + place as u64)))
     }
 
     fn block(&mut self, place: usize) -> Result<RawBlock, String> {
@@ -192,6 +205,7 @@ impl Era {
             }
         }
         self.first = headers.first.unwrap_or_default();
+        self.times = std::mem::take(&mut headers.times);
         self.blocks = whole;
         if self.fault.is_some() {
             return;

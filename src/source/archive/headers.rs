@@ -17,6 +17,8 @@ pub(super) struct Headers {
     total: Option<U256>,
     /// The root of each header's record, and whether it was worked for.
     pub(super) records: Vec<([u8; 32], bool)>,
+    /// The time of each block, in unix seconds.
+    pub(super) times: Vec<u64>,
 }
 
 impl Headers {
@@ -38,6 +40,7 @@ impl Headers {
         }
         (self.last, self.total) = (Some((number, hash)), total);
         self.first.get_or_insert(number);
+        self.times.push(header.timestamp);
         let total = B256::from(total.unwrap_or_default().to_le_bytes::<32>());
         self.records.push((pair(&hash.0, &total.0), !header.difficulty.is_zero()));
         Ok(())

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::chain::RawBlock;
-use crate::source::{RawBundle, SourceError, bytes_of};
+use crate::source::{BlockTime, RawBundle, SourceError, bytes_of};
 
 /// Bytes of a line, unpacked: several times what the largest block has with its receipts and traces. A few kilobytes unpack to
 /// gigabytes without a line's end.
@@ -87,6 +87,16 @@ impl Lines {
         Ok(Self { name, reader: Box::new(BufReader::with_capacity(1 << 16, reader)), line: 0 })
     }
 
+    /// Claimed number and time of the next block.
+    pub(super) fn next_time(&mut self) -> Result<Option<BlockTime>, SourceError> {
+        let Some((number, raw)) = self.next_line()? else { return Ok(None) };
+        let RawBlock::Json { block, .. } = &raw.block else { return Ok(None) };
+        let timestamp = time_of(block).map_err(|error| {
+            SourceError::Archive(format!("{} line {}: {}", self.name, self.line, not_a_block(&error)))
+        })?;
+        Ok(Some(BlockTime { number, timestamp }))
+    }
+
     pub(super) fn next_line(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
         #[derive(Deserialize)]
         struct Numbered {
@@ -116,6 +126,15 @@ impl Lines {
             return Ok(Some((numbered.number.to(), bundle)));
         }
     }
+}
+
+/// The time of a block, as it says itself.
+fn time_of(block: &[u8]) -> Result<u64, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Timed {
+        timestamp: U64,
+    }
+    serde_json::from_slice(block).map(|Timed { timestamp }| timestamp.to())
 }
 
 /// The chain that the transactions of a block were signed for: that of the first which says so.

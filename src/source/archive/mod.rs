@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{RawBundle, SourceError};
+use super::{BlockTime, RawBundle, SourceError};
 use crate::chain::{RawBlock, rlp};
 
 use era::Era;
@@ -40,6 +40,27 @@ pub struct Archive {
 enum Reader {
     Lines(Lines),
     Era(Box<Era>),
+}
+
+/// What times pick of an archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlocksOfTime {
+    /// The lowest block that is not before the first time.
+    pub first: Option<BlockTime>,
+    /// The highest block that is not after the last time.
+    pub last: Option<BlockTime>,
+}
+
+impl BlocksOfTime {
+    fn add(&mut self, block: BlockTime, since: i64, until: i64) {
+        let time = block.seconds();
+        if time >= since && self.first.is_none_or(|first| block.number < first.number) {
+            self.first = Some(block);
+        }
+        if time <= until && self.last.is_none_or(|last| block.number > last.number) {
+            self.last = Some(block);
+        }
+    }
 }
 
 impl std::fmt::Debug for Archive {
@@ -147,6 +168,29 @@ impl Archive {
             }
         }
         Ok(None)
+    }
+
+    /// The first block that is not before `since` and the last that is not after `until` (unix seconds), by what the blocks claim.
+    /// Reads the whole archive.
+    ///
+    /// # Errors
+    /// [`SourceError::Archive`] where a file cannot be read: which blocks the times pick is then unknown.
+    pub fn blocks_of_time(mut self, since: i64, until: i64) -> Result<BlocksOfTime, SourceError> {
+        let mut found = BlocksOfTime::default();
+        loop {
+            let next = match &mut self.current {
+                Some(Reader::Lines(lines)) => lines.next_time()?,
+                Some(Reader::Era(era)) => era.next_time()?,
+                None => None,
+            };
+            match next {
+                Some(block) => found.add(block, since, until),
+                None => match self.files.next() {
+                    Some(path) => self.current = Some(Reader::open(&path)?),
+                    None => return Ok(found),
+                },
+            }
+        }
     }
 
     fn next_block(&mut self) -> Result<Option<(u64, RawBundle)>, SourceError> {
