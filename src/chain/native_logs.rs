@@ -126,19 +126,11 @@ mod tests {
 
     fn tx(logs: Vec<Log>) -> VerifiedTransaction {
         VerifiedTransaction {
-            index: 0,
-            hash: B256::ZERO,
             signer: who(1),
-            recovered: true,
             to: Some(who(2)),
             value: U256::from(5),
-            nonce: 0,
-            success: Some(true),
-            gas_used: 0,
-            effective_gas_price: 0,
             logs,
-            first_log_index: 0,
-            authorizations: Vec::new(),
+            ..VerifiedTransaction::plain()
         }
     }
 

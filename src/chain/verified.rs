@@ -55,6 +55,28 @@ pub struct VerifiedTransaction {
     pub authorizations: Vec<SignedAuthorization>,
 }
 
+#[cfg(test)]
+impl VerifiedTransaction {
+    /// The first of its block, of no value, that succeeded and did nothing; tests name what they need.
+    pub(crate) fn plain() -> Self {
+        Self {
+            index: 0,
+            hash: B256::ZERO,
+            signer: Address::ZERO,
+            recovered: true,
+            to: None,
+            value: U256::ZERO,
+            nonce: 0,
+            success: Some(true),
+            gas_used: 0,
+            effective_gas_price: 0,
+            logs: Vec::new(),
+            first_log_index: 0,
+            authorizations: Vec::new(),
+        }
+    }
+}
+
 /// Senders that a thread is worth starting for: a recovery costs some 50 µs, as a thread does.
 const LEAST_SHARE: usize = 16;
 

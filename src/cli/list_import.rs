@@ -16,7 +16,7 @@ use crate::lists::{
     Candidate, Columns, Counts, Format, ParsedList, ReadSeek, Source, parse_date, parse_with, show_date,
 };
 use crate::screen::ListKind;
-use crate::store::ImportCounts;
+use crate::store::{ImportCounts, is_of_database};
 
 /// A file as it was found on the command line or in a directory.
 #[derive(Debug)]
@@ -64,9 +64,11 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
         ));
     }
     // All files are read before anything is changed.
-    let inputs =
-        || files.iter().flat_map(|file| std::iter::once(&file.path).chain(&file.comments)).chain([&context.db]);
+    let inputs = || files.iter().flat_map(|file| std::iter::once(&file.path).chain(&file.comments));
     let report = args.report.as_deref();
+    if let Some(report) = report.filter(|report| is_of_database(report, &context.db)) {
+        return Err(Failure::input(format!("--report {} is of the database: name another file", report.display())));
+    }
     let mut report = report.map(|path| Report::create(path, inputs().map(PathBuf::as_path))).transpose()?;
     let mut ready: Vec<Ready> = Vec::new();
     for file in files {

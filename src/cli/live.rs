@@ -174,8 +174,23 @@ fn alert_line(alert: &Value) -> String {
     )
 }
 
+/// Runs a command that may print alerts as JSON lines: it stops once nobody reads them, and its exit code says how it ended.
+pub(super) async fn run_with_reader(
+    db: &std::path::Path,
+    command: &str,
+    json: bool,
+    shutdown: &Shutdown,
+    work: impl Future<Output = Result<u8, Failure>>,
+) -> Result<u8, Failure> {
+    if json {
+        stop_without_reader(shutdown);
+    }
+    let outcome = work.await;
+    ending(db, command, json, shutdown, outcome)
+}
+
 /// Stops the command once nobody reads its output any more, also where there is nothing to print.
-pub(super) fn stop_without_reader(shutdown: &Shutdown) {
+fn stop_without_reader(shutdown: &Shutdown) {
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         while !reader_is_gone() {
@@ -194,7 +209,7 @@ fn reader_is_gone() -> bool {
 }
 
 /// How a command with `--json` ended: where its reader is gone, the problem is kept for `status`, and the exit code says so.
-pub(super) fn ending(
+fn ending(
     db: &std::path::Path,
     command: &str,
     json: bool,

@@ -13,6 +13,7 @@ use super::{Context, Failure};
 use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::record;
 use crate::source::archive::ArchiveWriter;
+use crate::store::is_of_database;
 
 const ROUNDS: u32 = 7;
 
@@ -47,9 +48,8 @@ pub(super) async fn run(context: &Context, args: RecordArgs, shutdown: &Shutdown
     }
     let to_stdout = args.out == Path::new("-");
     let there = std::fs::metadata(&args.out).ok();
-    let is_database = there.is_some() && args.out.canonicalize().ok() == context.db.canonicalize().ok();
-    if is_database {
-        return Err(Failure::input(format!("--out {} is the database: name another file", args.out.display())));
+    if is_of_database(&args.out, &context.db) {
+        return Err(Failure::input(format!("--out {} is of the database: name another file", args.out.display())));
     }
     if there.is_some_and(|there| !there.is_file() && !there.is_dir()) {
         let out = args.out.display();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::args::{ReplayArgs, SendersArg};
 use super::explain::adopt_rules;
-use super::live::{CommitPrinter, OUTPUT_CLOSED, ending, stop_without_reader};
+use super::live::{CommitPrinter, OUTPUT_CLOSED, run_with_reader};
 use super::progress::Progress;
 use super::range_end::{self, RangeEnd};
 use super::sources::{BlockArg, SourceSettings, announce, in_order, is_there};
@@ -24,11 +24,7 @@ const ROUNDS: u32 = 7;
 
 pub(super) async fn run(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let json = args.json;
-    if json {
-        stop_without_reader(shutdown);
-    }
-    let outcome = replay(context, args, shutdown).await;
-    ending(&context.db, "replay", json, shutdown, outcome)
+    run_with_reader(&context.db, "replay", json, shutdown, replay(context, args, shutdown)).await
 }
 
 /// The exit code of a replay that reached its end, or was stopped before.

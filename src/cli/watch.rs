@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::WatchArgs;
 use super::explain::adopt_rules;
-use super::live::{CommitPrinter, ending, stop_without_reader};
+use super::live::{CommitPrinter, run_with_reader};
 use super::range_end::RangeEnd;
 use super::sources::{SourceSettings, announce};
 use super::{Context, Failure};
@@ -25,11 +25,7 @@ const ROUNDS: u32 = 3;
 
 pub(super) async fn run(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Result<u8, Failure> {
     let json = args.json;
-    if json {
-        stop_without_reader(shutdown);
-    }
-    let outcome = follow(context, args, shutdown).await;
-    ending(&context.db, "watch", json, shutdown, outcome)
+    run_with_reader(&context.db, "watch", json, shutdown, follow(context, args, shutdown)).await
 }
 
 async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Result<u8, Failure> {

@@ -26,21 +26,7 @@ fn log(emitter: Address, topics: &[B256], data: &[B256]) -> Log {
 }
 
 fn decoded_by(options: &DecodeOptions, logs: Vec<Log>) -> Decoded {
-    let tx = VerifiedTransaction {
-        index: 0,
-        hash: B256::ZERO,
-        signer: Address::ZERO,
-        recovered: true,
-        to: None,
-        value: U256::ZERO,
-        nonce: 0,
-        success: Some(true),
-        gas_used: 0,
-        effective_gas_price: 0,
-        logs,
-        first_log_index: 0,
-        authorizations: Vec::new(),
-    };
+    let tx = VerifiedTransaction { logs, ..VerifiedTransaction::plain() };
     let mut out = Decoded::default();
     logs::decode(&tx, options, false, &mut out);
     out

@@ -45,7 +45,7 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: &[Frame], native_logs: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy::primitives::{Address, B256, U256};
+    use alloy::primitives::{Address, U256};
 
     fn frame(kind: FrameKind, value: u64, reverted: bool, path: &[u32]) -> Frame {
         let (from, to) = (Address::repeat_byte(1), Some(Address::repeat_byte(2)));
@@ -54,21 +54,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_unknown_type_that_shows_value_is_counted() {
-        let tx = VerifiedTransaction {
-            index: 3,
-            hash: B256::ZERO,
-            signer: Address::ZERO,
-            recovered: true,
-            to: None,
-            value: U256::ZERO,
-            nonce: 0,
-            success: Some(true),
-            gas_used: 0,
-            effective_gas_price: 0,
-            logs: Vec::new(),
-            first_log_index: 0,
-            authorizations: Vec::new(),
-        };
+        let tx = VerifiedTransaction { index: 3, ..VerifiedTransaction::plain() };
         let unknown = FrameKind::Unknown;
         for (frames, counted, decoded) in [
             (vec![frame(unknown, 5, false, &[0])], 1, 0),

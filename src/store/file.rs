@@ -268,6 +268,23 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Whether a path is the database or one of the files beside it, under whatever name: to write there would destroy it.
+pub fn is_of_database(path: &Path, database: &Path) -> bool {
+    let real = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(folder.canonicalize().ok()?.join(path.file_name()?))
+        })
+    };
+    let (Some(path), Some(database)) = (real(path), real(database)) else { return false };
+    let id = |path: &Path| std::fs::metadata(path).ok().map(|metadata| id_of(&metadata));
+    let found = id(&path);
+    ["", "-wal", "-shm", "-journal", ".lock"].iter().any(|suffix| {
+        let file = beside(&database, suffix);
+        path == file || (found.is_some() && found == id(&file))
+    })
+}
+
 /// Device and inode of the write-ahead log, where there is one.
 pub(super) fn log_of(handle: &Handle) -> Option<FileId> {
     std::fs::metadata(beside(&handle.real, "-wal")).ok().map(|metadata| id_of(&metadata))

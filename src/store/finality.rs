@@ -183,21 +183,13 @@ pub(super) fn find_finalized(conn: &Connection) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{hash, open, record};
+    use super::super::tests::{append_at_head, hash, open, record};
     use super::super::{BlockRecord, Progress};
     use super::*;
     use alloy::primitives::B256;
 
     fn block(number: u64) -> BlockNumHash {
         BlockNumHash { number, hash: hash(number) }
-    }
-
-    fn take(store: &mut Store, numbers: impl IntoIterator<Item = u64>) {
-        let records: Vec<BlockRecord> = numbers
-            .into_iter()
-            .map(|number| BlockRecord { progress: Progress::Head, ..record(store, number, true) })
-            .collect();
-        store.append_all(&records).unwrap();
     }
 
     fn final_blocks(store: &Store) -> Vec<u64> {
@@ -211,7 +203,7 @@ mod tests {
     #[test]
     fn only_the_very_block_that_is_named_final_and_what_is_linked_below_it_becomes_final() {
         let (_place, mut store) = open();
-        take(&mut store, 5..=20);
+        append_at_head(&mut store, 5..=20);
         for foreign in [
             BlockNumHash { number: 12, hash: B256::repeat_byte(9) },
             BlockNumHash { number: 20, hash: hash(19) },
@@ -233,9 +225,9 @@ mod tests {
     fn a_run_that_was_jumped_to_is_not_final_before_it_is_linked() {
         for (head, named) in [(150, 150), (60, 61), (53, 53)] {
             let (_place, mut store) = open();
-            take(&mut store, 0..=10);
+            append_at_head(&mut store, 0..=10);
             store.jump(11, head).unwrap();
-            take(&mut store, head..=head + 2);
+            append_at_head(&mut store, head..=head + 2);
             finalize(&mut store, block(named));
             store.settle(Settled { safe: Some(block(head + 2)), finalized: None }, "tags").unwrap();
             assert_eq!(final_blocks(&store), [0u64; 0], "{head}");

@@ -61,7 +61,7 @@ pub use coverage::{CoverageRange, InternalEth, LedgerRange, RangeCoverage};
 pub use differences::FieldDifferences;
 pub use entries::{EntryRow, EntryState, ListRow};
 pub use error::StoreError;
-pub use file::WriterLock;
+pub use file::{WriterLock, is_of_database};
 pub use filter::{AlertFilter, AmountFilter, AssetFilter, Order};
 pub use filtered::FilteredSpan;
 pub use finality::Settled;

@@ -11,6 +11,9 @@ use super::{Result, Store, StoreError, bytes, chain_int, maybe_bytes};
 use crate::decode::{ActivityKind, AssetStandard, CallFrame, CallType, Location, Plane};
 use crate::screen::{AlertStatus, Designation, Direction, ListKind, Severity, TriageClass, WatchEntry};
 
+#[cfg(test)]
+mod tests;
+
 /// An alert with everything that is printed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "CONTRACT.md says what each field means")]

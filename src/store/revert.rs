@@ -115,24 +115,16 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{hash, open, record};
-    use super::super::{BlockRecord, Progress, Settled};
+    use super::super::Settled;
+    use super::super::tests::{append_at_head, hash, open};
     use super::*;
-
-    fn take(store: &mut Store, numbers: impl IntoIterator<Item = u64>) {
-        let records: Vec<BlockRecord> = numbers
-            .into_iter()
-            .map(|number| BlockRecord { progress: Progress::Head, ..record(store, number, true) })
-            .collect();
-        store.append_all(&records).unwrap();
-    }
 
     /// Blocks 0 to 20 of this chain, and the false run that was jumped to from `island` on, all of it final.
     fn with_false_run(island: u64) -> (tempfile::TempDir, Store) {
         let (place, mut store) = open();
-        take(&mut store, 0..=20);
+        append_at_head(&mut store, 0..=20);
         store.jump(21, island).unwrap();
-        take(&mut store, island..=island + 1);
+        append_at_head(&mut store, island..=island + 1);
         store.conn.execute("UPDATE blocks SET status = 2 WHERE number >= ?1", [sql_int(island)]).unwrap();
         store.conn.execute("INSERT INTO meta VALUES ('finalized', ?1)", [(island + 1).to_string()]).unwrap();
         store.note_head(island + 1).unwrap();
@@ -154,7 +146,7 @@ mod tests {
             assert_eq!(store.reverts().unwrap(), [done]);
             assert_eq!(store.ledger_differences().unwrap(), []);
             // The true blocks come in its place.
-            take(&mut store, 21..=25);
+            append_at_head(&mut store, 21..=25);
             store.note_head(25).unwrap();
             assert_eq!((store.head().unwrap(), store.reverted_end().unwrap()), (Some(25), None));
             assert_eq!(store.watch_next().unwrap(), Some(26));
@@ -165,7 +157,7 @@ mod tests {
     fn blocks_that_were_taken_in_order_become_what_the_watch_takes_next() {
         for above in [0, 7, 19] {
             let (_place, mut store) = open();
-            take(&mut store, 0..=20);
+            append_at_head(&mut store, 0..=20);
             let block = BlockNumHash { number: 15, hash: hash(15) };
             store.settle(Settled { safe: None, finalized: Some(block) }, "tags").unwrap();
             let done = store.revert_above(above, "another chain", &[], 7).unwrap();
@@ -181,9 +173,9 @@ mod tests {
     fn what_was_dropped_stays_missing_although_a_part_of_it_comes_back() {
         for (above, back) in [(10, 11..=15), (0, 1..=19), (19, 0..=0)] {
             let (_place, mut store) = open();
-            take(&mut store, 0..=20);
+            append_at_head(&mut store, 0..=20);
             store.revert_above(above, "another chain", &[], 7).unwrap();
-            take(&mut store, back);
+            append_at_head(&mut store, back);
             assert_eq!(
                 store.head().unwrap(),
                 Some(20),
@@ -198,7 +190,7 @@ mod tests {
     #[test]
     fn a_revert_that_drops_nothing_changes_nothing() {
         let (_place, mut store) = open();
-        take(&mut store, 0..=20);
+        append_at_head(&mut store, 0..=20);
         for above in [20, 21, 1_000] {
             assert_eq!(store.revert_above(above, "r", &[], 7).unwrap().blocks, 0);
             assert_eq!((store.reverts().unwrap(), store.head().unwrap()), (vec![], None));
@@ -208,7 +200,7 @@ mod tests {
     #[test]
     fn nothing_at_or_below_a_vouched_block_is_dropped() {
         let (_place, mut store) = open();
-        take(&mut store, 0..=20);
+        append_at_head(&mut store, 0..=20);
         let vouched = BlockNumHash { number: 10, hash: hash(10) };
         let of_config = BlockNumHash { number: 14, hash: hash(14) };
         let not_held = BlockNumHash { number: 18, hash: alloy::primitives::B256::repeat_byte(1) };

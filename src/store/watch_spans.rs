@@ -222,3 +222,38 @@ impl Store {
             .optional()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{WATCHED, open, record, watch};
+    use super::*;
+
+    #[test]
+    fn an_alert_is_outdated_once_other_entries_match_any_of_its_parties() {
+        let [from, to, operator, stranger] = [1, 2, 3, 4].map(Address::repeat_byte);
+        for (listed, outdated) in [
+            (Some(WATCHED), false),
+            (Some(from), true),
+            (Some(to), true),
+            (Some(operator), true),
+            (Some(stranger), false),
+            (None, false),
+        ] {
+            let (_place, mut store) = open();
+            let mut block = record(&store, 5, true);
+            for alert in &mut block.alerts {
+                let activity = &mut alert.activity;
+                (activity.from, activity.to, activity.operator) = (Some(from), Some(to), Some(operator));
+            }
+            store.append_all(&[record(&store, 4, true), block, record(&store, 6, true)]).unwrap();
+            if let Some(listed) = listed {
+                watch(&mut store, listed);
+            }
+            let ledger = &store.ledger(0, 100).unwrap()[0];
+            for (asked, has_alerts) in [(None, true), (Some(WATCHED), true), (Some(stranger), false)] {
+                let found = store.first_outdated_alert(asked, ledger).unwrap();
+                assert_eq!(found, (outdated && has_alerts).then_some(5), "{listed:?} listed, {asked:?} asked");
+            }
+        }
+    }
+}

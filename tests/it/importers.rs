@@ -334,10 +334,18 @@ fn a_report_overwrites_neither_the_file_that_it_is_of_nor_the_database() {
     std::fs::write(&list, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8\n").unwrap();
     place.ok(&["watchlist", "import", "l.txt"]);
     let before = place.ok(&["status", "--digest", "--lists"]);
-    for report in ["l.txt", "./l.txt", place.db.to_str().unwrap()] {
+    std::fs::hard_link(&place.db, place.dir.path().join("hard.db")).unwrap();
+    for (report, why) in [
+        ("l.txt", "it would overwrite what it reports on"),
+        ("./l.txt", "it would overwrite what it reports on"),
+        (place.db.to_str().unwrap(), "is of the database"),
+        ("hard.db", "is of the database"),
+        ("bolo.db-wal", "is of the database"),
+        ("./bolo.db.lock", "is of the database"),
+    ] {
         let out = place.run(&["watchlist", "import", "l.txt", "--report", report]);
         assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
-        assert!(stderr(&out).contains("it would overwrite what it reports on"), "{}", stderr(&out));
+        assert!(stderr(&out).contains(why), "{}", stderr(&out));
     }
     assert_eq!(std::fs::read_to_string(&list).unwrap().len(), 43);
     assert_eq!(place.ok(&["status", "--digest", "--lists"]), before);

@@ -1,5 +1,6 @@
 //! Who may write a database, what happens to one that goes away, and files that are written.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -213,4 +214,52 @@ fn a_recording_replaces_nothing_unasked_and_goes_to_stdout_for_a_dash() {
     assert_eq!(std::fs::read(at("victim")).unwrap(), b"kept");
     let out = record("-", &[]);
     assert!(out.status.success() && out.stdout == lines && !at("-").exists(), "{}", stderr(&out));
+}
+
+#[test]
+fn a_recording_to_a_pipe_whose_reader_has_enough_is_no_error() {
+    let node = Node::start(&[]);
+    node.mine(60);
+    let place = Place::new();
+    for lines in [0, 1, 7, 40] {
+        let args = ["record", "-r", &node.url, "--from-block", "0", "--to-block", "60", "--out", "-"];
+        let mut child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::with_capacity(1, child.stdout.take().unwrap());
+        for _ in 0..lines {
+            let mut line = String::new();
+            assert!(reader.read_line(&mut line).unwrap() > 0);
+        }
+        drop(reader);
+        let code = ended(&mut child);
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(code, Some(0), "after {lines} lines: {said}");
+        assert!(!said.contains("error") && !said.contains("panicked"), "after {lines} lines: {said}");
+    }
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_recording_never_replaces_the_database_or_what_lies_beside_it() {
+    let node = Node::start(&[]);
+    let place = Place::watching(&[(node.accounts[0], "a")]);
+    place.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "0"]);
+    let at = |name: &str| place.dir.path().join(name);
+    symlink(&place.db, at("link.db")).unwrap();
+    std::fs::hard_link(&place.db, at("hard.jsonl")).unwrap();
+    std::fs::create_dir(at("folder")).unwrap();
+    let before = std::fs::read(&place.db).unwrap();
+    let absolute = place.db.to_str().unwrap();
+    let names = ["bolo.db", "./bolo.db", "folder/../bolo.db", absolute, "link.db", "hard.jsonl"];
+    for name in names.into_iter().chain(["bolo.db-wal", "bolo.db-shm", "./bolo.db.lock", "folder/../bolo.db-wal"]) {
+        for force in [&["--force"][..], &[]] {
+            let record = ["record", "-r", &node.url, "--from-block", "0", "--to-block", "0", "--out", name];
+            let out = place.run(&[&record, force].concat());
+            let said = stderr(&out);
+            assert_eq!(out.status.code(), Some(1), "{name} {force:?}: {said}");
+            assert!(one_line(&said).contains("of the database"), "{name} {force:?}: {said}");
+        }
+    }
+    assert_eq!(std::fs::read(&place.db).unwrap(), before);
+    assert_eq!(place.status()["blocks"], 1);
 }

@@ -20,16 +20,12 @@ fn transactions(count: u64) -> Vec<VerifiedTransaction> {
         index,
         hash: hash(index),
         signer: ALICE,
-        recovered: true,
         to: Some(BOB),
         value: U256::from(7),
         nonce: index,
-        success: Some(true),
         gas_used: 21_000,
         effective_gas_price: 1,
-        logs: Vec::new(),
-        first_log_index: 0,
-        authorizations: Vec::new(),
+        ..VerifiedTransaction::plain()
     };
     (0..count).map(one).collect()
 }
