@@ -197,8 +197,8 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "BLOCK|TIME")]
     pub(super) to_block: Option<String>,
     /// Whose senders are recovered from their signatures, the dearest part of the proof: of all transactions, or of those that an
-    /// alert belongs to. With `matched`, that a watched address sent nothing else, and received nothing in a contract that was made
-    /// (its address depends on the sender), is as true as what the endpoint says of who sent what, and the ledger says so: --require-complete and attest do not take it for complete [default: all]
+    /// alert belongs to. With `matched`, that a watched address sent nothing else, and that no contract creation paid it (the address of a
+    /// new contract depends on its sender), is the endpoint's word. The ledger says so: --require-complete and attest refuse it [default: all]
     #[arg(long, value_parser = Words::<SendersArg>::of_enum(), value_name = "WHICH", conflicts_with = "trust_rpc")]
     pub(super) senders: Option<SendersArg>,
     /// Screen again what is held and was screened before the lists gained entries: all, or the given range. With an index

@@ -5,6 +5,7 @@ use alloy::primitives::Address;
 use jiff::Timestamp;
 
 use super::Failure;
+use super::coverage::CLAIMED_OF_MATCHED;
 use super::moments::{parse_since, parse_until};
 use super::sources::{BlockArg, in_order};
 use crate::store::{BlockRange, LedgerRange, NamedRange, RangeCoverage, Store};
@@ -139,8 +140,8 @@ fn senders_are_recovered(question: &Question<'_>) -> Result<Option<String>, Fail
     let claimed = question.coverage.proven.saturating_sub(question.coverage.senders);
     Ok((claimed > 0).then(|| {
         format!(
-            "in {claimed} blocks of {} senders were recovered for alerts only (--senders matched), so that nothing else was sent, and that \
-             no contract was made at another address, is the endpoint's word: {} recovers all",
+            "in {claimed} blocks of {} senders were recovered for alerts only (--senders matched): {CLAIMED_OF_MATCHED}, is the \
+             endpoint's word; {} recovers all",
             question.blocks(),
             question.replay("")
         )

@@ -24,6 +24,11 @@ const PLANES: [(&str, State); 4] = [
     ("traces", |range| if range.traces { "unproven" } else { "missing" }),
 ];
 
+/// What nothing proves of a block whose senders were recovered for alerts only (`--senders matched`): the address of a new contract
+/// depends on who made it.
+pub(super) const CLAIMED_OF_MATCHED: &str =
+    "that a watched address sent nothing else, and that no contract creation paid it";
+
 /// How true it is who sent each transaction: of all, of those that alerted only, or nothing but claimed.
 pub(super) fn senders(range: &CoverageRange) -> &'static str {
     match (range.proven, range.senders) {
@@ -172,6 +177,9 @@ pub(super) fn text(
     }
     if coverage.is_empty() {
         out += "no block was taken yet\n";
+    }
+    if coverage.iter().any(|range| senders(range) == "matched") {
+        let _ = writeln!(out, "{:<14}matched: {CLAIMED_OF_MATCHED}, is the endpoint's word", "");
     }
     for (place, (from, to)) in holes.iter().enumerate() {
         let name = if place == 0 { "holes" } else { "" };

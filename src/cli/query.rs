@@ -182,11 +182,6 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
             );
         }
         say_internal(c);
-        if required.is_none() {
-            for reason in &shortfalls {
-                tracing::warn!("the range is not complete: {reason}");
-            }
-        }
     } else {
         tracing::warn!(
             from = c.from,
@@ -206,7 +201,13 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
             );
         }
     }
-    if shortfalls.is_empty() || required.is_none() {
+    if required.is_none() {
+        for reason in &shortfalls {
+            tracing::warn!("the range is not complete: {reason}");
+        }
+        return Ok(0);
+    }
+    if shortfalls.is_empty() {
         return Ok(0);
     }
     let first = shortfalls.remove(0);

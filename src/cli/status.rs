@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{StatusArgs, StatusFormat};
-use super::coverage::{self, holes, senders};
+use super::coverage::{self, CLAIMED_OF_MATCHED, holes, senders};
 use super::health::Health;
 use super::list_age::Ages;
 use super::present::{clean, json_text, print};
@@ -210,7 +210,11 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
             (InternalEth::NotSeen, _) => "no traces: internal transfers not seen",
         };
         let name = if place == 0 { "coverage" } else { "" };
-        let matched = if senders(range) == "matched" { ", senders proven of alerts only" } else { "" };
+        let matched = if senders(range) == "matched" {
+            format!(", senders proven of alerts only ({CLAIMED_OF_MATCHED}, is the endpoint's word)")
+        } else {
+            String::new()
+        };
         line(name, format!("{} to {}: {}{matched}, {traces}", range.from, range.to, proof(range)));
     }
     if status.coverage.len() > SHOWN {

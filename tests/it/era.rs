@@ -256,6 +256,51 @@ fn era_files_outside_the_range_are_not_looked_into() {
 }
 
 #[test]
+fn times_pick_the_same_blocks_of_era_files_as_of_recorded_answers() {
+    let chain = Chain::shared();
+    let blocks = coded(&chain, chain.rich..=chain.rich + 11);
+    let time = |block: &Coded| header(block).timestamp as i64;
+    let place = Place::new();
+    let (from, to) = (chain.rich.to_string(), (chain.rich + 11).to_string());
+    let range = ["--from-block", &from, "--to-block", &to];
+    place.ok(&[&["record", "-r", &chain.node.url, "--out", "all.jsonl"], &range[..]].concat());
+    let recorded = place.dir.path().join("all.jsonl");
+    for (ending, write) in [("era1", era1 as fn(&[Coded]) -> Vec<u8>), ("ere", |blocks| ere(blocks, false))] {
+        let dir = place.dir.path().join(ending);
+        std::fs::create_dir(&dir).unwrap();
+        for (number, blocks) in blocks.chunks(5).enumerate() {
+            std::fs::write(dir.join(format!("anvil-{number:05}-00000000.{ending}")), write(blocks)).unwrap();
+        }
+        for (since, until) in [
+            (i64::MIN, i64::MAX),
+            (time(&blocks[3]), time(&blocks[8])),
+            (time(&blocks[4]) + 1, time(&blocks[5]) - 1),
+            (0, time(&blocks[0]) - 1),
+            (time(&blocks[11]) + 1, i64::MAX),
+        ] {
+            let found =
+                [&dir, &recorded].map(|path| Archive::open(path).unwrap().blocks_of_time(since, until).unwrap());
+            assert_eq!(found[0], found[1], "{ending} {since} {until}");
+            let first = blocks.iter().find(|block| time(block) >= since).map(|block| block.number);
+            let last = blocks.iter().rfind(|block| time(block) <= until).map(|block| block.number);
+            let [found, _] = found;
+            assert_eq!(
+                (found.first.map(|b| b.number), found.last.map(|b| b.number)),
+                (first, last),
+                "{ending} {since}"
+            );
+        }
+        // Which blocks are of a time is not known where a file is damaged.
+        let file = dir.join(format!("anvil-00001-00000000.{ending}"));
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        let out = place.run(&["replay", "--archive", dir.to_str().unwrap(), "--to-block", "2000-01-01"]);
+        assert!(out.status.code() == Some(1) && stderr(&out).contains("anvil-00001"), "{}", stderr(&out));
+    }
+}
+
+#[test]
 fn the_blocks_that_an_archive_lacks_in_its_middle_are_counted() {
     let chain = Chain::shared();
     let blocks = coded(&chain, chain.rich..=chain.rich + 11);

@@ -11,6 +11,7 @@
 
 mod amsterdam;
 mod bombs;
+mod bundle_zips;
 mod check;
 mod common;
 mod crash;
@@ -66,4 +67,5 @@ mod unknown_fork;
 mod update;
 
 mod watchlist;
+mod withdrawals;
 mod writers;

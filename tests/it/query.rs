@@ -183,6 +183,55 @@ fn a_range_is_complete_only_if_every_block_of_it_is_proven() {
 }
 
 #[test]
+fn an_answer_says_complete_only_where_require_complete_would_let_it_through() {
+    let own = Place::new();
+    own.ok(&["-q", "demo", "--dir", "d"]);
+    let db = own.dir.path().join("d/demo.db");
+    let own = Place { db, ..own };
+    let thief = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let nobody = "0x00000000000000000000000000000000000000A1";
+    let mut granted = 0;
+    let mut same = |place: &Place, args: &[&str]| {
+        let asked = place.run(&[&["query"], args].concat());
+        let required = place.run(&[&["query", "--require-complete"], args].concat());
+        let said = stderr(&asked);
+        assert_eq!(asked.status.code(), Some(0), "{args:?}: {said}");
+        let complete = required.status.code() == Some(0);
+        assert!(complete || required.status.code() == Some(3), "{args:?}: {}", stderr(&required));
+        assert_eq!(said.contains("complete: every block"), complete, "{args:?}: {said}");
+        assert_eq!(
+            said.contains("is not complete") || said.contains("no block of the range"),
+            !complete,
+            "{args:?}: {said}"
+        );
+        granted += u32::from(complete);
+    };
+    let ranges: [&[&str]; 8] = [
+        &["--from-block", "1", "--to-block", "31"],
+        &["--from-block", "1", "--to-block", "58"],
+        &["--from-block", "32", "--to-block", "32"],
+        &["--from-block", "33", "--to-block", "58"],
+        &["--from-block", "33"],
+        &["--to-block", "31"],
+        &["--from-block", "50", "--to-block", "70"],
+        &["--since", "2025-02-21T14:01:00Z", "--until", "2025-02-21T14:05:00Z"],
+    ];
+    for range in ranges {
+        same(demo(), range);
+        same(demo(), &[range, &["--address", thief]].concat());
+        same(demo(), &[range, &["--address", nobody]].concat());
+    }
+    // Listed after the blocks were screened.
+    own.ok(&["watchlist", "add", nobody, "--list", "demo"]);
+    for range in ranges {
+        same(&own, range);
+        same(&own, &[range, &["--address", nobody]].concat());
+        same(&own, &[range, &["--address", thief]].concat());
+    }
+    assert!((4..=30).contains(&granted), "{granted} of 48 are complete");
+}
+
+#[test]
 fn help_completions_and_manual_pages_are_there() {
     let place = Place::new();
     for command in ["watch", "replay", "query", "watchlist", "record", "status", "demo"] {

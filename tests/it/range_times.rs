@@ -83,7 +83,9 @@ fn a_date_as_an_end_of_a_range_picks_the_first_or_last_block_of_that_day() {
                 Ok((first, last)) => {
                     assert!(out.status.success(), "{source:?} {range:?}: {said}");
                     assert_eq!(held(&place), Some((first, last)), "{source:?} {range:?}: {said}");
-                    for (end, word) in [(from, format!("begins with block {first} of")), (to, format!("ends with block {last} of"))] {
+                    for (end, word) in
+                        [(from, format!("begins with block {first} of")), (to, format!("ends with block {last} of"))]
+                    {
                         let is_time = end.contains('-') || end.ends_with(['d', 's']);
                         assert_eq!(said.contains(&word), is_time, "{source:?} {range:?}: {said}");
                     }

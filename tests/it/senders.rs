@@ -67,3 +67,47 @@ fn what_is_taken_on_trust_has_no_senders_to_recover() {
     let out = place.run(&["replay", "--trust-rpc", "--senders", "matched", "--archive", "blocks.jsonl"]);
     assert_eq!(out.status.code(), Some(2), "{}", log(&out));
 }
+
+#[test]
+fn what_is_not_proven_with_matched_senders_is_said_wherever_they_are_spoken_of() {
+    let chain = Chain::shared();
+    let (place, first, last) = (chain.place(), chain.rich.to_string(), (chain.rich + 7).to_string());
+    assert!(replay(&place, &chain.node.url, (chain.rich, chain.rich + 7), &["--senders", "matched"]).status.success());
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let run = |args: &[&str]| {
+        let out = place.run(args);
+        words(&(String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr)))
+    };
+    let nobody = "0x00000000000000000000000000000000000000A1";
+    let range = ["--from-block", &first, "--to-block", &last];
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, guarantees) = readme.split_once("| Every sender |").unwrap();
+    let (_, ledger) = readme.split_once("`senders` says of which transactions").unwrap();
+    let (_, replaying) = readme.split_once("`--senders matched` recovers\nonly").unwrap();
+    let start = |text: &str| words(&text.chars().take(700).collect::<String>());
+    for (place, text) in [
+        ("README, guarantees", start(guarantees)),
+        ("README, the ledger", start(ledger)),
+        ("README, replay", start(replaying)),
+        ("replay --help", run(&["replay", "--help"])),
+        ("attest", run(&[&["attest", "--address", nobody][..], &range].concat())),
+        ("query", run(&[&["query"][..], &range].concat())),
+        ("query --require-complete", run(&[&["query", "--require-complete"][..], &range].concat())),
+        ("status", run(&["status"])),
+        ("status --coverage", run(&["status", "--coverage"])),
+    ] {
+        assert!(
+            text.contains("that a watched address sent nothing else, and that no contract creation paid it"),
+            "{place}: {text}"
+        );
+        assert!(
+            text.contains("is the endpoint's word") || text.contains("is then the endpoint's word"),
+            "{place}: {text}"
+        );
+    }
+    // Where all senders are recovered, there is nothing to be said.
+    assert!(replay(&place, &chain.node.url, (chain.rich, chain.rich + 7), &[]).status.success());
+    for args in [&["status"][..], &["status", "--coverage"], &[&["query"][..], &range].concat()] {
+        assert!(!run(args).contains("endpoint's word"), "{args:?}");
+    }
+}
