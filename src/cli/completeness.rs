@@ -8,6 +8,7 @@ use super::Failure;
 use super::coverage::CLAIMED_OF_MATCHED;
 use super::moments::{parse_since, parse_until};
 use super::sources::{BlockArg, in_order};
+use crate::decode::{DecodeOptions, MAX_NAMED};
 use crate::store::{BlockRange, LedgerRange, NamedRange, RangeCoverage, Store};
 
 /// Exit code of an answer that is incomplete.
@@ -89,12 +90,13 @@ impl<'a> Question<'a> {
 /// One thing that an answer needs; a sentence where it is not so.
 type Check = fn(&Question<'_>) -> Result<Option<String>, Failure>;
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     every_block_is_held,
     ends_are_known,
     every_block_is_proven,
     senders_are_recovered,
     was_screened,
+    this_version_decoded_it,
     undecoded_logs_name_none,
 ];
 
@@ -152,7 +154,21 @@ fn was_screened(question: &Question<'_>) -> Result<Option<String>, Failure> {
     super::screened::shortfall(question.store, &question.ledger, question.addresses)
 }
 
-/// Undecoded logs and frames name none of the addresses, and it is known whom they name.
+/// What an older version did not decode, and did not count either, this one cannot speak of.
+fn this_version_decoded_it(question: &Question<'_>) -> Result<Option<String>, Failure> {
+    let current = DecodeOptions::version();
+    let others = question.ledger.iter().filter(|ledger| DecodeOptions::version_of(ledger.decoder) != current);
+    let blocks: u64 = others.map(|ledger| ledger.range.to - ledger.range.from + 1).sum();
+    Ok((blocks > 0).then(|| {
+        format!(
+            "{blocks} blocks of {} were decoded by another version of bolo, which finds other kinds of activity: {} decodes them again",
+            question.blocks(),
+            question.replay("")
+        )
+    }))
+}
+
+/// Undecoded logs and frames name none of the addresses, and all the addresses that they name are kept.
 fn undecoded_logs_name_none(question: &Question<'_>) -> Result<Option<String>, Failure> {
     let BlockRange { first, last, .. } = question.range;
     let found = question.store.undecoded_naming(first, last, question.addresses)?;
@@ -167,10 +183,11 @@ fn undecoded_logs_name_none(question: &Question<'_>) -> Result<Option<String>, F
     }
     Ok((found.unknown > 0).then(|| {
         format!(
-            "{} blocks of {} have logs or frames that bolo does not decode, and no index says whom they name: {} makes it",
+            "in {} blocks of {} the logs and frames that bolo does not decode name more than {MAX_NAMED} addresses, which are not kept: \
+             they may name {}. Decode these blocks with another tool, or leave them out of the range",
             found.unknown,
             question.blocks(),
-            question.replay(" --lookback-index")
+            if question.addresses.is_empty() { "watched addresses" } else { "the address" },
         )
     }))
 }

@@ -27,7 +27,7 @@ use alloy::primitives::{Address, Keccak256, U256};
 pub use activity::{Activity, ActivityKind, Asset, AssetStandard, CallFrame, CallType, Location, Plane, Position};
 pub use events::{TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, UNWRAP, WRAP};
 pub use trail::{INDEXED, Trail};
-pub use undecoded::{Named, Undecoded};
+pub use undecoded::{MAX_NAMED, Named, Undecoded};
 pub use withdrawals::WithdrawalToken;
 
 use crate::chain::VerifiedBlock;
@@ -43,6 +43,8 @@ pub struct DecodeOptions {
 
 /// Raised whenever the same block yields more, or other, activities than before: a replay then takes blocks again.
 const DECODER_VERSION: u64 = 3;
+/// Bits of a fingerprint that tell options apart.
+const OPTIONS_BITS: u32 = 48;
 
 impl DecodeOptions {
     /// Those of a chain, with its wrapped-native contracts.
@@ -55,7 +57,8 @@ impl DecodeOptions {
         DECODER_VERSION
     }
 
-    /// A number that differs where another version or other options would find other things.
+    /// A number that differs where another version or other options would find other things: the version in the upper 15 bits (the sign
+    /// is never set), then 48 bits of a hash of both.
     pub fn fingerprint(&self) -> i64 {
         let mut wrapped = self.wrapped_native.clone();
         wrapped.sort();
@@ -68,9 +71,13 @@ impl DecodeOptions {
             hasher.update(token.divisor.to_be_bytes());
         }
         let hash = hasher.finalize();
-        // The upper 63 bits, since SQLite's integers have a sign.
-        let upper = hash[..8].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-        i64::try_from(upper >> 1).unwrap_or(i64::MAX)
+        let options = hash[..6].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        i64::try_from(DECODER_VERSION << OPTIONS_BITS | options).unwrap_or(i64::MAX)
+    }
+
+    /// The version of the decoder with that fingerprint.
+    pub fn version_of(fingerprint: i64) -> u64 {
+        fingerprint.unsigned_abs() >> OPTIONS_BITS
     }
 }
 

@@ -33,14 +33,14 @@ named! {
 
 /// So many addresses may be named by what is not decoded in a block before it counts as naming any: 320 KB, and one log of a block of
 /// 200 M gas can have 780,000 words.
-const MOST_NAMED: usize = 16_384;
+pub const MAX_NAMED: usize = 16_384;
 
 /// The addresses that the undecoded logs and frames of a block may be about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// These and no others.
     These(BTreeSet<Address>),
-    /// More than [`MOST_NAMED`]: it may be any address.
+    /// More than [`MAX_NAMED`]: it may be any address.
     Anybody,
 }
 
@@ -55,7 +55,7 @@ impl Named {
         let Self::These(named) = self else { return };
         for address in addresses {
             named.insert(address);
-            if named.len() > MOST_NAMED {
+            if named.len() > MAX_NAMED {
                 *self = Self::Anybody;
                 return;
             }
@@ -106,9 +106,9 @@ mod tests {
     fn a_log_with_more_words_than_are_kept_may_name_anybody() {
         let words = |count: u64| (1..=count).flat_map(|n| B256::from(alloy::primitives::U256::from(n)).0).collect();
         let mut decoded = Decoded::default();
-        decoded.count_log(Undecoded::DataLength, &log(vec![B256::ZERO], words(MOST_NAMED as u64 - 1)));
-        assert!(matches!(&decoded.named, Named::These(all) if all.len() == MOST_NAMED));
-        decoded.count_log(Undecoded::DataLength, &log(vec![B256::ZERO], words(MOST_NAMED as u64)));
+        decoded.count_log(Undecoded::DataLength, &log(vec![B256::ZERO], words(MAX_NAMED as u64 - 1)));
+        assert!(matches!(&decoded.named, Named::These(all) if all.len() == MAX_NAMED));
+        decoded.count_log(Undecoded::DataLength, &log(vec![B256::ZERO], words(MAX_NAMED as u64)));
         assert_eq!(decoded.named, Named::Anybody);
         decoded.count_frame(Undecoded::UnknownFrame, std::iter::once(Address::ZERO));
         assert_eq!(decoded.named, Named::Anybody);

@@ -13,6 +13,7 @@ use super::differences::put_differences;
 use super::lookback::put_filter;
 use super::missing_traces::{MissingTraces, note_traces};
 use super::proofs::{PackedProof, put_proof};
+use super::undecoded::{forget_undecoded, put_undecoded};
 use super::{Result, Store, StoreError, bytes, chain_int, check_chain, meta, set_meta, sql_int};
 use crate::chain::canonical::Link;
 use crate::chain::{Differences, Proof};
@@ -66,7 +67,7 @@ pub struct BlockRecord {
     pub transactions: BTreeMap<u32, TransactionFacts>,
     /// Undecodable logs by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
-    /// The addresses that these may be about: kept beside the filter for looking back, where that is kept.
+    /// The addresses that these may be about.
     pub named: Named,
     /// The header's beneficiary.
     pub beneficiary: Address,
@@ -212,7 +213,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         if before.is_some_and(|before| !before.looked_for_the_same(made)) {
             unmatch_others(tx, record, block_id)?;
         }
-        put_filter(tx, block_id, held, made, record.lookback.as_deref().map(|filter| (filter, &record.named)))?;
+        put_filter(tx, block_id, held, made, record.lookback.as_deref())?;
         if let Some(evidence) = &record.evidence {
             put_proof(tx, block_id, evidence)?;
         }
@@ -354,9 +355,7 @@ fn put_block(conn: &Connection, ids: &mut AddressIds, record: &BlockRecord) -> R
                 (held.proof, held.planes) != (taken.proof, taken.planes),
                 beneficiary,
             ])?;
-            // The frames that were seen before still count where the traces do.
-            conn.prepare_cached("DELETE FROM undecoded WHERE block_id = ?1 AND (?2 OR reason <> ?3)")?
-                .execute(params![id, taken.planes == now.planes, Undecoded::UnknownFrame.name()])?;
+            forget_undecoded(conn, id, taken.planes != now.planes)?;
             (id, taken)
         }
         None => {
@@ -381,13 +380,7 @@ fn put_block(conn: &Connection, ids: &mut AddressIds, record: &BlockRecord) -> R
         }
     };
     cover(conn, link.number, taken)?;
-    for (reason, count) in &record.undecoded {
-        conn.prepare_cached(
-            "INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (block_id, reason) DO UPDATE SET count = max(count, excluded.count)",
-        )?
-        .execute(params![id, reason.name(), sql_int(*count)])?;
-    }
+    put_undecoded(conn, id, record)?;
     Ok((id, known.map(|(_, held)| held), taken))
 }
 

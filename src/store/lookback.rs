@@ -8,7 +8,6 @@ use super::coverage::{SENDERS, TRACES, Taken, cover_all};
 use super::watch_spans::differs;
 use super::{LedgerRange, Result, Store, StoreError, chain_int, meta, sql_int};
 use crate::chain::canonical::Link;
-use crate::decode::Named;
 
 /// A block that was screened by an older state of the lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,20 +31,16 @@ pub(super) fn put_filter(
     block_id: i64,
     held: Taken,
     made: Taken,
-    filter: Option<(&[u8], &Named)>,
+    filter: Option<&[u8]>,
 ) -> Result<()> {
     match filter {
-        Some((filter, named)) if (held.proof, held.planes, held.decoder) == (made.proof, made.planes, made.decoder) => {
-            let names = match named {
-                Named::These(names) => Some(names.iter().flat_map(|name| name.0.0).collect::<Vec<u8>>()),
-                Named::Anybody => None,
-            };
+        Some(filter) if (held.proof, held.planes, held.decoder) == (made.proof, made.planes, made.decoder) => {
             conn.prepare_cached(
-                "INSERT INTO lookback (block_id, proof, planes, decoder, filter, undecoded) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                "INSERT INTO lookback (block_id, proof, planes, decoder, filter) VALUES (?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT (block_id) DO UPDATE SET proof = excluded.proof, planes = excluded.planes, decoder = excluded.decoder, \
-                 filter = excluded.filter, undecoded = excluded.undecoded",
+                 filter = excluded.filter",
             )?
-            .execute(params![block_id, made.proof, made.planes, made.decoder, filter, names])?;
+            .execute(params![block_id, made.proof, made.planes, made.decoder, filter])?;
         }
         _ => {
             conn.prepare_cached(

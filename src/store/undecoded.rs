@@ -1,13 +1,13 @@
 //! What was not decoded in a range of blocks: how much of it by reason, and whether it may be about an address.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use alloy::primitives::Address;
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::find_address;
-use super::lookback::FILTER;
-use super::{Result, Store, bytes, chain_int, sql_int};
+use super::{BlockRecord, Result, Store, bytes, chain_int, sql_int};
+use crate::decode::{Named, Undecoded};
 
 /// Blocks of a range whose undecoded logs or frames may be about one of the addresses that were asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,8 +16,60 @@ pub struct UndecodedNames {
     pub naming: u64,
     /// The first of these, and an address that it names.
     pub first: Option<(u64, Address)>,
-    /// Blocks with an undecoded log or frame of which it is not kept whom it names.
+    /// Blocks whose undecoded logs and frames name more addresses than are kept.
     pub unknown: u64,
+}
+
+/// Forgets what was not decoded in a block that is taken again. `keeps_frames`: this time its traces are not seen, and those of before
+/// still count.
+pub(super) fn forget_undecoded(conn: &Connection, block_id: i64, keeps_frames: bool) -> Result<()> {
+    conn.prepare_cached("DELETE FROM undecoded WHERE block_id = ?1 AND NOT (?2 AND reason = ?3)")?.execute(params![
+        block_id,
+        keeps_frames,
+        Undecoded::UnknownFrame.name()
+    ])?;
+    // The names of frames and of logs are kept together: too many names are better than too few.
+    conn.prepare_cached(
+        "DELETE FROM undecoded_names WHERE block_id = ?1 AND NOT EXISTS (SELECT 1 FROM undecoded WHERE block_id = ?1)",
+    )?
+    .execute([block_id])?;
+    Ok(())
+}
+
+/// Adds what is not decoded in a block, and whom it may name, to what is kept of it.
+pub(super) fn put_undecoded(conn: &Connection, block_id: i64, record: &BlockRecord) -> Result<()> {
+    if record.undecoded.is_empty() {
+        return Ok(());
+    }
+    for (reason, count) in &record.undecoded {
+        conn.prepare_cached(
+            "INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (block_id, reason) DO UPDATE SET count = max(count, excluded.count)",
+        )?
+        .execute(params![block_id, reason.name(), sql_int(*count)])?;
+    }
+    let before: Option<Option<Vec<u8>>> = conn
+        .prepare_cached("SELECT names FROM undecoded_names WHERE block_id = ?1")?
+        .query_row([block_id], |row| row.get(0))
+        .optional()?;
+    let names = match (&record.named, &before) {
+        (Named::These(names), None) => Some(pack(names)),
+        (Named::These(names), Some(Some(before))) => Some(pack(&names.iter().copied().chain(unpack(before)).collect())),
+        (Named::Anybody, _) | (_, Some(None)) => None,
+    };
+    conn.prepare_cached(
+        "INSERT INTO undecoded_names (block_id, names) VALUES (?1, ?2) ON CONFLICT (block_id) DO UPDATE SET names = excluded.names",
+    )?
+    .execute(params![block_id, names])?;
+    Ok(())
+}
+
+fn pack(names: &BTreeSet<Address>) -> Vec<u8> {
+    names.iter().flat_map(|name| name.0.0).collect()
+}
+
+fn unpack(names: &[u8]) -> impl Iterator<Item = Address> {
+    names.chunks_exact(20).map(Address::from_slice)
 }
 
 impl Store {
@@ -40,10 +92,10 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn undecoded_naming(&self, from: u64, to: u64, addresses: &[Address]) -> Result<UndecodedNames> {
-        let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT b.number, i.undecoded FROM blocks b LEFT JOIN lookback i ON {FILTER} WHERE b.status <> 3 \
-             AND b.number BETWEEN ?1 AND ?2 AND EXISTS (SELECT 1 FROM undecoded u WHERE u.block_id = b.id) ORDER BY b.number"
-        ))?;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT b.number, n.names FROM blocks b LEFT JOIN undecoded_names n ON n.block_id = b.id WHERE b.status <> 3 \
+             AND b.number BETWEEN ?1 AND ?2 AND EXISTS (SELECT 1 FROM undecoded u WHERE u.block_id = b.id) ORDER BY b.number",
+        )?;
         let mut rows = statement.query(params![sql_int(from), sql_int(to)])?;
         let mut found = UndecodedNames::default();
         let mut asked: Option<HashSet<Address>> = None;
@@ -57,7 +109,7 @@ impl Store {
                 None if addresses.is_empty() => asked.insert(self.ever_watched()?),
                 None => asked.insert(addresses.iter().copied().collect()),
             };
-            if let Some(named) = names.chunks_exact(20).map(Address::from_slice).find(|name| asked.contains(name)) {
+            if let Some(named) = unpack(&names).find(|name| asked.contains(name)) {
                 found.naming += 1;
                 found.first = found.first.or(Some((chain_int(row.get(0)?), named)));
             }
@@ -99,11 +151,10 @@ mod tests {
 
     const OTHER: Address = Address::repeat_byte(0x77);
 
-    /// A block with undecoded logs that name those, kept with an index or without.
-    fn undecoded(store: &Store, number: u64, named: Named, indexed: bool) -> BlockRecord {
+    /// A block with undecoded logs that name those.
+    fn undecoded(store: &Store, number: u64, named: Named) -> BlockRecord {
         let counts = [(Undecoded::TopicCount, 2), (Undecoded::UnknownFrame, 1)].into();
-        let lookback = indexed.then(|| vec![0]);
-        BlockRecord { undecoded: counts, named, lookback, ..record(store, number, true) }
+        BlockRecord { undecoded: counts, named, ..record(store, number, true) }
     }
 
     fn these(names: &[Address]) -> Named {
@@ -115,11 +166,11 @@ mod tests {
         let (_place, mut store) = open();
         let records = [
             record(&store, 0, true),
-            undecoded(&store, 1, these(&[OTHER, Address::repeat_byte(1)]), true),
-            undecoded(&store, 2, these(&[Address::repeat_byte(2)]), true),
-            undecoded(&store, 3, Named::Anybody, true),
-            undecoded(&store, 4, these(&[]), false),
-            undecoded(&store, 5, these(&[WATCHED]), true),
+            undecoded(&store, 1, these(&[OTHER, Address::repeat_byte(1)])),
+            undecoded(&store, 2, these(&[Address::repeat_byte(2)])),
+            undecoded(&store, 3, Named::Anybody),
+            undecoded(&store, 4, these(&[Address::repeat_byte(4)])),
+            undecoded(&store, 5, these(&[WATCHED])),
         ];
         store.append_all(&records).unwrap();
         let counts = |from, to| store.undecoded_in(from, to).unwrap();
@@ -130,27 +181,34 @@ mod tests {
         assert_eq!(naming(0, 2, &[OTHER]), UndecodedNames { naming: 1, first: Some((1, OTHER)), unknown: 0 });
         assert_eq!(naming(2, 2, &[OTHER]), none, "it names another");
         assert_eq!(naming(0, 2, &[WATCHED, Address::ZERO]), none);
-        assert_eq!(naming(0, 5, &[]), UndecodedNames { naming: 1, first: Some((5, WATCHED)), unknown: 2 });
+        assert_eq!(naming(0, 5, &[]), UndecodedNames { naming: 1, first: Some((5, WATCHED)), unknown: 1 });
         assert_eq!(naming(3, 3, &[OTHER]).unknown, 1, "more names than are kept");
-        assert_eq!(naming(4, 4, &[OTHER]).unknown, 1, "no index");
-        // Taken again with what it lacked, it is known whom it names.
-        store.append(&undecoded(&store, 4, these(&[]), true)).unwrap();
-        assert_eq!(store.undecoded_naming(4, 4, &[OTHER]).unwrap(), none);
+        // Taken again in the same way, only this time counts.
+        store.append(&undecoded(&store, 3, these(&[Address::repeat_byte(4)]))).unwrap();
+        assert_eq!(store.undecoded_naming(3, 4, &[OTHER]).unwrap(), none);
     }
 
     #[test]
-    fn a_frame_that_was_counted_with_traces_stays_counted_without() {
+    fn a_frame_that_was_counted_with_traces_stays_counted_without_and_so_does_whom_it_names() {
         let (_place, mut store) = open();
-        let traced = BlockRecord { traces: true, ..undecoded(&store, 0, these(&[OTHER]), true) };
-        store.append(&traced).unwrap();
-        let mut again = undecoded(&store, 0, these(&[]), true);
-        again.undecoded = [(Undecoded::TopicCount, 2)].into();
-        store.append(&again).unwrap();
+        let log = Address::repeat_byte(0x11);
+        let with = |store: &Store, traces, reasons: &[(Undecoded, u64)], named| {
+            let undecoded = reasons.iter().copied().collect();
+            BlockRecord { traces, undecoded, named, ..record(store, 0, true) }
+        };
+        let (topics, frame) = ((Undecoded::TopicCount, 2), (Undecoded::UnknownFrame, 1));
+        let naming = |store: &Store, address| store.undecoded_naming(0, 0, &[address]).unwrap().naming;
+        store.append(&with(&store, true, &[frame], these(&[OTHER]))).unwrap();
+        store.append(&with(&store, false, &[topics], these(&[log]))).unwrap();
         let counts = store.undecoded_in(0, 0).unwrap();
         assert_eq!(counts, [("topic_count".to_owned(), 2), ("unknown_frame".to_owned(), 1)]);
-        // The index was made anew without traces, or not at all: nobody says that the frame names another.
-        let named = store.undecoded_naming(0, 0, &[OTHER]).unwrap();
-        assert_eq!(named.naming + named.unknown, 1);
+        assert_eq!([OTHER, log, WATCHED].map(|address| naming(&store, address)), [1, 1, 0]);
+        // Other traces that do not show the frame take the place of those of before.
+        store.append(&with(&store, true, &[topics], these(&[log]))).unwrap();
+        assert_eq!([OTHER, log].map(|address| naming(&store, address)), [0, 1]);
+        store.append(&with(&store, true, &[], these(&[]))).unwrap();
+        assert_eq!([OTHER, log].map(|address| naming(&store, address)), [0, 0]);
+        assert_eq!(store.undecoded_in(0, 0).unwrap(), []);
     }
 
     #[test]
