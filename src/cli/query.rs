@@ -29,7 +29,8 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
     if args.require_complete.is_some() && !named.is_named() {
         return Err(Failure::input("--require-complete needs a range: --from-block, --to-block, --since or --until"));
     }
-    let question = Question::new(&store, &named, &filter.addresses)?.filter(|question| !question.saw_nothing());
+    let subjects = subjects(&filter, &store)?;
+    let question = Question::new(&store, &named, &subjects)?.filter(|question| !question.saw_nothing());
     let mut printer = AlertPrinter::new(args.format, chain, args.wide)?;
     let mut last = None;
     // One more than is shown tells whether there is more.
@@ -51,7 +52,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         super::screened::say(&filter, &store, coverage)?;
     }
     if named.is_named() {
-        return say_coverage(question.as_ref(), args.require_complete);
+        return say_coverage(question.as_ref(), &filter, args.require_complete);
     }
     say_searched(&store)?;
     Ok(0)
@@ -98,6 +99,53 @@ fn misplaced(word: &str) -> Failure {
     let option = if is_hash { "--tx" } else { "--address" };
     let or = if is_hash { " (or `--explain` for the id of an alert)" } else { "" };
     Failure::input(format!("{shown:?} belongs to no option: write `bolo query {option} {shown}`{or}"))
+}
+
+/// Why a filter by symbol, or by amount in units, may leave out alerts of tokens that nobody has asked for these.
+fn unknown_tokens(question: &Question<'_>, filter: &AlertFilter) -> Result<Option<String>, Failure> {
+    let by_symbol = filter.assets.iter().any(|asset| matches!(asset, AssetFilter::Symbol(_)));
+    let by_units = matches!(filter.min_amount, Some(AmountFilter::Units(_)));
+    // Of the chain's own currency both are known.
+    if filter.assets.contains(&AssetFilter::Native) || !by_symbol && !by_units {
+        return Ok(None);
+    }
+    let RangeCoverage { from, to, .. } = question.coverage;
+    // A symbol may be that of any token.
+    let contracts: Vec<_> = filter
+        .assets
+        .iter()
+        .filter(|_| !by_symbol)
+        .filter_map(|asset| match asset {
+            AssetFilter::Contract(contract, _) => Some(*contract),
+            _ => None,
+        })
+        .collect();
+    let unknown = question.store.unknown_tokens(from, to, &contracts)?;
+    let (tokens, what, instead) = match by_symbol {
+        true => (unknown.symbol, "symbol", "name the token by its contract"),
+        false => (unknown.decimals, "decimals", "give the amount in base units"),
+    };
+    Ok((tokens > 0).then(|| {
+        format!(
+            "of {tokens} tokens with alerts in blocks {from} to {to} the {what} is not known, so that their alerts are left out: {instead}, \
+             or let `bolo watch` ask the tokens"
+        )
+    }))
+}
+
+/// The addresses that the answer is about; none: all that are watched. As of a time, these are the addresses that were listed then: the
+/// present lists need not have them, so that blocks were screened without them.
+fn subjects(filter: &AlertFilter, store: &Store) -> Result<Vec<Address>, Failure> {
+    let mut addresses = filter.addresses.clone();
+    if let (Some(time), true) = (filter.as_of, addresses.is_empty()) {
+        store.each_entry::<Failure>(None, None, Some(time), |entry| {
+            addresses.push(entry.address);
+            Ok(())
+        })?;
+        addresses.sort_unstable();
+        addresses.dedup();
+    }
+    Ok(addresses)
 }
 
 fn range_of(filter: &AlertFilter) -> NamedRange {
@@ -157,7 +205,11 @@ fn say_internal(coverage: &RangeCoverage) {
 }
 
 /// Says on stderr how far the range is covered; the exit code.
-fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplete>) -> Result<u8, Failure> {
+fn say_coverage(
+    question: Option<&Question<'_>>,
+    filter: &AlertFilter,
+    required: Option<RequireComplete>,
+) -> Result<u8, Failure> {
     let Some(question) = question else {
         tracing::warn!("{NOTHING_SEEN}");
         return Ok(if required.is_some() { INCOMPLETE } else { 0 });
@@ -170,6 +222,7 @@ fn say_coverage(question: Option<&Question<'_>>, required: Option<RequireComplet
         }
     }
     let mut shortfalls = question.shortfalls()?;
+    shortfalls.extend(unknown_tokens(question, filter)?);
     if required == Some(RequireComplete::Internal) {
         shortfalls.extend(question.internal_shortfall());
     }

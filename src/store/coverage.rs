@@ -382,10 +382,10 @@ impl Store {
     }
 }
 
-/// The first or the last canonical block of a span of time.
+/// The first or the last canonical block of a span of time; only of proven blocks where ?3.
 pub(super) fn end_in_time(order: &str) -> String {
     format!(
-        "SELECT number FROM blocks INDEXED BY blocks_by_time WHERE status <> 3 AND timestamp BETWEEN ?1 AND ?2 \
+        "SELECT number FROM blocks INDEXED BY blocks_by_time WHERE status <> 3 AND timestamp BETWEEN ?1 AND ?2 AND proof >= ?3 \
          ORDER BY timestamp {order}, number {order} LIMIT 1"
     )
 }

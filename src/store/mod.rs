@@ -77,7 +77,7 @@ pub use severity::{Adopted, Explained};
 pub use short_ids::HashRange;
 pub use sources::{ListAge, ListSource};
 pub use status::{AlertCount, EndpointRow, Status};
-pub use tokens::TokenFacts;
+pub use tokens::{TokenFacts, UnknownTokens};
 pub use undecoded::UndecodedNames;
 pub use versions::{EntryVersions, Screening, VersionRow};
 pub use watch_spans::Gain;

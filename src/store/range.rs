@@ -113,11 +113,14 @@ impl Store {
         }
     }
 
+    /// The time of a block that was taken on trust is a claim, and must not move the ends of a range away from blocks that it is about. It
+    /// counts only where no block is proven, and no answer is complete.
     fn end_in_time(&self, order: &str, since: i64, until: i64) -> Result<Option<u64>> {
+        let any_proven = self.conn.prepare_cached("SELECT 1 FROM coverage WHERE proof = 1 LIMIT 1")?.exists([])?;
         let found = self
             .conn
             .prepare_cached(&end_in_time(order))?
-            .query_row([since, until], |row| row.get(0).map(chain_int))
+            .query_row((since, until, any_proven), |row| row.get(0).map(chain_int))
             .optional()?;
         Ok(found)
     }
@@ -125,8 +128,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::super::BlockRecord;
     use super::super::tests::{open, record};
     use super::*;
+    use crate::chain::Proof;
 
     const START: i64 = 1_700_000_000;
 
@@ -184,6 +189,38 @@ mod tests {
         ] {
             assert!(is_complete(&store, named), "{named:?}");
         }
+    }
+
+    #[test]
+    fn the_time_that_a_block_on_trust_claims_moves_no_end_of_a_range() {
+        // Blocks 20 to 30 are missing; the one above them says whatever it likes.
+        for claimed in [at(12), at(0), Some(0), at(9), at(1_000)] {
+            let (_place, mut store) = holding(&(0..20).chain(32..=40).collect::<Vec<_>>(), 40);
+            let timestamp = claimed.unwrap() as u64;
+            store.append(&BlockRecord { proof: Proof::Unproven, timestamp, ..record(&store, 31, true) }).unwrap();
+            let all = NamedRange::default();
+            for named in [
+                NamedRange { since: at(10), to_block: Some(40), ..all },
+                NamedRange { since: at(13), until: at(39), ..all },
+                NamedRange { from_block: Some(5), until: at(35), ..all },
+                NamedRange { since: at(10), ..all },
+            ] {
+                assert!(!is_complete(&store, named), "{claimed:?} {named:?}");
+            }
+            for named in
+                [NamedRange { since: at(2), until: at(15), ..all }, NamedRange { since: at(34), until: at(38), ..all }]
+            {
+                assert!(is_complete(&store, named), "{claimed:?} {named:?}");
+            }
+        }
+        // Where nothing is proven, times of claims are all there is.
+        let (_place, mut store) = open();
+        let on_trust = |number| BlockRecord { proof: Proof::Unproven, ..record(&store, number, true) };
+        let records: Vec<_> = (0..9).map(on_trust).collect();
+        store.append_all(&records).unwrap();
+        let range =
+            store.blocks_of(&NamedRange { since: at(3), until: at(6), ..NamedRange::default() }, START).unwrap();
+        assert_eq!(range.map(|range| (range.first, range.last)), Some((3, 6)));
     }
 
     #[test]

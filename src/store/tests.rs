@@ -288,7 +288,7 @@ fn of_a_span_of_time_only_the_ends_are_looked_up() {
     for order in ["ASC", "DESC"] {
         let explain = format!("EXPLAIN QUERY PLAN {}", coverage::end_in_time(order));
         let mut statement = store.conn.prepare(&explain).unwrap();
-        let rows = statement.query_map([0, 9], |row| row.get::<_, String>(3)).unwrap();
+        let rows = statement.query_map([0, 9, 1], |row| row.get::<_, String>(3)).unwrap();
         let steps: Vec<String> = rows.collect::<rusqlite::Result<_>>().unwrap();
         assert!(steps[0].starts_with("SEARCH blocks USING INDEX blocks_by_time (timestamp>"), "{steps:?}");
         let whole = steps.iter().any(|step| step.contains("B-TREE FOR ORDER BY"));

@@ -3,8 +3,8 @@
 use alloy::primitives::{Address, address};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::addresses::address_id;
-use super::{Result, Store};
+use super::addresses::{address_id, find_address};
+use super::{Result, Store, chain_int, sql_int};
 use crate::redact::redacted;
 
 /// Symbol and decimals as the contract gave them, cleaned; none where it has no such method or answered nonsense.
@@ -31,6 +31,15 @@ const BUILT_IN: [(Address, &str, u8); 11] = [
     (address!("95aD61b0a150d79219dCF64E1E6Cc01f0B64C4cE"), "SHIB", 18),
     (address!("4c9EDD5852cd905f086C759E8383e09bff1E68B3"), "USDe", 18),
 ];
+
+/// Tokens of which an answer by symbol, or by amount in units, says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownTokens {
+    /// Tokens that were never asked for their symbol.
+    pub symbol: u64,
+    /// ERC-20 tokens without known decimals.
+    pub decimals: u64,
+}
 
 /// Names the tokens that are built in for a chain, in a file that is new to it. They count as asked at no time.
 pub(super) fn put_built_in(conn: &Connection, chain_id: u64) -> Result<()> {
@@ -102,6 +111,31 @@ impl Store {
         })
     }
 
+    /// How many tokens of alerts in a range of blocks have no known symbol (they were never asked), and how many ERC-20 tokens no known
+    /// decimals; of these contracts, or of all where none is given.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn unknown_tokens(&self, from: u64, to: u64, contracts: &[Address]) -> Result<UnknownTokens> {
+        let ids: Vec<_> =
+            contracts.iter().map(|contract| find_address(&self.conn, *contract)).collect::<Result<_>>()?;
+        let ids: Vec<_> = ids.into_iter().flatten().collect();
+        let counts = self
+            .conn
+            .prepare_cached(
+                "SELECT count(DISTINCT m.token_address_id) FILTER (WHERE t.address_id IS NULL), \
+                        count(DISTINCT m.token_address_id) FILTER (WHERE m.asset = 1 AND t.decimals IS NULL) \
+                 FROM alerts a JOIN blocks b ON b.id = a.block_id AND b.status <> 3 JOIN activities m ON m.id = a.activity_id \
+                 LEFT JOIN tokens t ON t.address_id = m.token_address_id \
+                 WHERE m.token_address_id IS NOT NULL AND a.block_number BETWEEN ?1 AND ?2 \
+                   AND (?3 OR m.token_address_id IN (SELECT value FROM json_each(?4)))",
+            )?
+            .query_row(params![sql_int(from), sql_int(to), contracts.is_empty(), serde_json::json!(ids).to_string()], |row| {
+                Ok(UnknownTokens { symbol: row.get(0).map(chain_int)?, decimals: row.get(1).map(chain_int)? })
+            })?;
+        Ok(counts)
+    }
+
     /// Some tokens of alerts that could not be asked yet.
     ///
     /// # Errors
@@ -121,6 +155,38 @@ impl Store {
 mod tests {
     use super::super::tests::{open, record};
     use super::*;
+    use crate::decode::Asset;
+
+    #[test]
+    fn tokens_of_alerts_that_nobody_asked_are_counted_by_range() {
+        let (_place, mut store) = open();
+        let token = |byte| Asset::Erc20(Address::repeat_byte(byte));
+        let assets = [Asset::Native, token(1), token(2), Asset::Erc721(Address::repeat_byte(3)), token(1)];
+        let records: Vec<_> = (0u64..)
+            .zip(assets)
+            .map(|(number, asset)| {
+                let mut block = record(&store, number, true);
+                block.alerts.iter_mut().for_each(|alert| alert.activity.asset = asset);
+                block
+            })
+            .collect();
+        store.append_all(&records).unwrap();
+        let unknown = |store: &Store, from, to| {
+            let UnknownTokens { symbol, decimals } = store.unknown_tokens(from, to, &[]).unwrap();
+            (symbol, decimals)
+        };
+        assert_eq!((unknown(&store, 0, 0), unknown(&store, 0, 1), unknown(&store, 0, 9)), ((0, 0), (1, 1), (3, 2)));
+        let named = TokenFacts { symbol: Some("A".to_owned()), decimals: Some(6) };
+        store.put_token(Address::repeat_byte(1), &named, 0).unwrap();
+        assert_eq!((unknown(&store, 0, 1), unknown(&store, 0, 9)), ((0, 0), (2, 1)));
+        let of = |store: &Store, byte| store.unknown_tokens(0, 9, &[Address::repeat_byte(byte)]).unwrap().symbol;
+        assert_eq!([1, 2, 3, 4].map(|byte| of(&store, byte)), [0, 1, 1, 0]);
+        // Asked, and it has none.
+        store.put_token(Address::repeat_byte(2), &TokenFacts::default(), 0).unwrap();
+        assert_eq!(unknown(&store, 0, 9), (1, 1));
+        store.revert(2, crate::store::Progress::Replay).unwrap();
+        assert_eq!(unknown(&store, 0, 9), (0, 1));
+    }
 
     #[test]
     fn weth_and_the_largest_tokens_of_mainnet_have_a_name_without_an_endpoint() {

@@ -93,6 +93,45 @@ fn query_and_attest_refuse_every_range_of_which_a_block_is_missing_at_an_end() {
 }
 
 #[test]
+fn as_of_a_time_blocks_have_to_be_screened_for_the_addresses_that_were_listed_then() {
+    let place = Place::new();
+    let [left, stayed] = [QUIET, Address::repeat_byte(0x52)];
+    // An address that left its list before the blocks' time, and one that stayed.
+    for (date, listed) in [("2020-01-01", vec![left, stayed]), ("2024-01-01", vec![stayed])] {
+        let lines: Vec<_> = listed.iter().map(ToString::to_string).collect();
+        std::fs::write(place.dir.path().join("l.txt"), lines.join("\n")).unwrap();
+        place.ok(&["-q", "watchlist", "import", "l.txt", "--published", date]);
+    }
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+    let (left, stayed) = (left.to_string(), stayed.to_string());
+    let code = |args: &[&str]| {
+        let range = ["query", "--require-complete", "--from-block", "1", "--to-block", "58"];
+        place.run(&[&range, args].concat()).status.code().unwrap()
+    };
+    let refused: [&[&str]; 5] = [
+        &["--as-of", "2020-01-01"],
+        &["--as-of", "2023-12-31", "--list", "l"],
+        &["--as-of", "2022-06-01", "--direction", "in"],
+        &["--as-of", "2020-06-01", "--address", &left],
+        &["--address", &left],
+    ];
+    for args in refused {
+        assert_eq!(code(args), 3, "{args:?}");
+    }
+    let complete: [&[&str]; 5] = [
+        &[],
+        &["--as-of", "2024-01-01"],
+        &["--as-of", "2025-02-21T14:05:00Z", "--list", "l"],
+        &["--as-of", "2019-12-31"],
+        &["--as-of", "2020-06-01", "--address", &stayed],
+    ];
+    for args in complete {
+        assert_eq!(code(args), 0, "{args:?}");
+    }
+}
+
+#[test]
 fn an_open_end_refuses_where_an_endpoint_has_reported_a_higher_head() {
     let place = recorded();
     for head in [59, 70, 1_000_000] {
