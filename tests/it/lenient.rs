@@ -83,10 +83,21 @@ fn a_block_whose_root_shows_no_receipts_needs_none() {
     (block["gasUsed"], block["size"]) = (json!("0x0"), Value::Null);
     let header: alloy::consensus::Header = serde_json::from_value(block.clone()).unwrap();
     block["hash"] = json!(header.hash_slow());
-    for given in [json!({"result": null}), json!({"error": {"code": -32000, "message": "broken"}})] {
+    let error = |code: i32, message: &str| json!({"error": {"code": code, "message": message}});
+    for given in [
+        json!({"result": null}),
+        error(-32000, "broken"),
+        error(-32601, "the method does not exist"),
+        error(-32602, "block range is too wide"),
+        error(4444, "pruned history unavailable"),
+        json!("503"),
+    ] {
         let chain = Chain::of(vec![(block.clone(), json!([]))]);
         let endpoint = Served::new(move |request| {
             if request["method"] == "eth_getBlockReceipts" {
+                if given == "503" {
+                    return (503, b"<html>unavailable</html>".to_vec());
+                }
                 let mut answer = given.clone();
                 answer["id"] = request["id"].clone();
                 return ok(&answer);
