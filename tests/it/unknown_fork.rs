@@ -1,7 +1,7 @@
 //! Blocks of a fork that this build does not know: refused by the name of what is unknown, never skipped, and nobody's false answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -83,12 +83,23 @@ fn a_transaction_of_an_unknown_type_is_refused_by_its_type_whatever_fields_it_la
 fn a_watch_waits_at_a_fork_that_it_does_not_know_says_so_and_skips_nothing() {
     let node = Node::start(&[]);
     let (a, b) = (node.accounts[1], node.accounts[2]);
-    let forked = Arc::new(AtomicBool::new(false));
-    let forks = forked.clone();
+    // 0: as it is; then one shape after the other.
+    let fork = Arc::new(AtomicUsize::new(0));
+    let shapes: [(&str, &str); 4] =
+        [("field", "frameRoot"), ("field", "inclusionListRoot"), ("type", "0x5"), ("type", "0x7d")];
+    let forked = fork.clone();
     let endpoint = proxy(&node, move |_, mut answer| {
-        if forks.load(Ordering::Relaxed) && answer["result"]["stateRoot"].is_string() {
-            answer["result"]["stateRoot"] = answer["result"]["receiptsRoot"].clone();
-            answer["result"]["frameRoot"] = json!("0x1");
+        let block = &mut answer["result"];
+        match forked.load(Ordering::Relaxed).checked_sub(1).map(|place| shapes[place]) {
+            Some(("field", name)) if block["stateRoot"].is_string() => {
+                block["stateRoot"] = block["receiptsRoot"].clone();
+                block[name] = json!("0x1");
+            }
+            Some(("type", tx_type)) if block["transactions"][0].is_object() => {
+                block["transactions"][0]["type"] = json!(tx_type);
+                block["transactions"][0]["hash"] = json!(format!("0x{}", "7d".repeat(32)));
+            }
+            _ => {}
         }
         Some(answer)
     });
@@ -96,25 +107,31 @@ fn a_watch_waits_at_a_fork_that_it_does_not_know_says_so_and_skips_nothing() {
     node.mine(2);
     let mut watcher = place.watch(&endpoint, &["--poll-interval", "0.1"]);
     place.caught_up(&node, &mut watcher);
-    forked.store(true, Ordering::Relaxed);
-    node.send(b, Some(a), 7, "0x");
-    let deadline = Instant::now() + PATIENCE;
-    let problem = loop {
-        let health = place.status()["health"].clone();
-        let problems = health["problems"].as_array().unwrap();
-        if let Some(found) = problems.iter().find(|problem| problem["code"] == "unknown_fork_field") {
-            assert_eq!(health["healthy"], false);
-            break found.clone();
-        }
-        assert!(Instant::now() < deadline, "{health:#}\n{}", watcher.log());
-        std::thread::sleep(Duration::from_millis(100));
-    };
-    let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains("(frameRoot)") && detail.contains("update bolo"), "{detail}");
-    assert_eq!(place.status()["lies"]["count"], 0, "it is nobody's false answer");
-    assert_eq!(place.alerts(&[]).len(), 0);
-    forked.store(false, Ordering::Relaxed);
-    place.caught_up(&node, &mut watcher);
-    assert_eq!(place.alerts(&[]).len(), 1, "nothing was skipped");
+    for (number, (_, name)) in (1..).zip(shapes) {
+        fork.store(number, Ordering::Relaxed);
+        node.send(b, Some(a), 7, "0x");
+        let deadline = Instant::now() + PATIENCE;
+        let problem = loop {
+            let health = place.status()["health"].clone();
+            let problems = health["problems"].as_array().unwrap();
+            // The problem of the shape before may still be there for a moment.
+            let of_this = |problem: &&Value| {
+                problem["code"] == "unknown_fork_field" && problem["detail"].as_str().unwrap().contains(name)
+            };
+            if let Some(found) = problems.iter().find(of_this) {
+                assert_eq!(health["healthy"], false);
+                break found.clone();
+            }
+            assert!(Instant::now() < deadline, "{name}: {health:#}\n{}", watcher.log());
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("update bolo"), "{name}: {detail}");
+        assert_eq!(place.status()["lies"]["count"], 0, "{name}: it is nobody's false answer");
+        assert_eq!(place.alerts(&[]).len(), number - 1, "{name}");
+        fork.store(0, Ordering::Relaxed);
+        place.caught_up(&node, &mut watcher);
+        assert_eq!(place.alerts(&[]).len(), number, "{name}: nothing was skipped");
+    }
     assert_eq!(watcher.stop(), 0);
 }
