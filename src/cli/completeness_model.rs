@@ -42,7 +42,7 @@ const CASES: u32 = 2_000;
 /// At least one sequence in so many has an address that is attested.
 const GRANTED_ONE_IN: u64 = 4;
 /// The share of steps that a question follows.
-const ASKED_SHARE: f64 = 0.15;
+const ASKED_SHARE: f64 = 0.22;
 /// A failing sequence is made smaller for so long, in milliseconds.
 const SHRINK_MS: u32 = 20_000;
 
@@ -105,7 +105,7 @@ fn list_steps() -> impl Strategy<Value = ListStep> {
 }
 
 fn asks() -> impl Strategy<Value = Ask> {
-    let few = (0..=BLOCKS, 0..4u64).prop_map(|(first, more)| (first, BLOCKS.min(first + more)));
+    let few = (0..=BLOCKS, 0..3u64).prop_map(|(first, more)| (first, BLOCKS.min(first + more)));
     (proptest::option::weighted(0.8, 0..ADDRESSES), prop_oneof![3 => few, 1 => ranges()], any::<(bool, bool)>())
         .prop_map(|(who, range, by_time)| Ask { who, range, by_time })
 }

@@ -132,6 +132,43 @@ fn as_of_a_time_blocks_have_to_be_screened_for_the_addresses_that_were_listed_th
 }
 
 #[test]
+fn a_filter_by_symbol_or_units_is_not_complete_where_tokens_were_never_asked() {
+    // Holds tokens of the demo's chain, whose archive has no answers of tokens.
+    let place = Place::watching(&[("0x70997970C51812dc3A010C7d01b50e0d17dc79C8".parse().unwrap(), "holder")]);
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+    let refuses = |args: &[&str]| {
+        let range = ["query", "--require-complete", "--from-block", "1", "--to-block", "58"];
+        let out = place.run(&[&range, args].concat());
+        let said = stderr(&out);
+        let refuses = said.contains("is not known, so that their alerts are left out");
+        assert!(!refuses || out.status.code() == Some(3), "{args:?}: {said}");
+        refuses
+    };
+    let token = place.alerts(&["--kind", "erc20_transfer"])[0]["asset"]["contract"].as_str().unwrap().to_owned();
+    let by_claims: [&[&str]; 4] = [
+        &["--asset", "USDC"],
+        &["--asset", "nosuch"],
+        &["--min-amount", "1.5"],
+        &["--asset", &token, "--min-amount", "0.5"],
+    ];
+    for args in by_claims {
+        assert!(refuses(args), "{args:?}");
+    }
+    let proven: [&[&str]; 6] = [
+        &[],
+        &["--asset", "native"],
+        &["--asset", "ETH", "--min-amount", "1.5"],
+        &["--asset", &token],
+        &["--min-amount", "1000"],
+        &["--asset", "0x5151515151515151515151515151515151515151", "--min-amount", "1.5"],
+    ];
+    for args in proven {
+        assert!(!refuses(args), "{args:?}");
+    }
+}
+
+#[test]
 fn an_open_end_refuses_where_an_endpoint_has_reported_a_higher_head() {
     let place = recorded();
     for head in [59, 70, 1_000_000] {
