@@ -1,4 +1,5 @@
 //! What every answer is held against.
+#![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

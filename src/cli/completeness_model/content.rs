@@ -1,4 +1,5 @@
 //! The chain that histories are about, and how its blocks are read.
+#![cfg(test)]
 
 use alloy::primitives::{Address, B256, U256, keccak256};
 

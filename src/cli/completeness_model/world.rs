@@ -1,4 +1,5 @@
 //! A store with what the model knows of it: the steps so far, and the watchlist at each of its revisions.
+#![cfg(test)]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
