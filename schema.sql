@@ -13,7 +13,7 @@
 -- was closed, ended by itself; the problem's code and the command),
 -- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
 -- blocks an endpoint's filter was asked by `replay --filtered`, whose word it is, and for what. No coverage: they were not seen),
--- severity_rules (JSON: the rules of bolo.toml that all alerts here were rated by).
+-- severity_rules (JSON: the rules of bolo.toml that all alerts here were rated by), staging (a large import is under way, or was killed).
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
@@ -231,10 +231,11 @@ CREATE TABLE lists (
 ) STRICT;
 
 -- Every change to a list: a file that was imported, or a single entry added or removed by hand (sha256 is NULL then, and address_id
--- says which). They are in the order of `published`, of one time in that of id; a file may come later than its place.
+-- says which). They are in the order of `published`, of one time in that of id; a file may come later than its place. At most one row
+-- has no list: the file whose import is under way, or was killed. Its entries are staged: see committed_entries.
 CREATE TABLE list_versions (
     id              INTEGER PRIMARY KEY,
-    list_id         INTEGER NOT NULL REFERENCES lists (id),
+    list_id         INTEGER REFERENCES lists (id),
     published       INTEGER NOT NULL,
     published_given INTEGER NOT NULL,  -- 0 where no date was given and the time of import stands in for it
     imported_at     INTEGER NOT NULL,
@@ -246,7 +247,7 @@ CREATE TABLE list_versions (
     address_id      INTEGER REFERENCES addresses (id)
 ) STRICT;
 
--- Serves the newest version of a list, and recognising a file that was imported before.
+-- Serves the newest version of a list, recognising a file that was imported before, and finding the version that is being staged.
 CREATE INDEX list_versions_by_list ON list_versions (list_id, published);
 
 -- What is known of the servers that lists are fetched from (`bolo watchlist update`). asked_for: SHA-256 of the URL, which may hold a key
@@ -291,6 +292,11 @@ CREATE INDEX watch_entries_by_address ON watch_entries (address_id);
 -- Serves import (what a list holds now) and show. An address stands on a list once.
 CREATE UNIQUE INDEX watch_entries_active ON watch_entries (list_id, address_id) WHERE state = 0;
 
+-- Watch entries without those that are staged. A large import writes its entries in many transactions; the last one gives their version
+-- its list, and so makes all of them count at once. Whoever asks what the lists say reads this view.
+CREATE VIEW committed_entries AS
+SELECT * FROM watch_entries WHERE first_version <> coalesce((SELECT id FROM list_versions WHERE list_id IS NULL), 0);
+
 -- Which block times each state of the lists matches, address by address: a row for each state (meta watch_revision) that gave an
 -- address other entries, and never changed afterwards. From that state on the address matches block times before `until`:
 -- 9223372036854775807 all, -9223372036854775808 none; so does an address before its first row. A block was screened for an address if
@@ -307,6 +313,11 @@ CREATE TABLE watch_spans (
 
 -- Serves looking back: which addresses changed after the state of the lists that a block was screened against.
 CREATE INDEX watch_spans_by_revision ON watch_spans (revision);
+
+-- The rows of watch_spans that count. A large import writes those of the next state of the lists in many transactions; the last one
+-- raises watch_revision to that state.
+CREATE VIEW committed_spans AS
+SELECT * FROM watch_spans WHERE revision <= (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'watch_revision');
 
 -- Alerts in words and hex, one row each with its strictest entry: for people who write SQL.
 CREATE VIEW alert_report AS
@@ -535,7 +546,7 @@ SELECT 2, 'entry' || char(9) || l.name || char(9) || lower(hex(x.address)) || ch
        || coalesce(e.entity, '') || char(9) || e.aliases || char(9) || e.programs || char(9) || coalesce(e.uid, '') || char(9)
        || coalesce(e.listed_from, '') || char(9) || coalesce(e.delisted_on, '') || char(9) || coalesce(e.derived_from, '') || char(9)
        || coalesce(e.known_from, '') || char(9) || first.version || char(9) || coalesce(ended.version, '') || char(9) || e.state
-FROM watch_entries e
+FROM committed_entries e
 JOIN addresses x ON x.id = e.address_id
 JOIN lists l ON l.id = e.list_id
 JOIN versions first ON first.id = e.first_version

@@ -38,6 +38,17 @@ fn written_out(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The text as searches compare it: in lower case, without hidden characters, with a plain space for each white space. What a person
+/// types finds what looks the same.
+pub fn folded(text: &str) -> String {
+    let seen = text.chars().filter_map(|c| match c {
+        c if c.is_whitespace() => Some(' '),
+        c if is_hidden(c) => None,
+        c => Some(c),
+    });
+    seen.collect::<String>().to_lowercase()
+}
+
 /// The text for one cell: hidden characters are written out, and text of more than `longest` characters is cut.
 pub fn cell(text: &str, longest: usize) -> String {
     let shown = visible(text);
@@ -175,6 +186,18 @@ mod tests {
         assert_eq!(visible("naïve Ωμέγα 日本 🦀"), "naïve Ωμέγα 日本 🦀");
         assert_eq!(visible_lines("one\ntwo\t"), "one\ntwo\\t");
         assert_eq!(cell("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn texts_that_look_the_same_are_folded_to_the_same() {
+        for c in HIDDEN.into_iter().filter(|c| !c.is_whitespace()) {
+            assert_eq!(folded(&format!("{c}La{c}zarus Group{c}")), "lazarus group", "{c:?}");
+        }
+        for space in [' ', '\t', '\n', '\u{a0}', '\u{2003}', '\u{3000}'] {
+            assert_eq!(folded(&format!("Lazarus{space}Group")), "lazarus group", "{space:?}");
+        }
+        assert_eq!(folded("ΩMÉGA"), "ωméga");
+        assert_eq!(folded("\u{200b}"), "");
     }
 
     #[test]

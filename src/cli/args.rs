@@ -299,7 +299,7 @@ pub struct QueryArgs {
     /// Address of the other side
     #[arg(long, value_name = "ADDRESS")]
     pub(super) counterparty: Vec<String>,
-    /// Part of a watch entry's label, in any case
+    /// Part of a watch entry's label, in any case; hidden characters in it do not count
     #[arg(long, value_name = "TEXT")]
     pub(super) label: Vec<String>,
     /// Part of a watch entry's entity, in any case

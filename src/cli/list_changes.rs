@@ -11,15 +11,12 @@ use crate::lists::{Delta, ParsedEntry, show_date};
 use crate::screen::ListKind;
 use crate::store::{ImportCounts, ListFile, Store};
 
-/// Imports a file. One of changes is applied to the list as it is in the same state of the lists: again, where another import
-/// came between.
+/// Imports a file. One of changes is applied to the list as it is, and nothing else changes the lists until it is imported.
 pub(super) fn put(store: &mut Store, file: &mut Ready, kind: Option<ListKind>) -> Result<ImportCounts, Failure> {
-    let delta = file.list.delta.take();
-    let added = delta.as_ref().map(|_| std::mem::take(&mut file.list.entries)).unwrap_or_default();
-    loop {
-        let revision = store.watch_revision()?;
-        if let Some(delta) = &delta {
-            file.list.entries = changed(store, file, delta, &added)?;
+    store.change_lists(|store| {
+        if let Some(delta) = file.list.delta.take() {
+            let added = std::mem::take(&mut file.list.entries);
+            file.list.entries = changed(store, file, &delta, &added)?;
         }
         let source = file.path.file_name().unwrap_or(file.path.as_os_str()).to_string_lossy();
         let list_file = ListFile {
@@ -33,14 +30,8 @@ pub(super) fn put(store: &mut Store, file: &mut Ready, kind: Option<ListKind>) -
             entries: &file.list.entries,
             rejected: file.list.counts.rejected,
         };
-        let counts = match delta {
-            Some(_) => store.import_list_at(&list_file, revision)?,
-            None => Some(store.import_list(&list_file)?),
-        };
-        if let Some(counts) = counts {
-            return Ok(counts);
-        }
-    }
+        Ok(store.import_list(&list_file)?)
+    })
 }
 
 /// What the list is after a file of changes.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::hidden_text::warn_of_hidden;
 use super::known_addresses::warn_of_busy;
 use super::list_args::ImportArgs;
 use super::list_changes::put;
@@ -124,6 +125,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
         let counts = put(&mut store, file, kind)?;
         super::present::print(&outcome(&file.name, &file.list, counts))?;
         warn_of_busy(file.list.entries.iter().map(|entry| entry.address));
+        warn_of_hidden(file.list.entries.iter());
         if counts.ended >= MANY && counts.ended > counts.unchanged + counts.changed {
             tracing::warn!(
                 "{}: {} entries are ended and {} are left of those before: was the file whole?",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::hidden_text::warn_of_hidden;
 use super::known_addresses::warn_of_busy;
 use super::list_args::UpdateArgs;
 use super::list_import::outcome;
@@ -113,17 +114,19 @@ impl Update<'_> {
         };
         let list = self.read(&mut spool.file, &fetched)?;
         drop(spool);
-        self.brake(store, &list)?;
-        let counts = store.import_list(&ListFile {
-            list: name,
-            kind: self.list.kind,
-            published: list.published,
-            imported_at: now(),
-            source: &shown_host(self.url),
-            format: list.format.name(),
-            sha256: fetched.sha256,
-            entries: &list.entries,
-            rejected: list.counts.rejected,
+        let counts = store.change_lists(|store| {
+            self.brake(store, &list)?;
+            Ok::<_, Failure>(store.import_list(&ListFile {
+                list: name,
+                kind: self.list.kind,
+                published: list.published,
+                imported_at: now(),
+                source: &shown_host(self.url),
+                format: list.format.name(),
+                sha256: fetched.sha256,
+                entries: &list.entries,
+                rejected: list.counts.rejected,
+            })?)
         })?;
         let source = ListSource {
             asked_for: self.asked_for(),
@@ -136,6 +139,7 @@ impl Update<'_> {
             tracing::warn!("{name}: the list was {} and is {} now", before.name(), now.name());
         }
         warn_of_busy(list.entries.iter().map(|entry| entry.address));
+        warn_of_hidden(list.entries.iter());
         Ok(outcome(name, &list, counts))
     }
 

@@ -14,6 +14,7 @@ mod evidence;
 mod explain;
 mod failure;
 mod health;
+mod hidden_text;
 mod known_addresses;
 mod list_age;
 mod list_args;

@@ -288,8 +288,8 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
     Ok(AlertFilter {
         addresses: asked_addresses(args)?,
         counterparties: args.counterparty.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
-        labels: args.label.clone(),
-        entities: args.entity.clone(),
+        labels: searched("--label", &args.label)?,
+        entities: searched("--entity", &args.entity)?,
         lists: args.list.clone(),
         kinds: args.kind.clone(),
         assets: asked_assets,
@@ -319,6 +319,17 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
 }
 
 /// The addresses of --address and of --address-file, each once.
+/// Parts of texts to be searched for.
+fn searched(option: &str, texts: &[String]) -> Result<Vec<String>, Failure> {
+    match texts.iter().find(|text| !text.is_empty() && crate::text::folded(text).is_empty()) {
+        Some(text) => Err(Failure::input(format!(
+            "{option} {:?} has nothing but hidden characters, which searches leave out: write a part that can be seen",
+            crate::text::cell(text, 40)
+        ))),
+        None => Ok(texts.to_vec()),
+    }
+}
+
 fn asked_addresses(args: &QueryArgs) -> Result<Vec<Address>, Failure> {
     let mut addresses = args.address.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
     if let Some(path) = &args.address_file {

@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use jiff::Timestamp;
 
 use super::check::check;
+use super::hidden_text::warn_of_hidden;
 use super::known_addresses::warn_of_busy;
 use super::list_args::{AddArgs, RemoveArgs, ShowArgs, WatchlistArgs, WatchlistCommand};
 use super::list_history::{diff, history};
@@ -98,6 +99,8 @@ fn add(context: &Context, args: &AddArgs) -> Result<u8, Failure> {
         super::present::print(&format!("{} {word} {list}\n", entry.address))?;
     }
     warn_of_busy(entries.iter().map(|entry| entry.address));
+    // All of them have the texts of the command line.
+    warn_of_hidden(entries.iter().take(1));
     Ok(0)
 }
 

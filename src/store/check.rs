@@ -23,7 +23,10 @@ impl Store {
     /// Of SQLite.
     pub fn was_ever_listed(&self, address: Address) -> Result<bool> {
         let Some(address) = find_address(&self.conn, address)? else { return Ok(false) };
-        Ok(self.conn.prepare_cached("SELECT 1 FROM watch_entries WHERE address_id = ?1 LIMIT 1")?.exists([address])?)
+        Ok(self
+            .conn
+            .prepare_cached("SELECT 1 FROM committed_entries WHERE address_id = ?1 LIMIT 1")?
+            .exists([address])?)
     }
 
     /// The lists that the address was on and is not any more, with when the version that ended it was published, unix seconds.
@@ -32,10 +35,10 @@ impl Store {
     /// Of SQLite.
     pub fn left_lists(&self, address: Address) -> Result<Vec<(String, i64)>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT l.name, max(v.published) FROM watch_entries e JOIN addresses x ON x.id = e.address_id AND x.address = ?1 \
+            "SELECT l.name, max(v.published) FROM committed_entries e JOIN addresses x ON x.id = e.address_id AND x.address = ?1 \
              JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.end_version \
              WHERE e.state IN (1, 2) AND NOT EXISTS \
-                   (SELECT 1 FROM watch_entries a WHERE a.list_id = e.list_id AND a.address_id = e.address_id AND a.state = 0) \
+                   (SELECT 1 FROM committed_entries a WHERE a.list_id = e.list_id AND a.address_id = e.address_id AND a.state = 0) \
              GROUP BY l.id ORDER BY l.name",
         )?;
         let rows = statement.query_map([address.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))?;

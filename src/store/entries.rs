@@ -105,7 +105,7 @@ pub(super) fn in_force(at: &str) -> String {
     format!(
         "coalesce(e.listed_from, {at}) <= {at} AND coalesce(e.delisted_on > {at}, 1) AND CASE WHEN v.published <= {at} \
          THEN coalesce(ended.published > {at}, 1) \
-         ELSE e.listed_from IS NOT NULL AND NOT EXISTS (SELECT 1 FROM watch_entries p JOIN list_versions pv ON pv.id = p.first_version \
+         ELSE e.listed_from IS NOT NULL AND NOT EXISTS (SELECT 1 FROM committed_entries p JOIN list_versions pv ON pv.id = p.first_version \
               WHERE p.list_id = e.list_id AND p.address_id = e.address_id AND (pv.published, pv.id) < (v.published, v.id)) END"
     )
 }
@@ -159,7 +159,7 @@ impl Store {
         let mut statement = tx.prepare(
             "SELECT e.id, x.address, l.kind, e.listed_from, e.delisted_on, \
                     e.known_from, CASE WHEN e.state = 1 THEN ended.published END \
-             FROM watch_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
+             FROM committed_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
              JOIN list_versions first ON first.id = e.first_version \
              LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.state IN (0, 1) ORDER BY l.kind, l.name, first.published, first.id",
         )?;
@@ -238,7 +238,7 @@ impl Store {
             let ended = VERSION.replace("v.", "ended.");
             let mut statement = self.conn.prepare_cached(&format!(
                 "SELECT x.address, l.name, l.kind, e.state, e.source_line, e.id, ended.id IS NULL, {FACTS}, {VERSION}, {ended} \
-                 FROM watch_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
+                 FROM committed_entries e JOIN addresses x ON x.id = e.address_id JOIN lists l ON l.id = e.list_id \
                  JOIN list_versions v ON v.id = e.first_version LEFT JOIN list_versions ended ON ended.id = e.end_version \
                  WHERE {wanted} AND (?2 IS NULL OR l.name = ?2) AND {which} ORDER BY l.name, x.address, v.published, v.id",
             ))?;
@@ -259,7 +259,7 @@ impl Store {
     /// Of SQLite.
     pub fn lists(&self) -> Result<Vec<ListRow>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT l.name, l.kind, (SELECT count(*) FROM watch_entries e WHERE e.list_id = l.id AND e.state = 0), \
+            "SELECT l.name, l.kind, (SELECT count(*) FROM committed_entries e WHERE e.list_id = l.id AND e.state = 0), \
                     coalesce(max(v.published) FILTER (WHERE v.sha256 IS NOT NULL), max(v.published)), max(v.imported_at) \
              FROM lists l JOIN list_versions v ON v.list_id = l.id GROUP BY l.id ORDER BY l.name",
         )?;

@@ -46,6 +46,8 @@ pub struct WriterLock {
     handle: Handle,
     /// Beside the database: tells under which name it is in use.
     _named: File,
+    /// Where the file itself cannot be locked.
+    _by_inode: Option<File>,
 }
 
 fn id_of(metadata: &Metadata) -> FileId {
@@ -155,30 +157,24 @@ impl WriterLock {
     /// [`StoreError::Locked`] where another is.
     pub(super) fn take(path: &Path) -> Result<Self> {
         let handle = Handle::open(path, true)?;
-        let lock_path = beside(handle.real(), ".lock");
-        let failed = |error: std::io::Error| unusable(path, format!("{}: {error}", lock_path.display()));
-        let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(PRIVATE).custom_flags(no_link);
-        let named = options.open(&lock_path).map_err(failed)?;
-        let locked = |outcome: std::result::Result<(), TryLockError>| match outcome {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        };
-        locked(named.try_lock())?;
+        let named = lock_beside(handle.real(), ".lock").map_err(|error| match error {
+            // Under the name that the user gave.
+            StoreError::Locked(_) => StoreError::Locked(path.to_owned()),
+            other => other,
+        })?;
+        let by_inode = if locks_are_apart() { None } else { Some(lock_by_inode(path, handle.id)?) };
         with_open(|open| {
             let Some(entry) = open.get_mut(&handle.id) else { return Ok(()) };
             if entry.locked {
                 return Err(StoreError::Locked(path.to_owned()));
             }
             if let (Some(file), true) = (entry.descriptors.first(), locks_are_apart()) {
-                locked(file.try_lock())?;
+                locked(path, path, file.try_lock())?;
             }
             entry.locked = true;
             Ok(())
         })?;
-        let lock = Self { handle, _named: named };
+        let lock = Self { handle, _named: named, _by_inode: by_inode };
         if lock.handle.is_in_place() { Ok(lock) } else { Err(StoreError::Replaced(path.to_owned())) }
     }
 
@@ -200,10 +196,44 @@ impl Drop for WriterLock {
     }
 }
 
-/// Whether locks of whole files (flock) and SQLite's locks of ranges do not see each other. On other systems they do, and a lock on the
-/// file would shut SQLite out: there the lock is on a file beside the database, and only symbolic links are seen through.
+/// Whether locks of whole files (flock) and SQLite's locks of ranges do not see each other. On macOS and the BSDs they do, and a lock on
+/// the file would shut SQLite out: there the lock is on a file that is named by the database's device and inode.
 const fn locks_are_apart() -> bool {
     cfg!(target_os = "linux")
+}
+
+/// A folder for all users, where every process looks whatever its environment says.
+const SHARED_FOLDER: &str = "/var/tmp";
+
+/// Locks a file that has the same name for all names of a database.
+fn lock_by_inode(path: &Path, id: FileId) -> Result<File> {
+    lock_file(path, &inode_lock_path(id))
+}
+
+fn inode_lock_path((device, inode): FileId) -> PathBuf {
+    Path::new(SHARED_FOLDER).join(format!("bolo-{device:x}-{inode:x}.lock"))
+}
+
+/// Locks a file next to the database, which is made where there is none.
+pub(super) fn lock_beside(path: &Path, suffix: &str) -> Result<File> {
+    lock_file(path, &beside(path, suffix))
+}
+
+fn lock_file(database: &Path, lock: &Path) -> Result<File> {
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(PRIVATE).custom_flags(no_link);
+    let file = options.open(lock).map_err(|error| unusable(database, format!("{}: {error}", lock.display())))?;
+    locked(database, lock, file.try_lock())?;
+    Ok(file)
+}
+
+fn locked(database: &Path, lock: &Path, outcome: std::result::Result<(), TryLockError>) -> Result<()> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(database.to_owned())),
+        Err(TryLockError::Error(error)) => Err(unusable(database, format!("{}: {error}", lock.display()))),
+    }
 }
 
 fn is_locked(path: &Path) -> bool {
@@ -248,16 +278,14 @@ fn why_not_opened(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-/// Why SQLite cannot open a file that is there: its log and index lie beside it.
+/// Why SQLite cannot open a file that is there: its log and index lie beside it. The file itself is not opened here, since closing it
+/// again would drop SQLite's locks; a [`Handle`] that was opened before showed that it can be read.
 fn why_no_log(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let probe = File::open(path).and_then(|_| probe(path, 1));
-    match probe {
-        Ok(()) => "SQLite cannot open it".to_owned(),
-        Err(error) if File::open(path).is_ok() => {
-            format!("SQLite needs to make files beside it, in {}: {error}", folder.display())
-        }
-        Err(error) => why_not_opened(path, &error),
+    match (std::fs::metadata(path), probe(path, 1)) {
+        (Err(error), _) => why_not_opened(path, &error),
+        (Ok(_), Ok(())) => "SQLite cannot open it".to_owned(),
+        (Ok(_), Err(error)) => format!("SQLite needs to make files beside it, in {}: {error}", folder.display()),
     }
 }
 

@@ -32,17 +32,8 @@ pub(super) struct Later {
     by_hand: HashMap<i64, At>,
 }
 
-/// Where a version belongs.
-#[derive(Debug)]
-pub(super) enum Place {
-    /// After all others.
-    Newest,
-    /// Before some.
-    Among(Later),
-}
-
-/// Where a version of the list belongs.
-pub(super) fn place(conn: &Connection, list_id: i64, version: i64) -> Result<Place> {
+/// The versions of the list after that one.
+pub(super) fn later(conn: &Connection, list_id: i64, version: i64) -> Result<Later> {
     let own = at(conn, version)?;
     let mut later = Later { file: None, by_hand: HashMap::new() };
     let mut statement = conn.prepare_cached(
@@ -60,8 +51,7 @@ pub(super) fn place(conn: &Connection, list_id: i64, version: i64) -> Result<Pla
             }
         }
     }
-    let newest = later.file.is_none() && later.by_hand.is_empty();
-    Ok(if newest { Place::Newest } else { Place::Among(later) })
+    Ok(later)
 }
 
 fn at(conn: &Connection, version: i64) -> Result<At> {
@@ -343,42 +333,6 @@ mod tests {
             }
             prop_assert_eq!(shuffled.list_digest().unwrap(), in_order.list_digest().unwrap());
         }
-    }
-
-    #[test]
-    fn what_was_made_from_another_state_of_the_lists_is_not_imported() {
-        let (_dir, mut store) = fresh();
-        import(&mut store, 1, &vec![Some(0), None]);
-        let wanted = [entry(0, 0), entry(1, 1)];
-        let file = ListFile {
-            list: "l",
-            kind: None,
-            published: Some(2 * DAY),
-            imported_at: 1_000 * DAY,
-            source: "delta",
-            format: "ofac-delta",
-            sha256: [9; 32],
-            entries: &wanted,
-            rejected: 0,
-        };
-        // Between the look at the list and the import: a file, an entry by hand, and one that is removed.
-        for between in 0..3 {
-            let seen = store.watch_revision().unwrap();
-            match between {
-                0 => drop(import(&mut store, 3, &vec![Some(0), Some(1), Some(0)])),
-                1 => {
-                    let by_hand = entry(7, 0);
-                    let manual = ManualEntry { list: "other", kind: None, entry: &by_hand, now: DAY };
-                    store.add_entry(&manual).unwrap();
-                }
-                _ => assert_eq!(store.remove_entry(Address::repeat_byte(7), None, DAY).unwrap(), 1),
-            }
-            let before = store.list_digest().unwrap();
-            assert_eq!(store.import_list_at(&file, seen).unwrap(), None, "{between}");
-            assert_eq!(store.list_digest().unwrap(), before);
-        }
-        let seen = store.watch_revision().unwrap();
-        assert!(store.import_list_at(&file, seen).unwrap().is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct AlertFilter {
     pub addresses: Vec<Address>,
     /// The other side.
     pub counterparties: Vec<Address>,
-    /// Part of an entry's label, in any case.
+    /// Part of an entry's label, in any case; hidden characters in either do not count.
     pub labels: Vec<String>,
     /// Part of an entry's entity, in any case.
     pub entities: Vec<String>,
@@ -183,10 +183,10 @@ impl AlertFilter {
             found.dedup();
             Ok((!values.is_empty()).then_some(found))
         };
-        let lower = |texts: &[String]| texts.iter().map(|text| text.to_lowercase()).collect::<Vec<_>>();
+        let folded = |texts: &[String]| texts.iter().map(|text| crate::text::folded(text)).collect::<Vec<_>>();
         let entries = [
-            all("SELECT id FROM watch_entries WHERE instr(folded(label), ?1) > 0", &lower(&self.labels))?,
-            all("SELECT id FROM watch_entries WHERE instr(folded(entity), ?1) > 0", &lower(&self.entities))?,
+            all("SELECT id FROM committed_entries WHERE instr(folded(label), ?1) > 0", &folded(&self.labels))?,
+            all("SELECT id FROM committed_entries WHERE instr(folded(entity), ?1) > 0", &folded(&self.entities))?,
         ];
         let assets: Result<Vec<_>> = self
             .assets
@@ -244,7 +244,7 @@ impl AlertFilter {
     ) -> Result<Option<Vec<i64>>> {
         let on = |lists: &[i64]| lists.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let on = lists.map_or_else(String::new, |lists| format!(" AND e.list_id IN ({})", on(lists)));
-        let entries = "SELECT DISTINCT e.address_id FROM watch_entries e JOIN list_versions v ON v.id = e.first_version \
+        let entries = "SELECT DISTINCT e.address_id FROM committed_entries e JOIN list_versions v ON v.id = e.first_version \
              LEFT JOIN list_versions ended ON ended.id = e.end_version";
         let then = in_force("?1");
         if !self.wants_own() {
@@ -379,7 +379,7 @@ impl AlertFilter {
             if resolved.watched.is_none() {
                 c.sql.push(format!(
                     "EXISTS (SELECT 1 FROM watch_entries e INDEXED BY watch_entries_by_address JOIN list_versions v ON v.id = e.first_version \
-                     LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = a.watched_id AND {on} AND {})",
+                     LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = a.watched_id AND v.list_id IS NOT NULL AND {on} AND {})",
                     in_force(&mark)
                 ));
             }
@@ -390,7 +390,7 @@ impl AlertFilter {
                     "EXISTS (SELECT 1 FROM alerts o INDEXED BY alerts_by_activity JOIN watch_entries e INDEXED BY watch_entries_by_address \
                      ON e.address_id = o.watched_id JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version \
                      LEFT JOIN list_versions ended ON ended.id = e.end_version \
-                     WHERE o.activity_id = a.activity_id AND l.kind <> {own} AND {})",
+                     WHERE o.activity_id = a.activity_id AND v.list_id IS NOT NULL AND l.kind <> {own} AND {})",
                     in_force(&mark)
                 ));
             }

@@ -5,12 +5,12 @@ use rusqlite::functions::FunctionFlags;
 
 use super::Result;
 
-/// Functions that queries use: `folded` (lower case beyond ASCII), `units_at_least` (a 256-bit comparison), `matched_at` (the entries of
+/// Functions that queries use: `folded` (text as searches compare it), `units_at_least` (a 256-bit comparison), `matched_at` (the entries of
 /// `watch_spans` that match a block time).
 pub(super) fn add_functions(conn: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     conn.create_scalar_function("folded", 1, flags, |context| {
-        Ok(context.get::<Option<String>>(0)?.map(|text| text.to_lowercase()))
+        Ok(context.get::<Option<String>>(0)?.map(|text| crate::text::folded(&text)))
     })?;
     conn.create_scalar_function("units_at_least", 3, flags, |context| {
         let (amount, decimals, least) =
@@ -60,6 +60,38 @@ fn units_at_least(amount: &str, decimals: u8, least: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{matched_at, units_at_least};
+    use crate::lists::ParsedEntry;
+    use crate::store::tests::{WATCHED, open, record};
+    use crate::store::{AlertFilter, AlertRow, ManualEntry, StoreError};
+
+    #[test]
+    fn alerts_are_found_by_label_and_entity_whatever_is_hidden_in_them() {
+        for stored in [
+            "Lazarus Group",
+            "Laz\u{200b}arus Group",
+            "\u{202e}LAZARUS\u{a0}GROUP\u{2066}",
+            "L\u{ad}azarus\u{e0041} \u{feff}Group",
+            "lazarus\ngroup",
+        ] {
+            let (_place, mut store) = open();
+            let text = Some(stored.to_owned());
+            let entry = ParsedEntry { label: text.clone(), entity: text, ..ParsedEntry::bare(WATCHED) };
+            store.add_entry(&ManualEntry { list: "mine", kind: None, entry: &entry, now: 2 }).unwrap();
+            let mut block = record(&store, 1, true);
+            // The entry that took the place of the one that `open` made.
+            block.alerts.iter_mut().for_each(|alert| alert.matched.iter_mut().for_each(|(entry, _)| *entry = 2));
+            store.append_all(&[block]).unwrap();
+            let found = |labels: &[&str], entities: &[&str]| {
+                let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+                let filter = AlertFilter { labels: texts(labels), entities: texts(entities), ..AlertFilter::default() };
+                store.each_alert(&filter, |_: AlertRow| Ok::<_, StoreError>(())).unwrap()
+            };
+            for asked in ["lazarus", "LAZARUS GROUP", "azarus\u{2003}gr", "la\u{200d}za\u{2060}rus"] {
+                assert_eq!((found(&[asked], &[]), found(&[], &[asked])), (2, 2), "{asked:?} in {stored:?}");
+            }
+            assert_eq!((found(&["lazarusgroup"], &[]), found(&[], &["lazaruss"])), (0, 0), "{stored:?}");
+        }
+    }
 
     #[test]
     fn entries_are_told_apart_by_what_they_say_of_a_block_of_that_time() {

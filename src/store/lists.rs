@@ -1,19 +1,17 @@
 //! Watchlists: imported versions, single changes, and what is watched now.
 
-use std::collections::HashMap;
-
 use alloy::primitives::Address;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::{address_id, find_address};
-use super::filing::{self, Place};
+use super::filing;
 use super::watch_spans;
 use super::{Result, Store, StoreError, meta, set_meta};
 use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 
 /// Of an entry that the list has now.
-const STATE_ACTIVE: i64 = 0;
+pub(super) const STATE_ACTIVE: i64 = 0;
 /// Of an entry that a later version of the list did not have any more.
 pub(super) const STATE_ENDED: i64 = 1;
 /// Of one that was removed by hand.
@@ -42,6 +40,13 @@ pub struct ListFile<'a> {
     pub entries: &'a [ParsedEntry],
     /// How many were not.
     pub rejected: u64,
+}
+
+impl ListFile<'_> {
+    /// When it counts as published, unix seconds.
+    pub(super) fn published_at(&self) -> i64 {
+        self.published.unwrap_or(self.imported_at)
+    }
 }
 
 /// What an import changed.
@@ -88,29 +93,12 @@ pub enum EntryChange {
 }
 
 impl Store {
-    /// Takes a file as the whole of its list on the day that it was published: adds, changes and ends entries, in one transaction. One
-    /// that is older than others takes its place among them, and the outcome is the same in whatever order they come.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn import_list(&mut self, file: &ListFile<'_>) -> Result<ImportCounts> {
-        self.write(|tx| import(tx, file))
-    }
-
-    /// The same for entries that were made from the lists as they were in that state; nothing where they are in another one by now.
-    ///
-    /// # Errors
-    /// Of SQLite.
-    pub fn import_list_at(&mut self, file: &ListFile<'_>, revision: i64) -> Result<Option<ImportCounts>> {
-        self.write(|tx| if revision_of(tx)? == revision { import(tx, file).map(Some) } else { Ok(None) })
-    }
-
     /// Adds or changes one entry. What the given one leaves open is kept; an empty text takes away what was said.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn add_entry(&mut self, manual: &ManualEntry<'_>) -> Result<EntryChange> {
-        self.write(|tx| {
+        self.change_lists(|store| store.write(|tx| {
             if let (Some(kind), Some(wanted)) = (kind_of(tx, manual.list)?, manual.kind)
                 && kind != wanted
             {
@@ -134,7 +122,7 @@ impl Store {
             insert_entry(tx, list_id, address, version, &entry, old.as_ref().map(|(id, _)| *id), STATE_ACTIVE)?;
             bump_revision(tx, vec![address], &[version])?;
             Ok(if old.is_some() { EntryChange::Changed } else { EntryChange::Added })
-        })
+        }))
     }
 
     /// Ends the entries of an address, on one list or on all: they match nothing from now on. Returns how many there were.
@@ -142,48 +130,42 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn remove_entry(&mut self, address: Address, list: Option<&str>, now: i64) -> Result<usize> {
-        self.write(|tx| {
-            let Some(address) = find_address(tx, address)? else { return Ok(0) };
-            let entries: Vec<(i64, i64)> = tx
-                .prepare_cached(
-                    "SELECT e.id, e.list_id FROM watch_entries e JOIN lists l ON l.id = e.list_id \
+        self.change_lists(|store| {
+            store.write(|tx| {
+                let Some(address) = find_address(tx, address)? else { return Ok(0) };
+                let entries: Vec<(i64, i64)> = tx
+                    .prepare_cached(
+                        "SELECT e.id, e.list_id FROM watch_entries e JOIN lists l ON l.id = e.list_id \
                      WHERE e.address_id = ?1 AND e.state = 0 AND (?2 IS NULL OR l.name = ?2)",
-                )?
-                .query_map(params![address, list], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<_>>()?;
-            let mut versions = Vec::with_capacity(entries.len());
-            for (entry, list_id) in &entries {
-                let version = put_manual_version(tx, *list_id, "removed by hand", address, now)?;
-                end_entry(tx, *entry, version, STATE_REMOVED)?;
-                versions.push(version);
-            }
-            if !entries.is_empty() {
-                bump_revision(tx, vec![address], &versions)?;
-            }
-            Ok(entries.len())
+                    )?
+                    .query_map(params![address, list], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<rusqlite::Result<_>>()?;
+                let mut versions = Vec::with_capacity(entries.len());
+                for (entry, list_id) in &entries {
+                    let version = put_manual_version(tx, *list_id, "removed by hand", address, now)?;
+                    end_entry(tx, *entry, version, STATE_REMOVED)?;
+                    versions.push(version);
+                }
+                if !entries.is_empty() {
+                    bump_revision(tx, vec![address], &versions)?;
+                }
+                Ok(entries.len())
+            })
         })
     }
 }
 
-fn revision_of(conn: &Connection) -> Result<i64> {
+pub(super) fn revision_of(conn: &Connection) -> Result<i64> {
     Ok(meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-fn import(tx: &Connection, file: &ListFile<'_>) -> Result<ImportCounts> {
-    let published = file.published.unwrap_or(file.imported_at);
+/// Files a version that is older than another one of its list.
+pub(super) fn import_older(tx: &Connection, file: &ListFile<'_>) -> Result<ImportCounts> {
     let kind_before = kind_of(tx, file.list)?.filter(|old| file.kind.is_some_and(|new| new != *old));
     let (list_id, mut changed) = put_list(tx, file.list, file.kind)?;
-    if is_imported(tx, list_id, file)? {
-        if kind_before.is_some() {
-            bump_revision(tx, changed, &[])?;
-        }
-        return Ok(ImportCounts { same_file: true, unchanged: file.entries.len(), kind_before, ..Default::default() });
-    }
-    let version = put_version(tx, list_id, file, published)?;
-    let counts = match filing::place(tx, list_id, version)? {
-        Place::Newest => replace_entries(tx, list_id, version, file.entries, &mut changed)?,
-        Place::Among(later) => filing::file(tx, list_id, version, file.entries, &later, &mut changed)?,
-    };
+    let version = put_version(tx, Some(list_id), file)?;
+    let later = filing::later(tx, list_id, version)?;
+    let counts = filing::file(tx, list_id, version, file.entries, &later, &mut changed)?;
     bump_revision(tx, changed, &[version])?;
     Ok(ImportCounts { kind_before, ..counts })
 }
@@ -294,14 +276,15 @@ fn put_list(conn: &Connection, name: &str, kind: Option<ListKind>) -> Result<(i6
     Ok((id, addresses))
 }
 
-fn put_version(conn: &Connection, list_id: i64, file: &ListFile<'_>, published: i64) -> Result<i64> {
+/// A new version; of no list while its entries are being staged.
+pub(super) fn put_version(conn: &Connection, list_id: Option<i64>, file: &ListFile<'_>) -> Result<i64> {
     conn.prepare_cached(
         "INSERT INTO list_versions (list_id, published, published_given, imported_at, source, format, sha256, accepted, rejected) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         list_id,
-        published,
+        file.published_at(),
         file.published.is_some(),
         file.imported_at,
         file.source,
@@ -324,7 +307,7 @@ fn put_manual_version(conn: &Connection, list_id: i64, source: &str, address_id:
 
 /// Whether that very file is a version of the list already, of the same date. One that bears no date is a version of its own day, so only
 /// where it was the last to be imported, and nothing was changed by hand since.
-fn is_imported(conn: &Connection, list_id: i64, file: &ListFile<'_>) -> Result<bool> {
+pub(super) fn is_imported(conn: &Connection, list_id: i64, file: &ListFile<'_>) -> Result<bool> {
     Ok(match file.published {
         Some(published) => conn
             .prepare_cached(
@@ -391,56 +374,18 @@ pub(super) fn end_entry(conn: &Connection, id: i64, version: i64, state: i64) ->
     Ok(())
 }
 
-/// Makes the list hold just these entries. The addresses with another entry than before go to `changed`.
-fn replace_entries(
-    conn: &Connection,
-    list_id: i64,
-    version: i64,
-    entries: &[ParsedEntry],
-    changed: &mut Vec<i64>,
-) -> Result<ImportCounts> {
-    let mut counts = ImportCounts::default();
-    // What the list holds now, by address; what is left at the end is what the file no longer has.
-    let mut held: HashMap<i64, i64> = conn
-        .prepare_cached("SELECT address_id, id FROM watch_entries WHERE list_id = ?1 AND state = 0")?
-        .query_map([list_id], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let any_held = !held.is_empty();
-    for entry in entries {
-        let address = address_id(conn, entry.address)?;
-        let old = if any_held { active_entry(conn, list_id, address)? } else { None };
-        held.remove(&address);
-        let old_id = old.as_ref().map(|(id, _)| *id);
-        match old {
-            Some((_, facts)) if facts == Facts::of(entry) => {
-                counts.unchanged += 1;
-                continue;
-            }
-            Some((id, _)) => {
-                end_entry(conn, id, version, STATE_SUPERSEDED)?;
-                counts.changed += 1;
-            }
-            None => counts.added += 1,
-        }
-        insert_entry(conn, list_id, address, version, entry, old_id, STATE_ACTIVE)?;
-        changed.push(address);
-    }
-    for (address, id) in held {
-        end_entry(conn, id, version, STATE_ENDED)?;
-        changed.push(address);
-        counts.ended += 1;
-    }
-    Ok(counts)
-}
-
 /// Counts a change of the lists: which versions made it, and for which addresses another entry is in force than before.
 fn bump_revision(conn: &Connection, changed: Vec<i64>, versions: &[i64]) -> Result<()> {
-    let now: i64 = meta(conn, "watch_revision")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let next = now + 1;
+    let next = revision_of(conn)? + 1;
     watch_spans::record(conn, next, changed)?;
+    set_revision(conn, next, versions)
+}
+
+/// Makes a state of the lists the present one.
+pub(super) fn set_revision(conn: &Connection, revision: i64, versions: &[i64]) -> Result<()> {
     for version in versions {
         conn.prepare_cached("INSERT INTO revisions (revision, version_id) VALUES (?1, ?2)")?
-            .execute([next, *version])?;
+            .execute([revision, *version])?;
     }
-    set_meta(conn, "watch_revision", &next.to_string())
+    set_meta(conn, "watch_revision", &revision.to_string())
 }

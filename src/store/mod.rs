@@ -34,6 +34,7 @@ mod revert;
 mod severity;
 mod short_ids;
 mod sources;
+mod staging;
 mod status;
 mod tests;
 mod tokens;
@@ -116,6 +117,12 @@ pub struct Store {
     syncing: bool,
     /// Blocks whose hash the user vouches for: another block of such a number is not taken.
     vouched: BTreeMap<u64, B256>,
+    /// Held while this process changes the lists.
+    lists_lock: Option<std::fs::File>,
+    /// So many changes of an import are written in one transaction.
+    import_part: usize,
+    /// The lock stays free for so long after each such transaction.
+    import_pause: Duration,
     /// Of a store in memory, which stands for a file all the same.
     #[cfg(test)]
     #[expect(dead_code, reason = "kept for as long as the store")]
@@ -151,6 +158,9 @@ impl Store {
                 durable: false,
                 syncing: false,
                 vouched: BTreeMap::new(),
+                lists_lock: None,
+                import_part: staging::PART,
+                import_pause: staging::PAUSE,
                 #[cfg(test)]
                 folder: None,
             };

@@ -275,7 +275,7 @@ impl Store {
     /// The entries that the watched address of an alert had at a time, strictest first.
     fn entries_then(&self, alert: &AlertRow, as_of: i64) -> Result<Vec<MatchedEntry>> {
         let mut statement = self.conn.prepare_cached(&format!(
-            "{ENTRY}, e.listed_from, e.delisted_on, e.known_from, {VERSION} FROM addresses x JOIN watch_entries e ON e.address_id = x.id \
+            "{ENTRY}, e.listed_from, e.delisted_on, e.known_from, {VERSION} FROM addresses x JOIN committed_entries e ON e.address_id = x.id \
              JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version \
              LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE x.address = ?1 AND {} ORDER BY l.kind, l.name",
             in_force("?2")

@@ -96,7 +96,7 @@ impl Store {
         let mut marks = Vec::new();
         if !(rules.lists().is_empty() && rules.programs().is_empty()) {
             let mut statement = self.conn.prepare(
-                "SELECT e.id, l.name, e.programs FROM watch_entries e JOIN lists l ON l.id = e.list_id \
+                "SELECT e.id, l.name, e.programs FROM committed_entries e JOIN lists l ON l.id = e.list_id \
                  WHERE (?2 AND e.programs <> '[]') OR l.name IN (SELECT value FROM json_each(?1)) ORDER BY e.id",
             )?;
             let lists = serde_json::json!(rules.lists()).to_string();

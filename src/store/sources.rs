@@ -100,7 +100,7 @@ impl Store {
                      ORDER BY v.published DESC, v.id DESC LIMIT 1), \
                     (SELECT max(v.imported_at) FROM list_versions v WHERE v.list_id = l.id AND v.sha256 IS NOT NULL), \
                     s.checked_at, s.failed_at, s.last_error, coalesce(s.failed_for_good, 0) \
-             FROM (SELECT name FROM lists UNION SELECT name FROM list_sources) n LEFT JOIN lists l ON l.name = n.name \
+             FROM (SELECT name FROM lists WHERE id IN (SELECT list_id FROM list_versions) UNION SELECT name FROM list_sources) n LEFT JOIN lists l ON l.name = n.name \
              LEFT JOIN list_sources s ON s.name = n.name ORDER BY n.name",
         )?;
         let rows = statement.query_map([], |row| {

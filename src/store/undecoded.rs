@@ -135,7 +135,7 @@ impl Store {
     /// Every address with an entry, in force or ended.
     fn ever_watched(&self) -> Result<HashSet<Address>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT DISTINCT x.address FROM watch_entries e JOIN addresses x ON x.id = e.address_id WHERE e.state IN (0, 1)",
+            "SELECT DISTINCT x.address FROM committed_entries e JOIN addresses x ON x.id = e.address_id WHERE e.state IN (0, 1)",
         )?;
         let rows = statement.query_map([], |row| bytes::<20>(row, 0).map(Address::from))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

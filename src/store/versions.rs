@@ -123,7 +123,7 @@ impl Store {
         }
         self.entries_where(
             "FROM alerts a JOIN blocks b ON b.id = a.block_id JOIN addresses x ON x.address = ?2 \
-             JOIN watch_entries e ON e.address_id = x.id AND e.state = 0 \
+             JOIN committed_entries e ON e.address_id = x.id AND e.state = 0 \
              LEFT JOIN alert_entries ae ON FALSE",
             "a.alert_id = ?1 ORDER BY l.kind, l.name",
             params![alert.as_slice(), address.as_slice()],

@@ -29,9 +29,9 @@ pub struct Gain {
     pub addresses: Vec<Address>,
 }
 
-/// Of each address with a row `s` after state ?1 of the lists: its last row.
-const LAST: &str = "s.revision > ?1 AND NOT EXISTS \
-    (SELECT 1 FROM watch_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)";
+/// Of each address with a row `s` after state ?1 of the lists: its last row. Rows of a state that is still being staged do not count.
+const LAST: &str = "s.revision > ?1 AND s.revision <= (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'watch_revision') AND NOT EXISTS \
+    (SELECT 1 FROM committed_spans later WHERE later.address_id = s.address_id AND later.revision > s.revision)";
 
 /// For each address with a row after state ?1 of the lists: its id, until when state ?1 matched it, until when the present state does.
 fn changed() -> String {
@@ -51,24 +51,44 @@ pub(super) fn differs(addresses: &str) -> String {
     )
 }
 
+/// How entries will be once a list version that is being staged counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Upcoming {
+    /// The list, and its kind then.
+    pub(super) list: Option<(i64, u8)>,
+    /// The entry that will be active.
+    pub(super) new: Option<i64>,
+    /// The entry that will be ended or superseded.
+    pub(super) old: Option<i64>,
+    /// When the version was published.
+    pub(super) published: i64,
+}
+
 /// Records what the entries of these addresses match as of a new state of the lists, where that is something else than before.
 pub(super) fn record(conn: &Connection, revision: i64, mut addresses: Vec<i64>) -> Result<()> {
     addresses.sort_unstable();
     addresses.dedup();
+    addresses.into_iter().try_for_each(|address| record_upcoming(conn, revision, address, Upcoming::default()))
+}
+
+/// The same for one address, as its entries will be.
+pub(super) fn record_upcoming(conn: &Connection, revision: i64, address: i64, upcoming: Upcoming) -> Result<()> {
+    let Upcoming { list, new, old, published } = upcoming;
     // A legal begin decides the designation whatever the date of the version.
     let mut statement = conn.prepare_cached(
-        "WITH matching AS (SELECT e.id, l.kind, iif(e.listed_from IS NULL, e.known_from, NULL) AS known, \
-                iif(e.state = 0, NULL, ended.published) AS until \
-              FROM watch_entries e JOIN lists l ON l.id = e.list_id LEFT JOIN list_versions ended ON ended.id = e.end_version \
-              WHERE e.address_id = ?1 AND e.state IN (0, 1)), \
+        "WITH upcoming AS (SELECT e.id, e.list_id, e.listed_from, e.known_from, ended.published AS ended, \
+                CASE e.id WHEN ?5 THEN 0 WHEN ?6 THEN iif(?5 IS NULL, 1, 3) ELSE e.state END AS state \
+              FROM watch_entries e LEFT JOIN list_versions ended ON ended.id = e.end_version WHERE e.address_id = ?1), \
+            matching AS (SELECT e.id, iif(l.id = ?8, ?9, l.kind) AS kind, iif(e.listed_from IS NULL, e.known_from, NULL) AS known, \
+                iif(e.state = 0, NULL, iif(e.id = ?6, ?7, e.ended)) AS until \
+              FROM upcoming e JOIN lists l ON l.id = e.list_id WHERE e.state IN (0, 1)), \
             now AS (SELECT coalesce(max(coalesce(until, ?3)), ?4) AS until, coalesce(group_concat(id || '/' || kind || '/' \
                 || coalesce(known, '') || '/' || coalesce(until, ''), ' ' ORDER BY id), '') AS entries FROM matching) \
          INSERT INTO watch_spans (address_id, revision, until, entries) SELECT ?1, ?2, until, entries FROM now \
          WHERE entries <> coalesce((SELECT entries FROM watch_spans WHERE address_id = ?1 ORDER BY revision DESC LIMIT 1), '')",
     )?;
-    for address in addresses {
-        statement.execute([address, revision, FOREVER, NEVER])?;
-    }
+    let (list, kind) = list.unzip();
+    statement.execute(params![address, revision, FOREVER, NEVER, new, old, published, list, kind])?;
     Ok(())
 }
 
@@ -118,7 +138,7 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn has_changed_since(&self, revision: i64) -> Result<bool> {
-        Ok(self.conn.prepare_cached("SELECT 1 FROM watch_spans WHERE revision > ?1 LIMIT 1")?.exists([revision])?)
+        Ok(self.conn.prepare_cached("SELECT 1 FROM committed_spans WHERE revision > ?1 LIMIT 1")?.exists([revision])?)
     }
 
     /// The block times that the present lists match for an address which that state of the lists did not.
@@ -212,7 +232,7 @@ impl Store {
                 "SELECT a.block_number FROM alerts a JOIN blocks b ON b.id = a.block_id AND b.status <> 3 \
                  JOIN activities m ON m.id = a.activity_id \
                  WHERE {watched_by} AND a.block_number BETWEEN ?2 AND ?3 AND b.timestamp < \
-                   (SELECT w.until FROM watch_spans w WHERE w.address_id = a.watched_id ORDER BY w.revision DESC LIMIT 1) \
+                   (SELECT w.until FROM committed_spans w WHERE w.address_id = a.watched_id ORDER BY w.revision DESC LIMIT 1) \
                  AND {} ORDER BY a.block_number LIMIT 1",
                 differs("a.watched_id, m.from_id, m.to_id, m.operator_id")
             ))?

@@ -137,6 +137,44 @@ fn busy_addresses_are_named_when_they_come_onto_a_list() {
 }
 
 #[test]
+fn hidden_characters_in_what_comes_onto_a_list_are_warned_of_once() {
+    let place = Place::new();
+    let hidden = |args: &[&str]| {
+        let out = place.run(args);
+        assert!(out.status.success(), "{}", stderr(&out));
+        stderr(&out).lines().filter(|line| line.contains("hidden characters")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let add = ["watchlist", "add", A, B, "--label"];
+    for (label, shown) in
+        [("Laz\u{200b}arus", "Laz\\u{200b}arus"), ("\u{202e}suraz", "\\u{202e}suraz"), ("L\u{e0041}", "L\\u{e0041}")]
+    {
+        let said = hidden(&[&add[..], &[label]].concat());
+        assert!(
+            said.len() == 1
+                && said[0].contains(&format!("1 text has hidden characters, first the label of {A}: \"{shown}\"")),
+            "{said:?}"
+        );
+    }
+    assert!(hidden(&["watchlist", "add", A, "--entity", "\u{2066}Group"])[0].contains("the entity of"));
+    assert!(hidden(&[&add[..], &["Lazarus"]].concat()).is_empty());
+    write(
+        &place,
+        "l.csv",
+        format!("address,label,entity\n{A},plain,plain\n{B},zw\u{200d}j,soft\u{ad}hyphen\n{C},plain,iso\u{2069}late\n"),
+    );
+    let said = hidden(&["watchlist", "import", "l.csv"]);
+    assert!(
+        said.len() == 1 && said[0].contains("3 texts have hidden characters") && said[0].contains("zw\\u{200d}j"),
+        "{said:?}"
+    );
+    write(&place, "l.json", format!("[{{\"address\": \"{A}\", \"label\": \"a\\u202eb\"}}]"));
+    assert_eq!(hidden(&["watchlist", "import", "l.json"]).len(), 1);
+    let out = place.run(&["query", "--label", "\u{200b}\u{feff}"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stderr(&out).contains("nothing but hidden characters"), "{}", stderr(&out));
+}
+
+#[test]
 fn a_date_in_the_name_of_a_file_is_suggested_where_it_is_not_used() {
     let place = Place::new();
     for (name, date) in [

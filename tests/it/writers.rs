@@ -1,5 +1,6 @@
 //! Who may write a database, what happens to one that goes away, and files that are written.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -129,25 +130,6 @@ fn a_watch_waits_for_a_long_import_tells_of_it_and_loses_nothing() {
     place.caught_up(&node, &mut watcher);
     assert_eq!(place.alerts(&[]).len(), 5);
     assert!(watcher.log().contains("the wait for the other process is over"), "{}", watcher.log());
-    // A large list beside it: nothing is lost, and the watch goes on.
-    let mut list = String::from("address,label\n");
-    for number in 1..=150_000u64 {
-        list += &format!("0x{number:040x},entry {number}\n");
-    }
-    std::fs::write(place.dir.path().join("large.csv"), list).unwrap();
-    let mut import = place
-        .command(&["watchlist", "import", "large.csv"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    while import.try_wait().unwrap().is_none() {
-        node.send(a, Some(b), 7, "0x");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(import.wait().unwrap().success());
-    place.caught_up(&node, &mut watcher);
-    assert_eq!(place.alerts(&[]).len() as u64, node.head(), "an alert for each block");
     // Told to stop while it waits, it stops in time.
     conn.execute_batch("BEGIN IMMEDIATE").unwrap();
     node.send(a, Some(b), 9, "0x");
@@ -160,6 +142,94 @@ fn a_watch_waits_for_a_long_import_tells_of_it_and_loses_nothing() {
     place.caught_up(&node, &mut watcher);
     assert_eq!(place.alerts(&[]).len() as u64, node.head());
     assert_eq!(watcher.stop(), 0);
+}
+
+/// A list of so many addresses, in no order, the same each time.
+fn write_large_list(place: &Place, entries: u64) {
+    let mut list = String::from("address,label\n");
+    for number in 1..=entries {
+        let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        list += &format!("0x{scattered:016x}{number:024x},entry {number}\n");
+    }
+    std::fs::write(place.dir.path().join("large.csv"), list).unwrap();
+}
+
+const IMPORT: [&str; 5] = ["watchlist", "import", "large.csv", "--published", "2026-01-01"];
+
+/// Begins the import of the large list.
+fn begin_import(place: &Place) -> Child {
+    place.command(&IMPORT).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "figures for docs/BENCHMARKS.md")]
+fn a_watch_commits_its_blocks_while_a_large_list_is_imported() {
+    let node = Node::start(&[]);
+    let (a, b) = (node.accounts[1], node.accounts[2]);
+    let place = Place::watching(&[(a, "a")]);
+    let mut watcher = place.watch(&node.url, &["--from-block", "0"]);
+    place.caught_up(&node, &mut watcher);
+    write_large_list(&place, 300_000);
+    let conn = rusqlite::Connection::open(&place.db).unwrap();
+    conn.busy_timeout(PATIENCE).unwrap();
+    let ask = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let mut import = begin_import(&place);
+    let (mut first, mut longest, mut tips) = (None, Duration::ZERO, BTreeSet::new());
+    while import.try_wait().unwrap().is_none() {
+        node.send(a, Some(b), 7, "0x");
+        if ask("SELECT count(*) FROM list_versions WHERE list_id IS NULL") == 1 {
+            first.get_or_insert_with(Instant::now);
+            tips.insert(ask("SELECT max(number) FROM blocks"));
+            let asked = Instant::now();
+            conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK").unwrap();
+            longest = longest.max(asked.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(import.wait().unwrap().success());
+    let wrote = first.expect("its rows are staged").elapsed();
+    println!("written in {wrote:?}, longest wait {longest:?}, tips of the watch {}", tips.len());
+    assert!(tips.len() >= 5, "the watch commits meanwhile: {tips:?}");
+    assert!(longest < wrote / 3, "no part is long: {longest:?} of {wrote:?}");
+    place.caught_up(&node, &mut watcher);
+    assert_eq!(place.alerts(&[]).len() as u64, node.head(), "an alert for each block");
+    let lists = place.status()["lists"].clone();
+    let large = lists.as_array().unwrap().iter().find(|list| list["name"] == "large").unwrap();
+    assert_eq!(large["entries"], 300_000);
+    assert_eq!(watcher.stop(), 0);
+}
+
+#[test]
+fn an_import_that_is_killed_leaves_no_half_list() {
+    let digest = |place: &Place| place.ok(&["-q", "status", "--digest", "--lists"]);
+    let listed = |place: &Place| place.ok(&["-q", "watchlist", "show", "--format", "csv"]);
+    let (place, quiet) = (Place::new(), Place::new());
+    for place in [&place, &quiet] {
+        place.ok(&["watchlist", "add", "0x098B716B8Aaf21512996dC57EB0615e2383E2f96", "--list", "large"]);
+        write_large_list(place, 50_000);
+    }
+    let (digest_before, listed_before) = (digest(&place), listed(&place));
+    let conn = rusqlite::Connection::open(&place.db).unwrap();
+    conn.busy_timeout(PATIENCE).unwrap();
+    for staged in [1, 15_000, 35_000] {
+        let mut import = begin_import(&place);
+        while conn.query_row("SELECT count(*) FROM watch_entries", [], |row| row.get::<_, i64>(0)).unwrap() <= staged {
+            assert!(import.try_wait().unwrap().is_none(), "the import ended before it could be killed");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        import.kill().unwrap();
+        import.wait().unwrap();
+        assert_eq!(digest(&place), digest_before, "killed after {staged}");
+        assert_eq!(listed(&place), listed_before, "killed after {staged}");
+    }
+    for place in [&place, &quiet] {
+        place.ok(&IMPORT);
+    }
+    assert_eq!(digest(&place), digest(&quiet));
+    assert_eq!(listed(&place), listed(&quiet));
+    let staged = "SELECT count(*) FROM list_versions WHERE list_id IS NULL";
+    assert_eq!(conn.query_row(staged, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    assert_eq!(conn.query_row("SELECT count(*) FROM watch_entries", [], |row| row.get::<_, i64>(0)).unwrap(), 50_001);
 }
 
 #[test]

@@ -39,6 +39,27 @@ fn one_file_has_one_writer_under_all_its_names_and_without_its_lock_file() {
 }
 
 #[test]
+fn a_lock_by_device_and_inode_is_one_for_all_names_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("bolo.db"), b"").unwrap();
+    std::fs::write(at("other.db"), b"").unwrap();
+    symlink(at("bolo.db"), at("link.db")).unwrap();
+    std::fs::hard_link(at("bolo.db"), at("hard.db")).unwrap();
+    let lock = |name: &str| lock_by_inode(&at(name), id_of(&std::fs::metadata(at(name)).unwrap()));
+    let held = lock("bolo.db").unwrap();
+    for name in ["bolo.db", "link.db", "hard.db"] {
+        assert!(matches!(lock(name), Err(StoreError::Locked(path)) if path == at(name)), "{name}");
+    }
+    assert!(lock("other.db").is_ok());
+    drop(held);
+    assert!(lock("hard.db").is_ok());
+    for name in ["bolo.db", "other.db"] {
+        std::fs::remove_file(inode_lock_path(id_of(&std::fs::metadata(at(name)).unwrap()))).unwrap();
+    }
+}
+
+#[test]
 fn a_file_that_was_replaced_is_noticed_at_the_next_write() {
     for how in ["deleted", "replaced", "moved away", "log deleted"] {
         let dir = tempfile::tempdir().unwrap();
@@ -71,6 +92,10 @@ fn sqlite_keeps_its_locks_whatever_else_opens_and_closes_the_file() {
     drop(Store::lock_for_writing(&db).unwrap());
     drop(Store::open(&db, Access::Write { durable: false }).unwrap());
     drop(Store::open(&db, Access::Read).unwrap());
+    // Nor does looking for the reason of a failure, whatever it is.
+    for code in [rusqlite::ffi::SQLITE_CANTOPEN, rusqlite::ffi::SQLITE_IOERR, rusqlite::ffi::SQLITE_READONLY] {
+        drop(error_at(&db, rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)));
+    }
     // Another process: it cannot have the file to itself while this one reads.
     let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=0)\nc.execute('PRAGMA locking_mode=EXCLUSIVE')\n\
                   c.execute('PRAGMA journal_mode=delete').fetchall()\nprint(c.execute('PRAGMA journal_mode').fetchone()[0])";
@@ -87,13 +112,14 @@ fn a_database_and_its_side_files_are_its_owners_alone() {
     let _lock = Store::lock_for_writing(&db).unwrap();
     let mut store = Store::open(&db, Access::Write { durable: true }).unwrap();
     store.note_stop(Some(("stopped", "watch", "x"))).unwrap();
+    store.remove_entry(alloy::primitives::Address::ZERO, None, 0).unwrap();
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
         assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", entry.file_name());
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
-    assert_eq!(names, ["bolo.db", "bolo.db-shm", "bolo.db-wal", "bolo.db.lock"]);
+    assert_eq!(names, ["bolo.db", "bolo.db-shm", "bolo.db-wal", "bolo.db.lists.lock", "bolo.db.lock"]);
 }
 
 #[test]
