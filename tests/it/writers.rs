@@ -154,7 +154,7 @@ fn write_large_list(place: &Place, entries: u64) {
     std::fs::write(place.dir.path().join("large.csv"), list).unwrap();
 }
 
-const IMPORT: [&str; 5] = ["watchlist", "import", "large.csv", "--published", "2026-01-01"];
+const IMPORT: [&str; 3] = ["watchlist", "import", "large.csv"];
 
 /// Begins the import of the large list.
 fn begin_import(place: &Place) -> Child {

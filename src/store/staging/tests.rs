@@ -81,6 +81,7 @@ fn answers(store: &Store) -> String {
         shown += &format!("{changed} {:?}\n", store.gains_since(revision).unwrap());
     }
     let (watchlist, digest) = (store.watchlist().unwrap(), store.list_digest().unwrap());
+    let watchlist: Vec<_> = (0..12).map(|address| watchlist.get(&Address::with_last_byte(address)).to_vec()).collect();
     let (lists, ages) = (store.lists().unwrap(), store.list_ages().unwrap());
     shown + &format!("{watchlist:?}\n{digest:?}\n{lists:?}\n{ages:?}\n{:?}", store.watch_revision().unwrap())
 }
@@ -267,7 +268,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(rows(&parts), rows(&whole));
-            prop_assert_eq!(answers(&parts), answers(&whole));
+            prop_assert!(answers(&parts) == answers(&whole));
         }
         // Those that were told of one by one are those that follow from the entries.
         let revision = revision_of(&whole.conn).unwrap();
