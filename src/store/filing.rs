@@ -4,7 +4,7 @@
 //! A file speaks of every address, a change by hand of one. What a version says holds until the next one that speaks of the address: so a
 //! version that comes late changes the time up to that one, and no more.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -83,7 +83,7 @@ pub(super) fn file(
 ) -> Result<ImportCounts> {
     let own = at(conn, version)?;
     let mut counts = ImportCounts { filed: true, ..ImportCounts::default() };
-    let mut held: HashSet<i64> = conn
+    let mut held: BTreeSet<i64> = conn
         .prepare_cached(
             "SELECT e.address_id FROM watch_entries e JOIN list_versions f ON f.id = e.first_version \
              LEFT JOIN list_versions x ON x.id = e.end_version \
