@@ -23,10 +23,10 @@ use super::{ImportCounts, ListFile, Result, Store, StoreError, file, meta, set_m
 use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 
-/// So many changes are written in one transaction: it takes 0.1 to 0.3 s, so that a block waits for less than a second.
-pub(super) const PART: usize = 10_000;
-/// The lock stays free for so long after each part. SQLite asks again after at most 50 ms.
-pub(super) const PAUSE: Duration = Duration::from_millis(50);
+/// So many changes are written in one transaction. It takes some tenths of a second, so that a block waits for less than one.
+pub(super) const PART: usize = 20_000;
+/// The lock stays free for so long after each part: SQLite sleeps for at most 100 ms before it asks for a lock again.
+pub(super) const PAUSE: Duration = Duration::from_millis(110);
 /// Key in `meta`: an import is staging its rows, or died over it.
 const MARKER: &str = "staging";
 /// How often a process asks for the lock on changes of the lists.

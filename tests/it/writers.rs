@@ -206,12 +206,12 @@ fn an_import_that_is_killed_leaves_no_half_list() {
     let (place, quiet) = (Place::new(), Place::new());
     for place in [&place, &quiet] {
         place.ok(&["watchlist", "add", "0x098B716B8Aaf21512996dC57EB0615e2383E2f96", "--list", "large"]);
-        write_large_list(place, 50_000);
+        write_large_list(place, 70_000);
     }
     let (digest_before, listed_before) = (digest(&place), listed(&place));
     let conn = rusqlite::Connection::open(&place.db).unwrap();
     conn.busy_timeout(PATIENCE).unwrap();
-    for staged in [1, 15_000, 35_000] {
+    for staged in [1, 25_000, 45_000] {
         let mut import = begin_import(&place);
         while conn.query_row("SELECT count(*) FROM watch_entries", [], |row| row.get::<_, i64>(0)).unwrap() <= staged {
             assert!(import.try_wait().unwrap().is_none(), "the import ended before it could be killed");
@@ -226,10 +226,10 @@ fn an_import_that_is_killed_leaves_no_half_list() {
         place.ok(&IMPORT);
     }
     assert_eq!(digest(&place), digest(&quiet));
-    assert_eq!(listed(&place).lines().count(), 1 + 50_000);
+    assert_eq!(listed(&place).lines().count(), 1 + 70_000);
     let staged = "SELECT count(*) FROM list_versions WHERE list_id IS NULL";
     assert_eq!(conn.query_row(staged, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
-    assert_eq!(conn.query_row("SELECT count(*) FROM watch_entries", [], |row| row.get::<_, i64>(0)).unwrap(), 50_001);
+    assert_eq!(conn.query_row("SELECT count(*) FROM watch_entries", [], |row| row.get::<_, i64>(0)).unwrap(), 70_001);
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn what_is_read_and_then_written_in_one_change_of_the_lists_is_lost_to_no_other(
                                 Ok(())
                             })?;
                             contents.push((1 + thread * ROUNDS + round, 0));
-                            import(store, 1, None, &contents)
+                            import(store, 99, None, &contents)
                         })
                         .unwrap();
                 }
@@ -237,8 +237,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let kinds =
         prop_oneof![3 => Just(None), 1 => (0usize..3).prop_map(|at| ListKind::ALL.get(at).map(|(kind, _)| *kind))];
-    // An address may stand in a file twice.
-    let contents = proptest::collection::vec((0u8..8, 0u8..2), 0..8);
+    let contents = proptest::collection::btree_map(0u8..8, 0u8..2, 0..8)
+        .prop_flat_map(|contents| Just(contents.into_iter().collect::<Vec<_>>()).prop_shuffle());
     prop_oneof![
         4 => (1u8..9, kinds, contents).prop_map(|(day, kind, contents)| Step::Import(day, kind, contents)),
         1 => (0u8..8, 0u8..2).prop_map(|(address, label)| Step::Add(address, label)),
