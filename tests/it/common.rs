@@ -1,7 +1,6 @@
 //! A real node, the real program, and what both say.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant};
 use alloy::primitives::{Address, B256, U256, hex};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::wire::pass_on;
 
 /// Long enough for a slow machine; reached only where something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,17 +83,10 @@ impl Node {
 
     pub(crate) fn try_rpc(&self, method: &str, params: Value) -> Result<Value, String> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).map_err(|e| e.to_string())?;
+        let node = self.url.trim_start_matches("http://");
+        let mut stream = pass_on(node, body.as_bytes()).map_err(|e| e.to_string())?;
         // A node that hangs is to fail the test, not to hang it.
         stream.set_read_timeout(Some(5 * PATIENCE)).map_err(|e| e.to_string())?;
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body.as_bytes()))
-            .map_err(|e| e.to_string())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
         let (_, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;

@@ -1,7 +1,7 @@
 //! What goes wrong around the program: the behaviour and exit codes of CONTRACT.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Node, PATIENCE, Place, stderr};
+use crate::wire::{listen, next_body, pass_on};
 
 pub(crate) fn one_line(text: &str) -> &str {
     let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error: ")).collect();
@@ -351,45 +352,17 @@ fn watch_prints_each_alert_once_as_json_and_ends_well_on_sigterm_and_sigint() {
 
 /// Answers in the place of a node: passes on what it is asked, but for what `twist` changes.
 pub(crate) fn proxy(node: &Node, twist: impl Fn(&Value, Value) -> Option<Value> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let target = node.url.trim_start_matches("http://").to_owned();
-    let twist = Arc::new(twist);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (target, twist) = (target.clone(), twist.clone());
-            std::thread::spawn(move || serve(stream, &target, &*twist));
-        }
-    });
-    url
+    format!("http://{}", listen(move |stream| serve(stream, &target, &twist)))
 }
 
 fn serve(mut stream: TcpStream, target: &str, twist: &dyn Fn(&Value, Value) -> Option<Value>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let body = next_body(&mut reader)?;
         let request: Value = serde_json::from_slice(&body).ok()?;
-        let mut upstream = TcpStream::connect(target).ok()?;
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: n\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        upstream.write_all(head.as_bytes()).and_then(|()| upstream.write_all(&body)).ok()?;
         let mut answer = String::new();
-        upstream.read_to_string(&mut answer).ok()?;
+        pass_on(target, &body).ok()?.read_to_string(&mut answer).ok()?;
         let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
         let answer = twist(&request, answer)?.to_string();
         let head =

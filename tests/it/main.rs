@@ -67,5 +67,6 @@ mod unknown_fork;
 mod update;
 
 mod watchlist;
+mod wire;
 mod withdrawals;
 mod writers;

@@ -1,6 +1,6 @@
 //! The endpoint pool against endpoints that lag, throttle, hang and lie, in front of a real node.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Node, PATIENCE, Place, stderr};
 use crate::faults::{one_line, proxy};
+use crate::wire::{listen, next_body, pass_on};
 
 /// How an endpoint answers a request.
 pub(crate) enum Reply {
@@ -30,36 +31,12 @@ pub(crate) enum Reply {
 
 /// An endpoint that decides on each request how to answer.
 pub(crate) fn endpoint(node: &Node, reply: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let target = node.url.trim_start_matches("http://").to_owned();
-    let reply = Arc::new(reply);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (target, reply) = (target.clone(), reply.clone());
-            std::thread::spawn(move || serve(stream, &target, &*reply));
-        }
-    });
-    url
+    format!("http://{}", listen(move |stream| serve(stream, &target, &reply)))
 }
 
 fn serve(mut stream: TcpStream, target: &str, reply: &dyn Fn(&Value) -> Reply) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+    let body = next_body(&mut BufReader::new(stream.try_clone().ok()?))?;
     match reply(&serde_json::from_slice(&body).ok()?) {
         Reply::Raw(answer) => stream.write_all(answer.as_bytes()).ok()?,
         Reply::Endless => {
@@ -71,12 +48,7 @@ fn serve(mut stream: TcpStream, target: &str, reply: &dyn Fn(&Value) -> Reply) -
             if let Reply::Late(pause) = pass {
                 std::thread::sleep(pause);
             }
-            let mut upstream = TcpStream::connect(target).ok()?;
-            let head = format!(
-                "POST / HTTP/1.1\r\nHost: n\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-            );
-            upstream.write_all(head.as_bytes()).and_then(|()| upstream.write_all(&body)).ok()?;
-            std::io::copy(&mut upstream, &mut stream).ok()?;
+            std::io::copy(&mut pass_on(target, &body).ok()?, &mut stream).ok()?;
         }
     }
     let _ = stream.shutdown(Shutdown::Both);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::rlp::Coded;
 use crate::sins::{Asked, Sin};
 use crate::socket;
 use crate::twist::quantity;
+use crate::wire::listen;
 
 /// What becomes of WebSockets. Requests over HTTP are not touched by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,8 +148,6 @@ pub(crate) struct State {
 
 impl Proxy {
     pub(crate) fn new(node: &Node, plan: Plan) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
             target: node.url.trim_start_matches("http://").to_owned(),
             plan: Mutex::new(plan),
@@ -159,12 +158,7 @@ impl Proxy {
             held_back: Mutex::default(),
         });
         let shared = state.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = shared.clone();
-                std::thread::spawn(move || serve(stream, &state));
-            }
-        });
+        let url = format!("http://{}", listen(move |stream| serve(stream, &shared)));
         Self { url, state }
     }
 

@@ -1,7 +1,7 @@
 //! Keys in URLs: servers that echo them in any form, and servers that send the request elsewhere.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,22 +11,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::common::{Node, Place, stderr};
+use crate::wire::listen;
 
 /// A server that answers each request as the function says; its address, and how often it was asked.
 fn serve(answer: impl Fn(&str, usize) -> String + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let asked = Arc::new(AtomicUsize::new(0));
-    let (answer, counter) = (Arc::new(answer), asked.clone());
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (answer, counter) = (answer.clone(), counter.clone());
-            std::thread::spawn(move || {
-                let _ = exchange(stream, |request| answer(request, counter.fetch_add(1, Ordering::SeqCst)));
-            });
-        }
-    });
-    (address, asked)
+    let counter = asked.clone();
+    let address =
+        listen(move |stream| exchange(stream, |request| answer(request, counter.fetch_add(1, Ordering::SeqCst))));
+    (address.to_string(), asked)
 }
 
 /// Reads one request whole, answers it and closes.

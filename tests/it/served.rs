@@ -1,12 +1,13 @@
 //! A small endpoint that serves the demo's chain, with no node: what it answers, and with which status, is the test's to say.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use crate::common::Place;
+use crate::wire::{listen, next_body};
 
 /// Status and body of an answer.
 pub(crate) type Answer = (u16, Vec<u8>);
@@ -93,16 +94,9 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn new(answer: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let (answer, heard) = (Arc::new(answer), asked.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (answer, heard) = (answer.clone(), heard.clone());
-                std::thread::spawn(move || serve(stream, &*answer, &heard));
-            }
-        });
+        let heard = asked.clone();
+        let url = format!("http://{}", listen(move |stream| serve(stream, &answer, &heard)));
         Self { url, asked }
     }
 
@@ -124,19 +118,7 @@ impl Served {
 fn serve(mut stream: TcpStream, answer: &dyn Fn(&Value) -> Answer, heard: &Mutex<Vec<Value>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let body = next_body(&mut reader)?;
         let request: Value = serde_json::from_slice(&body).ok()?;
         heard.lock().unwrap().push(request.clone());
         let (status, body) = answer(&request);

@@ -1,7 +1,7 @@
 //! `watchlist update` against a server that behaves as servers do: well, badly, slowly, and not at all.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{PATIENCE, Place, stderr};
+use crate::wire::listen;
 
 const A: &str = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96";
 const B: &str = "0xa0e1c89Ef1a489c9C7dE96311eD5Ce5D32c20E4B";
@@ -36,16 +37,9 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let (serve, asked) = (Arc::new(Mutex::new(Serve::Raw(String::new()))), Arc::new(Mutex::new(Vec::new())));
         let shared = (Arc::clone(&serve), Arc::clone(&asked));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (serve, asked) = (Arc::clone(&shared.0), Arc::clone(&shared.1));
-                std::thread::spawn(move || answer(stream, &serve, &asked));
-            }
-        });
+        let port = listen(move |stream| answer(stream, &shared.0, &shared.1)).port();
         Self { port, serve, asked }
     }
 
