@@ -8,7 +8,9 @@
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block that an endpoint has
 -- reported: the open end of ranges), head_reverted (1 after
--- `bolo revert`: the next head that an endpoint reports takes the place of head), watch_revision (counts
+-- `bolo revert`: the next head that an endpoint reports takes the place of head), head_reported (number and hash of a higher head that an
+-- endpoint reports and that is neither followed nor disproved: then the open end of ranges), head_seen (when an endpoint last told of
+-- its head), watch_revision (counts
 -- changes of the watchlist), stopped, stopped_at, stopped_code and stopped_by (why and when the last watch, or a replay whose output
 -- was closed, ended by itself; the problem's code and the command),
 -- running (the watch that runs: when it began, its slot in ms), auto_lookback (it looks back by itself), heartbeat (its last sign of life, unix ms), filtered (JSON: of which
@@ -406,7 +408,7 @@ CREATE TABLE owed (
 ) STRICT;
 
 -- What an operator dropped by `bolo revert`, newest last: all blocks above that number, and why. first and last are the ends of what
--- was held there, NULL where nothing was.
+-- was held there, NULL where nothing was; filtered counts the blocks above of which only a filter had spoken (replay --filtered).
 CREATE TABLE reverts (
     id           INTEGER PRIMARY KEY,
     at           INTEGER NOT NULL,
@@ -416,7 +418,8 @@ CREATE TABLE reverts (
     final_blocks INTEGER NOT NULL,
     alerts       INTEGER NOT NULL,
     first        INTEGER,
-    last         INTEGER
+    last         INTEGER,
+    filtered     INTEGER NOT NULL
 ) STRICT;
 
 -- Blocks that are held without all of their traces and whose traces may be had later: the backlog that `watch` works off and that

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::alert_json::checksum;
-use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, as_json, in_words, named_range};
+use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, as_json, in_words, named_range, say_open_end};
 use super::present::{json_text, print};
 use super::sources::address;
 use super::words::Words;
@@ -42,9 +42,10 @@ pub(super) fn run(context: &Context, args: &AttestArgs) -> Result<u8, Failure> {
     let store = Store::open(&context.db, Access::Read)?.at_one_moment()?;
     let blocks = (args.from_block.as_deref(), args.to_block.as_deref());
     let named = named_range(&store, blocks, (args.since.as_deref(), args.until.as_deref()))?;
-    let refuse = |reason: &str| Failure { code: INCOMPLETE, message: format!("not attested: {reason}") };
+    let refuse = |reason: &str| Failure::new(INCOMPLETE, format!("not attested: {reason}"));
     let question =
         Question::new(&store, &named, std::slice::from_ref(&address))?.ok_or_else(|| refuse(NOTHING_SEEN))?;
+    say_open_end(&question, &named)?;
     let BlockRange { first: from, last: to, .. } = question.range;
     // What was found is said before what is missing: no more blocks would take it back.
     let filter = AlertFilter {

@@ -8,8 +8,9 @@ use super::Failure;
 use super::coverage::CLAIMED_OF_MATCHED;
 use super::moments::{parse_since, parse_until};
 use super::sources::{BlockArg, in_order};
+use super::status::age;
 use crate::decode::{DecodeOptions, MAX_NAMED};
-use crate::store::{BlockRange, LedgerRange, NamedRange, RangeCoverage, Store};
+use crate::store::{BlockRange, LedgerRange, NamedRange, PRESENT, RangeCoverage, Store};
 
 /// Exit code of an answer that is incomplete.
 pub(super) const INCOMPLETE: u8 = 3;
@@ -34,6 +35,24 @@ pub(super) fn named_range(
         return Err(Failure::input("--since is after --until"));
     }
     Ok(NamedRange { from_block, to_block, since, until })
+}
+
+/// Says on stderr how old the word is that ends a range with an open end: the chain goes on while no `watch` runs.
+pub(super) fn say_open_end(question: &Question<'_>, named: &NamedRange) -> Result<(), Failure> {
+    if named.to_block.is_some() || named.until.is_some() {
+        return Ok(());
+    }
+    let end = question.range.last;
+    match question.store.head_seen()? {
+        Some(seen) if Timestamp::now().as_second().saturating_sub(seen) < PRESENT => {}
+        Some(seen) => tracing::warn!(
+            "the range ends with block {end}: an endpoint last reported its head {}, and the chain has gone on since (`bolo watch` takes \
+             what follows)",
+            age(seen)
+        ),
+        None => tracing::warn!("the range ends with block {end}, the highest here: no endpoint has reported a head"),
+    }
+    Ok(())
 }
 
 /// A question about a range, with what the ledger says of it.

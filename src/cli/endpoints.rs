@@ -23,8 +23,12 @@ pub(super) async fn run(context: &Context, args: &EndpointsArgs) -> Result<u8, F
         }
     };
     print(&text)?;
-    let usable = states.iter().any(|state| matches!(state.state, "ok" | "stalled" | "throttled"));
-    Ok(if usable { 0 } else { 75 })
+    Ok(if states.iter().any(is_usable) { 0 } else { 75 })
+}
+
+/// Whether blocks can be had from it: an endpoint that answers and has told of no head is of no use.
+fn is_usable(state: &EndpointState) -> bool {
+    matches!(state.state, "ok" | "stalled" | "throttled") && state.head.is_some()
 }
 
 /// An endpoint as JSON: what `EndpointState` says, times as RFC 3339.

@@ -108,7 +108,7 @@ fn wanted(context: &Context, store: &Store, args: &EvidenceArgs) -> Result<Vec<A
 /// The files of the bundle of an alert.
 fn bundle(store: &Store, row: &AlertRow) -> Result<Files, Failure> {
     let id = row.id;
-    let unproven = |message: String| Failure { code: UNPROVEN, message };
+    let unproven = |message: String| Failure::new(UNPROVEN, message);
     let chain_id = store.chain_id()?.unwrap_or(1);
     let claim = Claim::of_row(row, chain_id).map_err(Failure::input)?;
     let again = format!("bolo replay --from-block {0} --to-block {0}", row.block_number);

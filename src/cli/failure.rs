@@ -12,17 +12,24 @@ pub struct Failure {
     pub code: u8,
     /// What is wrong and what to do.
     pub message: String,
+    /// It failed only because another process was writing the database.
+    pub busy: bool,
 }
 
 impl Failure {
+    /// A failure with that exit code.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), busy: false }
+    }
+
     /// The user's input is wrong.
     pub fn input(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self::new(1, message)
     }
 
     /// The reader of our output went away, which is no failure.
     pub fn closed_pipe() -> Self {
-        Self { code: 0, message: String::new() }
+        Self::new(0, "")
     }
 }
 
@@ -33,7 +40,7 @@ impl From<StoreError> for Failure {
             unusable if unusable.is_unusable() => 5,
             _ => 1,
         };
-        Self { code, message: error.to_string() }
+        Self { busy: matches!(error, StoreError::Busy(_)), ..Self::new(code, error.to_string()) }
     }
 }
 
@@ -41,7 +48,10 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let code = match &error {
             SourceError::Unproven { .. } | SourceError::NotFiltered { .. } => 4,
-            SourceError::Unreachable(_) | SourceError::Unknown(_) | SourceError::NoQuorum { .. } => 75,
+            SourceError::Unreachable(_)
+            | SourceError::Unknown(_)
+            | SourceError::NoQuorum { .. }
+            | SourceError::NoFinality => 75,
             SourceError::Refused(_)
             | SourceError::WrongChain { .. }
             | SourceError::NoTraces
@@ -49,7 +59,7 @@ impl From<SourceError> for Failure {
             | SourceError::BadUrl(_)
             | SourceError::Archive(_) => 1,
         };
-        Self { code, message: error.to_string() }
+        Self::new(code, error.to_string())
     }
 }
 
@@ -58,14 +68,11 @@ impl From<PipelineError> for Failure {
         match error {
             PipelineError::Source(error) => error.into(),
             PipelineError::Store(error) => error.into(),
-            PipelineError::TooDeep { .. } | PipelineError::NotLinked { .. } => {
-                Self { code: 4, message: error.to_string() }
+            PipelineError::TooDeep { .. } | PipelineError::NotLinked { .. } => Self::new(4, error.to_string()),
+            PipelineError::Output(error) => {
+                Self::new(StopReason::OutputClosed.exit_code(), format!("what was found cannot be printed: {error}"))
             }
-            PipelineError::Output(error) => Self {
-                code: StopReason::OutputClosed.exit_code(),
-                message: format!("what was found cannot be printed: {error}"),
-            },
-            PipelineError::Worker(_) => Self { code: 75, message: error.to_string() },
+            PipelineError::Worker(_) => Self::new(75, error.to_string()),
         }
     }
 }
@@ -75,6 +82,6 @@ impl From<std::io::Error> for Failure {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::closed_pipe();
         }
-        Self { code: 1, message: format!("cannot write: {error}") }
+        Self::new(1, format!("cannot write: {error}"))
     }
 }

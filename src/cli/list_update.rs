@@ -56,7 +56,7 @@ pub(super) async fn update(context: &Context, args: &UpdateArgs) -> Result<u8, F
     let Some(code) = failed.iter().map(|(_, code)| *code).min() else { return Ok(0) };
     let names: Vec<_> = failed.iter().map(|(name, _)| *name).collect();
     let message = format!("{} of {} lists could not be updated: {}", failed.len(), wanted.len(), names.join(", "));
-    Err(Failure { code, message })
+    Err(Failure::new(code, message))
 }
 
 /// The lists that are named, or all, with their URLs.
@@ -204,7 +204,7 @@ fn ends_too_many(held: usize, ends: usize) -> bool {
 
 impl From<DownloadError> for Failure {
     fn from(error: DownloadError) -> Self {
-        Self { code: if error.may_pass() { TEMPORARY } else { 1 }, message: error.to_string() }
+        Self::new(if error.may_pass() { TEMPORARY } else { 1 }, error.to_string())
     }
 }
 

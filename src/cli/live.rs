@@ -14,7 +14,7 @@ use crate::chain::canonical::Link;
 use crate::ops::{Shutdown, StopReason};
 use crate::pipeline::Observer;
 use crate::screen::{Severity, TriageClass};
-use crate::store::{Access, AlertFilter, Committed, Order, Store, StoreError};
+use crate::store::{Access, AlertFilter, Committed, Order, Store};
 
 /// Alerts of a block that have a line each; an airdrop to a list would fill the log otherwise.
 const MAX_LINES: usize = 10;
@@ -218,7 +218,7 @@ fn ending(
 ) -> Result<u8, Failure> {
     // Stopped while it waited for another process: the block in hand is taken next time.
     let outcome = match (outcome, shutdown.reason()) {
-        (Err(failure), Some(reason)) if failure.message == StoreError::Busy(db.to_owned()).to_string() => {
+        (Err(failure), Some(reason)) if failure.busy => {
             tracing::warn!("stopped while another process writes the database: the block in hand is taken next time");
             Ok(if command == "watch" { 0 } else { reason.exit_code() })
         }
@@ -247,7 +247,7 @@ fn ending(
     if let Err(error) = noted {
         tracing::warn!(%error, "the problem {OUTPUT_CLOSED} cannot be kept for `bolo status`");
     }
-    Err(Failure { code: StopReason::OutputClosed.exit_code(), message: format!("{OUTPUT_CLOSED}: {reason}") })
+    Err(Failure::new(StopReason::OutputClosed.exit_code(), format!("{OUTPUT_CLOSED}: {reason}")))
 }
 
 #[cfg(test)]
@@ -292,5 +292,55 @@ mod tests {
         assert_eq!(summary(&[0, 0, 0, 0]), "no new alerts");
         assert_eq!(summary(&[0, 0, 0, 1]), "1 new alert (1 severe)");
         assert_eq!(summary(&[2, 0, 3, 1]), "6 new alerts (1 severe, 3 high, 2 low)");
+    }
+
+    /// A database, and a stop for that reason.
+    fn stopped(reason: Option<StopReason>) -> (tempfile::TempDir, std::path::PathBuf, Shutdown) {
+        let place = tempfile::tempdir().unwrap();
+        let db = place.path().join("a.db");
+        drop(Store::open(&db, Access::Write { durable: false }).unwrap());
+        let shutdown = Shutdown::default();
+        if let Some(reason) = reason {
+            shutdown.stop(reason);
+        }
+        (place, db, shutdown)
+    }
+
+    #[test]
+    fn a_signal_that_ends_the_reader_too_is_a_stop_and_no_closed_output() {
+        let closed = || Err(Failure::new(StopReason::OutputClosed.exit_code(), "what was found cannot be printed"));
+        for (reason, of_replay) in [(StopReason::Interrupt, 130), (StopReason::Terminate, 143)] {
+            let (_place, db, shutdown) = stopped(Some(reason));
+            assert_eq!(ending(&db, "watch", true, &shutdown, closed()), Ok(0), "{reason:?}");
+            assert_eq!(ending(&db, "replay", true, &shutdown, closed()), Ok(of_replay), "{reason:?}");
+            assert_eq!(ending(&db, "watch", true, &shutdown, Ok(0)), Ok(0));
+            let other = Failure::new(5, "the disk is full");
+            assert_eq!(
+                ending(&db, "watch", true, &shutdown, Err(other.clone())),
+                Err(other),
+                "another end stays what it was"
+            );
+            let store = Store::open(&db, Access::Read).unwrap();
+            assert!(!format!("{:?}", store.status()).contains(OUTPUT_CLOSED), "no problem is kept");
+        }
+        let (_place, db, shutdown) = stopped(Some(StopReason::OutputClosed));
+        assert_eq!(ending(&db, "watch", true, &shutdown, Ok(0)).unwrap_err().code, 74);
+        let (_place, db, shutdown) = stopped(None);
+        assert_eq!(ending(&db, "replay", true, &shutdown, closed()).unwrap_err().code, 74);
+    }
+
+    #[test]
+    fn a_stop_while_another_process_writes_is_in_order_whatever_the_failure_says() {
+        // The path as it was opened is not always the one that was named: a link, say.
+        for path in ["a.db", "/elsewhere/b.db", ""] {
+            let busy = || Failure::from(crate::store::StoreError::Busy(path.into()));
+            let (_place, db, shutdown) = stopped(Some(StopReason::Terminate));
+            assert_eq!(ending(&db, "watch", false, &shutdown, Err(busy())), Ok(0), "{path:?}");
+            assert_eq!(ending(&db, "replay", false, &shutdown, Err(busy())), Ok(143), "{path:?}");
+            let (_place, db, running) = stopped(None);
+            assert_eq!(ending(&db, "watch", false, &running, Err(busy())).unwrap_err().code, 5, "nobody stopped it");
+            let locked = Failure::from(crate::store::StoreError::Locked(path.into()));
+            assert_eq!(ending(&db, "watch", false, &shutdown, Err(locked)).unwrap_err().code, 5);
+        }
     }
 }

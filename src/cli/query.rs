@@ -5,7 +5,7 @@ use alloy::primitives::{Address, B256, U256};
 use super::alert_json::ChainWords;
 use super::amount::MinAmount;
 use super::args::{OrderArg, QueryArgs, RequireComplete};
-use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, in_words, named_range};
+use super::completeness::{INCOMPLETE, NOTHING_SEEN, Question, in_words, named_range, say_open_end};
 use super::explain::explain;
 use super::present::AlertPrinter;
 use super::short_id::{alert_id, transaction_hash};
@@ -52,6 +52,9 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         super::screened::say(&filter, &store, coverage)?;
     }
     if named.is_named() {
+        if let Some(question) = &question {
+            say_open_end(question, &named)?;
+        }
         return say_coverage(question.as_ref(), &filter, args.require_complete);
     }
     say_searched(&store)?;
@@ -267,7 +270,7 @@ fn say_coverage(
     for reason in shortfalls {
         tracing::warn!("{reason}");
     }
-    Err(Failure { code: INCOMPLETE, message: format!("the answer is not complete: {first}") })
+    Err(Failure::new(INCOMPLETE, format!("the answer is not complete: {first}")))
 }
 
 fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFilter, Failure> {

@@ -36,12 +36,18 @@ pub(super) fn run(context: &Context, args: &RevertArgs) -> Result<u8, Failure> {
     let done = store.revert_above(above, reason, &vouched, Timestamp::now().as_second())?;
     drop(lock);
     match done.range {
+        None if done.filtered > 0 => tracing::warn!(
+            above,
+            filtered = done.filtered,
+            "no block above is held: what endpoints' filters said of blocks above was dropped (`bolo replay --filtered` asks again)"
+        ),
         None => tracing::info!(above, "no block above is held: nothing was dropped"),
         Some((from, to)) => tracing::warn!(
             above,
             blocks = done.blocks,
             of_them_final = done.final_blocks,
             alerts_orphaned = done.alerts,
+            filtered = done.filtered,
             from,
             to,
             "blocks dropped: `bolo watch` takes what follows, `bolo replay --from-block {from} --to-block {to}` the range"

@@ -73,6 +73,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "tip_timestamp": status.tip_timestamp.map(show_date),
         "watch_tip": block(status.watch_tip),
         "head": status.head,
+        "reported_head": status.reported_head.map(|head| json!({"number": head.number, "hash": head.hash.to_string()})),
         "lag": lag(status),
         "stopped": status.stopped,
         "traces_missing": status.trace_backlog.as_ref().map(|backlog| json!({
@@ -150,7 +151,7 @@ fn differences<'a>(status: &'a Status, host: &'a str) -> impl Iterator<Item = &'
 fn revert_json(revert: &RevertRow) -> serde_json::Value {
     json!({
         "at": show_date(revert.at), "above": revert.above, "reason": revert.reason, "blocks": revert.blocks,
-        "final_blocks": revert.final_blocks, "alerts": revert.alerts,
+        "final_blocks": revert.final_blocks, "alerts": revert.alerts, "filtered": revert.filtered,
         "from": revert.range.map(|(from, _)| from), "to": revert.range.map(|(_, to)| to),
     })
 }
@@ -185,6 +186,15 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
     );
     if let Some(head) = status.head {
         line("head", format!("{head} when last seen, lag {} blocks", lag(status).unwrap_or_default()));
+    }
+    if let Some(head) = status.reported_head {
+        line(
+            "reported",
+            format!(
+                "block {}, by an endpoint; no block here leads to it, and no other endpoint disproves it",
+                head.number
+            ),
+        );
     }
     line(
         "finality",

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::lookback::Scan;
 use super::{Engine, Judge, PipelineError, Prepared};
-use crate::source::Pool;
+use crate::source::{Pool, SourceError};
 use crate::store::{Progress, Store, StoreError};
 
 /// Blocks that are looked through in one step: a few milliseconds, for which the head may have to wait.
@@ -93,26 +93,38 @@ impl Background {
         match work {
             Work::Look => self.look(engine),
             Work::Block(Ok(prepared)) => {
-                self.failures = 0;
                 let link = prepared.link();
                 // A reorg may have replaced it meanwhile.
                 if engine.store.hash_of(link.number)? == Some(link.hash) {
-                    engine.commit(*prepared, Some(&self.pool), Progress::Replay).await?;
+                    // That an endpoint gave a block that cannot be stored is no reason to end the watch.
+                    match engine.commit(*prepared, Some(&self.pool), Progress::Replay).await {
+                        Err(PipelineError::Source(error)) => {
+                            self.put_off(&error);
+                            return Ok(());
+                        }
+                        other => other?,
+                    }
                 }
+                self.failures = 0;
                 Ok(())
             }
             Work::Block(Err(PipelineError::Source(error))) if error.may_pass() => {
-                self.failures = (self.failures + 1).min(10);
-                self.not_before = Instant::now() + PAUSE_AFTER_FAILURE * self.failures;
-                // An endpoint that has pruned the past fails at each block of it.
-                if self.failures == 1 {
-                    tracing::warn!(%error, "looking back: a block cannot be read again, it is tried later");
-                } else {
-                    tracing::debug!(%error, "looking back: another block cannot be read again");
-                }
+                self.put_off(&error);
                 Ok(())
             }
             Work::Block(Err(other)) => Err(other),
+        }
+    }
+
+    /// A block could not be had, or not be stored: the next round is put off.
+    fn put_off(&mut self, error: &SourceError) {
+        self.failures = (self.failures + 1).min(10);
+        self.not_before = Instant::now() + PAUSE_AFTER_FAILURE * self.failures;
+        // An endpoint that has pruned the past fails at each block of it.
+        if self.failures == 1 {
+            tracing::warn!(%error, "looking back: a block cannot be read again, it is tried later");
+        } else {
+            tracing::debug!(%error, "looking back: another block cannot be read again");
         }
     }
 

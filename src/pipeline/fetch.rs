@@ -81,13 +81,31 @@ impl Judge {
     /// Fetches the block of a number, from an endpoint that has one there. Where more than one is to say which it is, or nobody has
     /// the block that was named, its hash is looked up first.
     pub(super) async fn fetch_number(&self, pool: &Arc<Pool>, number: u64) -> Result<(Link, Prepared), PipelineError> {
+        self.numbered(pool, number, false).await
+    }
+
+    /// The same for a block between the last one and the head, which must not wait long for its traces.
+    pub(super) async fn fetch_near_head(
+        &self,
+        pool: &Arc<Pool>,
+        number: u64,
+    ) -> Result<(Link, Prepared), PipelineError> {
+        self.numbered(pool, number, true).await
+    }
+
+    async fn numbered(
+        &self,
+        pool: &Arc<Pool>,
+        number: u64,
+        near_head: bool,
+    ) -> Result<(Link, Prepared), PipelineError> {
         if !pool.wants_quorum() {
             let (judge, asked) = (self.clone(), pool.clone());
             let work = async move {
                 let asking = &judge.ask().await;
                 let judge = &judge;
                 asked
-                    .bundle_at(number, |raw, hash| async move {
+                    .bundle_at(number, near_head, |raw, hash| async move {
                         answered(asking);
                         let prepared = judge.judge_apart(raw, Some(hash)).await?;
                         let found = prepared.link().number;

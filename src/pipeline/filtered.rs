@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::primitives::Address;
 
@@ -14,11 +15,15 @@ use super::{Engine, Judge, PipelineError, ReplayOptions, ReplayOutcome};
 use crate::decode::{ActivityKind, INDEXED, Trail};
 use crate::ops::Shutdown;
 use crate::screen::Watchlist;
-use crate::source::{FINAL_DEPTH, Filter, FinalityVote, Found, Pool, SourceError, Tags};
+use crate::source::{FINAL_DEPTH, Filter, FinalityVote, Found, Head, Pool, SourceError};
 use crate::store::FilteredSpan;
 
 /// Addresses of a list that may be asked for: with more, reading whole blocks costs less than asking so often.
 pub const MOST_FILTERED: usize = 500;
+
+/// Pauses before the endpoints are asked what is final, once more for each.
+const FINALITY_PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// What a filtered replay did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,13 +128,10 @@ async fn filter_range(
 ) -> Result<FilteredOutcome, PipelineError> {
     let mut outcome = FilteredOutcome::default();
     let head = pool.head().await?;
-    engine.store.note_head(head.link.number)?;
-    let by_depth = head.link.number.saturating_sub(FINAL_DEPTH);
-    let end = to.min(match pool.finality(&head).await {
-        Some(FinalityVote::Tags(Tags { finalized: Some(block), .. })) => block.number,
-        _ => by_depth,
-    });
-    if from <= end {
+    engine.note_heads(pool, Some(&head)).await?;
+    // None where nothing is final yet: then all is read.
+    let end = last_final(engine, pool, &head, to).await?.map(|end| to.min(end));
+    if let Some(end) = end.filter(|end| from <= *end) {
         let frames = pool.filters_frames(from).await?;
         let native_logs = pool.logs_native_transfers(from).await?;
         say_unseen(frames, native_logs);
@@ -182,12 +184,42 @@ async fn filter_range(
             tracing::warn!("the watchlist changed meanwhile: run it again to ask for what was added");
         }
     }
-    if to > end {
-        let first = from.max(end.saturating_add(1));
+    if end.is_none_or(|end| to > end) {
+        let first = end.map_or(from, |end| from.max(end.saturating_add(1)));
         tracing::info!(from = first, to, "not final yet, so read whole");
         outcome.replayed.add(replay_spans(engine, pool, judge, &[(first, to)], options, shutdown).await?);
     }
     Ok(outcome)
+}
+
+/// The highest block that a filter may speak of: it is final, by as many endpoints as finality takes, or final here already. Depth
+/// counts only where the chain has no tags, never in place of tags on which the endpoints do not agree. None where the chain is too
+/// short for anything to be final.
+async fn last_final(engine: &mut Engine<'_>, pool: &Pool, head: &Head, to: u64) -> Result<Option<u64>, PipelineError> {
+    for pause in FINALITY_PAUSES {
+        tokio::time::sleep(pause).await;
+        let vote = pool.finality(head).await;
+        engine.finality.learn(head.link.number, vote);
+        // One answer without tags may be a fault; a chain that once had tags has not lost them.
+        if engine.finality.is_open() {
+            continue;
+        }
+        let named = match vote {
+            Some(FinalityVote::Tags(tags)) => tags.finalized,
+            Some(FinalityVote::NoTags(_)) if engine.finality.has_tags => None,
+            Some(FinalityVote::NoTags(None)) => return Ok(head.link.number.checked_sub(FINAL_DEPTH)),
+            Some(FinalityVote::NoTags(_)) if head.link.number < FINAL_DEPTH => return Ok(None),
+            Some(FinalityVote::NoTags(Some(deep))) => deep.finalized,
+            None => None,
+        };
+        if let Some(block) = named {
+            return Ok(Some(block.number));
+        }
+    }
+    match engine.store.finalized()? {
+        Some(known) if to <= known => Ok(Some(known)),
+        _ => Err(SourceError::NoFinality.into()),
+    }
 }
 
 /// How many blocks of a range are not held.

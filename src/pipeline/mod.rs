@@ -16,6 +16,7 @@ mod paths;
 mod prepare;
 mod record;
 mod replay;
+mod reported;
 mod reprove;
 mod resume;
 mod stages;
@@ -39,13 +40,14 @@ use prepare::InForce;
 pub use prepare::{Judge, Prepared, Senders};
 pub use record::record;
 pub use replay::{ReplayOptions, ReplayOutcome, replay_endpoints, replay_missing_traces};
+use reported::ReportedHeads;
 pub use reprove::{Checked, MOST_FAULTS, Reproven, Shown, check_bundle, check_claims, check_files, proof_of, reprove};
 pub use vitals::connect;
 pub use watch::{WatchOptions, watch};
 
 use crate::chain::Part;
 use crate::chain::canonical::{Canonical, Link, Step};
-use crate::source::{Pool, SourceError};
+use crate::source::{Head, Pool, SourceError};
 use crate::store::{Committed, Progress, Store, StoreError, TokenFacts};
 
 /// How often a token that gives no answer is asked in one run.
@@ -112,6 +114,7 @@ pub struct Engine<'a> {
     chain_id: u64,
     lists: InForce,
     finality: Finality,
+    reported: ReportedHeads,
     /// How often tokens could not be asked: some never answer.
     token_failures: HashMap<Address, u8>,
     /// New alerts so far.
@@ -133,7 +136,8 @@ impl<'a> Engine<'a> {
         store.expect_chain(chain_id)?;
         let lists = InForce::new(store.watchlist()?);
         let finality = Finality::new(store.finality_rule()?.as_deref() == Some(RULE_TAGS));
-        Ok(Self { store, observer, chain_id, lists, finality, token_failures: HashMap::new(), found: 0 })
+        let (reported, token_failures) = (ReportedHeads::default(), HashMap::new());
+        Ok(Self { store, observer, chain_id, lists, finality, reported, token_failures, found: 0 })
     }
 
     /// Number of entries that blocks are screened against.
@@ -149,6 +153,11 @@ impl<'a> Engine<'a> {
             self.lists.put(watchlist);
         }
         Ok(self.lists.get().revision())
+    }
+
+    /// Notes the heads that endpoints report, and the one that was chosen of them, if one was.
+    async fn note_heads(&mut self, pool: &Pool, chosen: Option<&Head>) -> Result<(), PipelineError> {
+        Ok(self.reported.note(&mut self.store, pool, chosen).await?)
     }
 
     /// Stores a block with all that came of it.

@@ -440,3 +440,5 @@ impl Judge {
         })
     }
 }
+
+mod tests;

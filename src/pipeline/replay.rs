@@ -118,7 +118,7 @@ pub(super) async fn replay_spans(
     let Some((mut next, _)) = spans.first().copied() else { return Ok(outcome) };
     let head = pool.head().await?;
     engine.finality.learn(head.link.number, pool.finality(&head).await);
-    engine.store.note_head(head.link.number)?;
+    engine.note_heads(pool, Some(&head)).await?;
     // What is there is looked up while blocks are in flight, so through a connection of its own.
     let ledger = Store::open(engine.store.path(), Access::Read)?;
     let mut chain = window_below(engine, next)?;
@@ -255,7 +255,7 @@ async fn settle_at_end(
     }
     let head = pool.head().await?;
     engine.finality.learn(head.link.number, pool.finality(&head).await);
-    engine.store.note_head(head.link.number)?;
+    engine.note_heads(pool, Some(&head)).await?;
     let asked = ends.iter().map(|end| async move { Ok::<_, PipelineError>((end, still_stands(pool, *end).await?)) });
     let mut asked = futures_util::stream::iter(asked).buffered(options.concurrency.max(1));
     while let Some(answer) = asked.next().await {

@@ -144,9 +144,7 @@ impl Follower<'_, '_> {
                     self.engine.finality.learn(head.link.number, vote);
                     self.bench_the_doubted().await?;
                     wait = self.look_behind(&head.link).await?;
-                    if head.may_jump {
-                        self.engine.store.note_head(head.link.number)?;
-                    }
+                    self.engine.note_heads(self.pool, Some(&head)).await?;
                     let outcome = if news {
                         let outcome = self.catch_up(&head).await;
                         self.doubt(outcome, &head).await
@@ -171,7 +169,10 @@ impl Follower<'_, '_> {
                     }
                     outcome
                 }
-                Err(error) => Err(PipelineError::from(error)),
+                Err(error) => {
+                    self.engine.note_heads(self.pool, None).await?;
+                    Err(PipelineError::from(error))
+                }
             };
             failures = match outcome {
                 Ok(()) => {
@@ -309,7 +310,7 @@ impl Follower<'_, '_> {
             };
             // Blocks up to just below the head, by number; each is proven apart and linked when its turn comes.
             let (pool, judge, shutdown) = (self.pool, self.judge, self.shutdown);
-            let fetches = (next..head.number).map(|number| judge.fetch_number(pool, number));
+            let fetches = (next..head.number).map(|number| judge.fetch_near_head(pool, number));
             let mut blocks = futures_util::stream::iter(fetches).buffered(self.options.concurrency.max(1));
             loop {
                 let fetched = tokio::select! {

@@ -43,6 +43,37 @@ impl Pool {
         answers.iter().any(lacks).then_some(false)
     }
 
+    /// The highest head that an endpoint names and that is not disproved, followed or not. An endpoint that is benched is heard where it
+    /// is near what the others name.
+    pub fn reported_head(&self) -> Option<Link> {
+        let now = Instant::now();
+        let mut heads = Vec::new();
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.other_chain().is_none()) {
+            let benched = lock(&endpoint.health).bench.until(now).is_some();
+            let pulse = *lock(&endpoint.pulse);
+            heads.extend(pulse.head.filter(|_| pulse.doubted().is_none()).map(|head| (head, benched)));
+        }
+        let good = heads.iter().filter(|(_, benched)| !benched).map(|(head, _)| head.number).max();
+        let is_heard =
+            |number: u64, benched: bool| !benched || good.is_none_or(|good| number <= good.saturating_add(FAR));
+        let heard = heads.into_iter().filter(|(head, benched)| is_heard(head.number, *benched));
+        heard.map(|(head, _)| head).max_by_key(|head| head.number)
+    }
+
+    /// Asks the others for a head that [`reported_head`](Self::reported_head) names, far above what is followed, and that none of them
+    /// was asked for: where they are of use and lack it, it is in doubt from then on.
+    pub async fn weigh(&self, head: Link) {
+        let named = |endpoint: &&Arc<Endpoint>| lock(&endpoint.pulse).head.is_some_and(|named| named.hash == head.hash);
+        if let Some(endpoint) = self.endpoints.iter().find(named) {
+            self.supported(Head { link: head, host: endpoint.host.clone(), may_jump: true }).await;
+        }
+    }
+
+    /// Whether that head was found to be in doubt: the others were asked, and lack it.
+    pub fn is_in_doubt(&self, hash: B256) -> bool {
+        self.endpoints.iter().any(|endpoint| lock(&endpoint.pulse).doubted().is_some_and(|head| head.hash == hash))
+    }
+
     /// Whether an endpoint's head is in doubt since this was last asked.
     pub fn take_new_doubt(&self) -> bool {
         self.endpoints.iter().filter(|endpoint| lock(&endpoint.pulse).take_new_doubt()).count() > 0

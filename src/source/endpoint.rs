@@ -107,6 +107,8 @@ pub(super) struct Endpoint {
     pub(super) looked_for_logs: AsyncMutex<Option<u64>>,
     /// A head is being asked for in the background.
     pub(super) asking_head: AtomicBool,
+    /// Since when it has said nothing in votes on finality.
+    pub(super) silent_since: Mutex<Option<Instant>>,
     /// What was warned of, when, and how often it happened since without being said.
     pub(super) warned: Mutex<HashMap<&'static str, (Instant, u64)>>,
     /// The last failure, when (unix seconds), and whether it was taken to be kept.
@@ -159,6 +161,7 @@ impl Endpoint {
             finding_raw: AsyncMutex::default(),
             looked_for_logs: AsyncMutex::default(),
             asking_head: AtomicBool::new(false),
+            silent_since: Mutex::default(),
             warned: Mutex::default(),
             last_error: Mutex::new(None),
         })

@@ -1,6 +1,6 @@
 //! What endpoints say of finality, as blocks and not as heights. With several endpoints one word is not enough where another one
-//! answers: a block is final where two of them have it and call it or a later one final. With a quorum as many must as that says,
-//! whoever can be reached.
+//! answers: a block is final where two of them have it and call it or a later one final. One that has fallen silent still counts for
+//! a while (see [`voters`](super::voters)). With a quorum as many must as that says, whoever can be reached.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +44,19 @@ pub enum FinalityVote {
     NoTags(Option<Tags>),
 }
 
+/// What an endpoint has at the number of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// That block.
+    Here,
+    /// Another one, or none yet.
+    Another,
+    /// It answers, and cannot say.
+    NotSaid,
+    /// It does not answer.
+    Silent,
+}
+
 /// What one endpoint says.
 #[derive(Debug, Clone, Copy)]
 struct Said {
@@ -66,6 +79,8 @@ impl Pool {
             });
         }
         let said = self.all_say().await;
+        let places: Vec<usize> = said.iter().map(|said| said.place).collect();
+        self.note_votes(&places, self.agreeing(self.endpoints.len()), Instant::now());
         if said.is_empty() {
             return None;
         }
@@ -88,26 +103,42 @@ impl Pool {
             return true;
         }
         let asked = self.endpoints.iter().map(|endpoint| self.has_at(endpoint, block));
-        let answers: Vec<bool> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
-        let have = answers.iter().filter(|has| **has).count();
-        have >= self.agreeing(answers.len())
+        let answers = futures_util::future::join_all(asked).await;
+        let now = Instant::now();
+        let counts = |(endpoint, answer): (&Arc<Endpoint>, &Presence)| match answer {
+            Presence::Here | Presence::Another => true,
+            Presence::NotSaid => false,
+            Presence::Silent => self.counts_though_silent(endpoint, now),
+        };
+        let voters = self.endpoints.iter().zip(&answers).filter(|pair| counts(*pair)).count();
+        let have = answers.iter().filter(|answer| **answer == Presence::Here).count();
+        have >= self.agreeing(voters)
     }
 
-    /// Whether an endpoint has that block at its number; `None` where it cannot say. One that names another block there, which it does
-    /// not have itself, or fails, is asked for the hash.
-    async fn has_at(&self, endpoint: &Endpoint, block: BlockNumHash) -> Option<bool> {
+    /// Whether an endpoint has that block at its number. One that names another block there, which it does not have itself, or fails,
+    /// is asked for the hash.
+    async fn has_at(&self, endpoint: &Endpoint, block: BlockNumHash) -> Presence {
+        let mut silent = false;
         match self.link_of(endpoint, Asked::Number(block.number)).await {
-            Ok(link) if link.hash == block.hash => return Some(true),
-            Ok(link) if self.link_of(endpoint, Asked::Hash(link.hash)).await.is_ok() => return Some(false),
+            Ok(link) if link.hash == block.hash => return Presence::Here,
+            Ok(link) if self.link_of(endpoint, Asked::Hash(link.hash)).await.is_ok() => return Presence::Another,
             Err(Miss::Call(CallError::NotFound)) => {
                 let head = lock(&endpoint.pulse).head;
                 if head.is_some_and(|head| head.number < block.number) {
-                    return Some(false);
+                    return Presence::Another;
                 }
             }
-            Ok(_) | Err(_) => {}
+            Ok(_) => {}
+            Err(miss) => silent = miss.is_silence(),
         }
-        self.link_of(endpoint, Asked::Hash(block.hash)).await.is_ok().then_some(true)
+        match self.link_of(endpoint, Asked::Hash(block.hash)).await {
+            Ok(_) => Presence::Here,
+            // One that still tells of its head is there, and only fails at this block.
+            Err(miss) if (silent || miss.is_silence()) && endpoint.head(self.head_timeout()).await.is_err() => {
+                Presence::Silent
+            }
+            Err(_) => Presence::NotSaid,
+        }
     }
 
     /// What an endpoint has; a wrong answer is noted.
@@ -164,8 +195,10 @@ impl Pool {
         let mut named: Vec<(usize, Link)> =
             said.iter().filter_map(|said| of(said).map(|link| (said.place, link))).collect();
         named.sort_unstable_by_key(|(_, link)| std::cmp::Reverse(link.number));
-        // One that answered and then fails still counts: its silence must not leave the decision to the others.
-        let mut voters = said.len();
+        // One that answered and then fails still counts, within this vote and for a while after: its silence must not leave the
+        // decision to the others.
+        let places: Vec<usize> = said.iter().map(|said| said.place).collect();
+        let mut voters = said.len() + self.silent_voters(&places, Instant::now()).count();
         let number = named.get(self.agreeing(voters) - 1)?.1.number;
         let at_number = named.into_iter().filter(|(_, link)| link.number >= number).map(|(place, link)| async move {
             if link.number == number {

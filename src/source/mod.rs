@@ -33,6 +33,7 @@ mod state;
 mod token;
 mod traces;
 mod unmask;
+mod voters;
 mod with_traces;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -149,6 +150,12 @@ pub enum SourceError {
     /// Traces are required and no endpoint has them.
     #[error("there are no traces to be had (debug_traceBlockByHash or trace_block), which --traces require asks for")]
     NoTraces,
+    /// A filter needs to know which blocks are final.
+    #[error(
+        "the endpoints do not agree on which block is final, and --filtered passes over final blocks only: try again, leave out the \
+         endpoint that is wrong (`bolo endpoints` shows what each has), or replay without --filtered"
+    )]
+    NoFinality,
     /// `trace_filter` is needed and no endpoint has it.
     #[error("no endpoint has trace_filter, which --filtered with --traces require asks for")]
     NoTraceFilter,

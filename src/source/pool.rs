@@ -78,6 +78,8 @@ pub struct Pool {
     pub(super) known: Mutex<Known>,
     /// The highest block that is held, or that more than one endpoint has.
     pub(super) anchor: Mutex<Option<u64>>,
+    /// What is wrong with finality: a problem's code, and what it is.
+    pub(super) finality_problem: Mutex<Option<(&'static str, String)>>,
 }
 
 /// Rounds over all endpoints at start before it is said that none can be reached.
@@ -117,6 +119,7 @@ impl Pool {
             slot: Mutex::new(None),
             known: Mutex::default(),
             anchor: Mutex::default(),
+            finality_problem: Mutex::default(),
         })
     }
 

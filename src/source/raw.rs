@@ -32,20 +32,25 @@ impl Endpoint {
         if let Some(known) = known() {
             return known;
         }
-        let latest = async {
+        let latest = || async {
             self.call_large(false, BLOCK, ("latest",)).await?;
-            self.call_large(false, RECEIPTS, ("latest",)).await
+            self.call_large(false, RECEIPTS, ("latest",)).await.map(drop)
         };
-        match latest.await {
-            Ok(_) => {
+        match self.settle(|known| &mut known.raw, latest).await {
+            Ok(true) => {
                 tracing::info!(host = %self.host, "has {BLOCK} and {RECEIPTS}: blocks are asked for in RLP");
-                lock(&self.capability).raw.confirm();
                 true
             }
+            Ok(false) => {
+                tracing::debug!(host = %self.host, "has no {BLOCK} and {RECEIPTS}: blocks are asked for in JSON");
+                false
+            }
+            // What fails for another reason may work with the next block.
             Err(reason) => {
-                tracing::debug!(host = %self.host, %reason, "blocks are asked for in JSON");
-                // One failure is enough, since JSON does as well: it is tried again soon.
-                lock(&self.capability).raw.give_up(Instant::now());
+                if counts_against(&reason) {
+                    lock(&self.capability).raw.deny(Instant::now());
+                }
+                tracing::debug!(host = %self.host, %reason, "this block is asked for in JSON");
                 false
             }
         }
@@ -61,6 +66,7 @@ impl Endpoint {
             self.raw_answer::<Vec<Bytes>>(urgent, RECEIPTS, hash.to_string()),
         );
         let (Some(block), Some(receipts)) = (block?, receipts?) else { return Ok(None) };
+        self.confirm_raw();
         Ok(Some(self.in_rlp(RlpBlock::Whole(block), receipts)))
     }
 
@@ -84,7 +90,10 @@ impl Endpoint {
         let (receipts, known) = match receipts {
             Err(CallError::NotFound) => (Vec::new(), false),
             other => match other? {
-                Some(receipts) => (receipts, true),
+                Some(receipts) => {
+                    self.confirm_raw();
+                    (receipts, true)
+                }
                 None => return Ok(None),
             },
         };
@@ -107,17 +116,22 @@ impl Endpoint {
             serde_json::from_slice(&answer).map_err(|error| CallError::BadAnswer(error.to_string()))
         });
         match read {
-            Err(
-                reason @ (CallError::Unsupported(_)
-                | CallError::Rpc { .. }
-                | CallError::BadAnswer(_)
-                | CallError::TooLarge(_)),
-            ) => {
-                self.no_more_raw(&reason);
+            Err(reason) if counts_against(&reason) => {
+                // Nodes behind one URL differ: this block is asked for in JSON, the next one in RLP again.
+                if lock(&self.capability).raw.deny(Instant::now()) {
+                    self.say_no_raw(&reason);
+                } else {
+                    tracing::debug!(host = %self.host, method, %reason, "this block is asked for in JSON");
+                }
                 Ok(None)
             }
             other => other.map(Some),
         }
+    }
+
+    /// Both methods answered for one block.
+    fn confirm_raw(&self) {
+        lock(&self.capability).raw.confirm();
     }
 
     /// What it gave was refused: where that was RLP, it is asked in JSON from now on.
@@ -129,7 +143,19 @@ impl Endpoint {
 
     fn no_more_raw(&self, reason: &dyn std::fmt::Display) {
         if lock(&self.capability).raw.give_up(Instant::now()) {
-            tracing::warn!(host = %self.host, %reason, "{BLOCK} or {RECEIPTS} is of no use: blocks are asked for in JSON from now on, and tried again later");
+            self.say_no_raw(reason);
         }
     }
+
+    fn say_no_raw(&self, reason: &dyn std::fmt::Display) {
+        tracing::warn!(host = %self.host, %reason, "{BLOCK} or {RECEIPTS} is of no use: blocks are asked for in JSON from now on, and tried again later");
+    }
+}
+
+/// A failure that may mean that there is no such method, rather than that the endpoint fails.
+fn counts_against(reason: &CallError) -> bool {
+    matches!(
+        reason,
+        CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::BadAnswer(_) | CallError::TooLarge(_)
+    )
 }

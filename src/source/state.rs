@@ -61,7 +61,7 @@ pub struct EndpointState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// `endpoint_stalled`, `head_backwards`, `subscription_mute`, `subscription_lost`, `no_answer`, `unreachable`, `throttled`,
-    /// `benched`, `head_uncorroborated` or `no_new_head`.
+    /// `benched`, `head_uncorroborated`, `finality_waits`, `finality_uncorroborated` or `no_new_head`.
     pub code: &'static str,
     /// Which endpoint; none: all of them.
     pub host: Option<String>,
@@ -141,7 +141,8 @@ impl Pool {
             Standing::Open(_) | Standing::HalfOpen => "unreachable",
             _ if health.breaker.failures_in_row > 0 && health.last_answer.is_none() => "unreachable",
             Standing::Resting(_) => "throttled",
-            Standing::Good if health.last_answer.is_none() => "unknown",
+            // One that answers each request with an error of its own shows no more than one that never answered.
+            Standing::Good if health.last_answer.is_none() || head.is_none() => "unknown",
             Standing::Good if stalled || pulse.is_backwards() => "stalled",
             Standing::Good => "ok",
         };
@@ -192,6 +193,9 @@ impl Pool {
         }
         if let Some(detail) = self.no_new_head(now) {
             found.insert(("no_new_head", None), (None, detail));
+        }
+        if let Some((code, detail)) = self.finality_problem() {
+            found.insert((code, None), (None, detail));
         }
         let mut known = lock(&self.known);
         let (begun, ended) = known.renew(found, unix_now());

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use alloy::primitives::B256;
 use serde_json::value::RawValue;
 
+use super::bundles::{Target, before};
 use super::call::CallError;
 use super::endpoint::Endpoint;
 use super::health::Standing;
@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Rounds where the pool itself never gives up: a block at the head waits for less than two seconds.
 const ROUNDS_AT_HEAD: u32 = 4;
+/// A block at the head waits for its traces at least that long, for a third of a slot where that is longer: an endpoint that hangs must
+/// not hold it back, and one that needs a few seconds is not to be passed over.
+const SHORTEST_TRACE_PATIENCE: Duration = Duration::from_secs(2);
 /// Rounds of a replay: a block waits for less than four seconds.
 const ROUNDS_OF_REPLAY: u32 = 5;
 /// Rounds in which whoever answered gave broken traces: another round brings nothing else.
@@ -53,10 +56,12 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
         mut raw: RawBundle,
         first: Option<TraceAnswer>,
-        (number, hash): (u64, B256),
-        what: &str,
+        target: Target<'_>,
         judge: &impl Fn(RawBundle) -> F,
     ) -> Result<T, Miss> {
+        let Target { number, hash, what, traces_until } = target;
+        let is_late = || traces_until.is_some_and(|until| Instant::now() >= until);
+        let too_late = || Err(CallError::Timeout(self.trace_patience()));
         let mut first = first;
         let mut found = Found::default();
         let mut pause = FIRST_PAUSE;
@@ -67,14 +72,21 @@ impl Pool {
                     break;
                 }
                 found.failures = 0;
-                tokio::time::sleep(spread(pause, chance())).await;
+                let rested = before(traces_until, tokio::time::sleep(spread(pause, chance()))).await;
+                if rested.is_none() {
+                    break;
+                }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             for giver in self.trace_givers(endpoint, number) {
+                if is_late() && first.is_none() {
+                    found.failures += 1;
+                    break;
+                }
                 let taken = if Arc::ptr_eq(&giver, endpoint) { first.take() } else { None };
                 let answer = match taken {
                     Some(answer) => answer,
-                    None => giver.block_traces(number, hash).await,
+                    None => before(traces_until, giver.block_traces(number, hash)).await.unwrap_or_else(too_late),
                 };
                 let asked = Instant::now();
                 // Another endpoint that was asked by number may have another block there: that contradicts nothing it said.
@@ -99,7 +111,7 @@ impl Pool {
                 if let Err(ProofError::Refused(VerifyError::NotTraced(missing))) = &outcome
                     && let Some(traces) = &raw.traces
                 {
-                    let singles = giver.single_traces(missing).await;
+                    let singles = before(traces_until, giver.single_traces(missing)).await.unwrap_or_default();
                     if !singles.is_empty()
                         && let Ok(spliced) = splice(traces, &singles)
                     {
@@ -181,6 +193,11 @@ impl Pool {
             endpoint.refused_raw(&raw, &reason);
             refused_bundle(&raw, number, hash, reason, None)
         })
+    }
+
+    /// How long a block at the head waits for traces once it is there: they are had later, and its other alerts do not wait.
+    pub(super) fn trace_patience(&self) -> Duration {
+        SHORTEST_TRACE_PATIENCE.max(self.slot() / 3)
     }
 
     /// Rounds over the endpoints for the traces of a block. Where those of the block before could not be had, one has to do: what is

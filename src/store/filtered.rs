@@ -1,6 +1,9 @@
 //! What an endpoint's filter was asked for instead of reading the blocks (`replay --filtered`): its word that nothing else of a range
 //! touches the list. Kept beside the ledger and never in it: a block that was only filtered is missing there, since it was not seen.
 
+use std::path::Path;
+
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::{Result, Store, StoreError, meta, set_meta};
@@ -76,6 +79,26 @@ fn with(spans: Vec<FilteredSpan>, new: &FilteredSpan) -> Vec<FilteredSpan> {
     joined
 }
 
+fn spans(conn: &Connection, path: &Path) -> Result<Vec<FilteredSpan>> {
+    let Some(text) = meta(conn, KEY)? else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|error| StoreError::Unusable {
+        path: path.to_owned(),
+        detail: format!("what was filtered cannot be read: {error}"),
+    })
+}
+
+/// Drops what filters said of blocks above a number; of how many blocks that was.
+pub(super) fn cut(conn: &Connection, path: &Path, above: u64) -> Result<u64> {
+    let spans = spans(conn, path)?;
+    let dropped = |span: &FilteredSpan| (span.to + 1).saturating_sub(span.from.max(above + 1));
+    let blocks = spans.iter().map(dropped).sum();
+    if blocks > 0 {
+        let left: Vec<_> = spans.into_iter().flat_map(|span| span.without(above + 1, u64::MAX)).collect();
+        set_meta(conn, KEY, &serde_json::json!(left).to_string())?;
+    }
+    Ok(blocks)
+}
+
 impl Store {
     /// The first and the last block that is held or was filtered; none where there is none.
     ///
@@ -89,11 +112,7 @@ impl Store {
     }
 
     fn filtered_spans(&self) -> Result<Vec<FilteredSpan>> {
-        let Some(text) = meta(&self.conn, KEY)? else { return Ok(Vec::new()) };
-        serde_json::from_str(&text).map_err(|error| StoreError::Unusable {
-            path: self.path.clone(),
-            detail: format!("what was filtered cannot be read: {error}"),
-        })
+        spans(&self.conn, &self.path)
     }
 
     /// Notes that blocks were filtered; to be called once those that were found are taken.

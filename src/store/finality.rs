@@ -16,6 +16,9 @@ pub struct Settled {
     pub finalized: Option<BlockNumHash>,
 }
 
+/// How often, in seconds, it is noted that heads are still heard of.
+const HEAD_SEEN_EVERY: i64 = 10;
+
 impl Store {
     /// Raises statuses to what is known of finality: of the very blocks that are named, where these are held, and of the blocks
     /// linked below them without a hole. A run of blocks that follows a gap which `watch` has jumped over is not raised: nothing
@@ -147,6 +150,56 @@ impl Store {
             tx.execute("DELETE FROM meta WHERE key = 'head_reverted'", [])?;
             set_meta(tx, "head", &head.to_string())
         })
+    }
+
+    /// Notes the highest head that an endpoint reports and that is neither followed nor disproved yet; `None` where there is none. Unlike
+    /// [`note_head`](Self::note_head) it takes the place of what was noted before.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn note_reported_head(&mut self, head: Option<BlockNumHash>) -> Result<()> {
+        if self.reported_head()? == head {
+            return Ok(());
+        }
+        self.write(|tx| match head {
+            Some(head) => set_meta(tx, "head_reported", &format!("{} {}", head.number, head.hash)),
+            None => {
+                tx.execute("DELETE FROM meta WHERE key = 'head_reported'", [])?;
+                Ok(())
+            }
+        })
+    }
+
+    /// The highest head that an endpoint reported and that is neither followed nor disproved: the end of ranges with an open end.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn reported_head(&self) -> Result<Option<BlockNumHash>> {
+        let text = meta(&self.conn, "head_reported")?;
+        let parsed = text
+            .as_deref()
+            .and_then(|text| text.split_once(' '))
+            .map(|(number, hash)| Some(BlockNumHash { number: number.parse().ok()?, hash: hash.parse().ok()? }));
+        Ok(parsed.flatten())
+    }
+
+    /// An endpoint has just told of its head.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn note_head_seen(&mut self, now: i64) -> Result<()> {
+        if self.head_seen()?.is_some_and(|seen| (seen..seen + HEAD_SEEN_EVERY).contains(&now)) {
+            return Ok(());
+        }
+        self.write(|tx| set_meta(tx, "head_seen", &now.to_string()))
+    }
+
+    /// When an endpoint last told of its head, unix seconds, to within a few seconds; `None` where none ever did.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn head_seen(&self) -> Result<Option<i64>> {
+        Ok(meta(&self.conn, "head_seen")?.and_then(|text| text.parse().ok()))
     }
 
     /// The end of what a revert dropped, while no endpoint has reported a head since: blocks are missing up to it.

@@ -72,7 +72,7 @@ pub use lookback::BlockBehind;
 pub use missing_traces::{MissingTraces, TraceBacklog};
 pub use proofs::{PackedProof, ProvenRow};
 pub use query::{AlertRow, AssetRow, LeftOut, MatchedEntry, TxRow};
-pub use range::{BlockRange, NamedRange};
+pub use range::{BlockRange, NamedRange, PRESENT};
 pub use revert::RevertRow;
 pub use severity::{Adopted, Explained};
 pub use short_ids::HashRange;

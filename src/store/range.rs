@@ -32,7 +32,7 @@ pub struct BlockRange {
 }
 
 /// A tip that is older than that, in seconds, is not the present.
-const PRESENT: i64 = 15 * 60;
+pub const PRESENT: i64 = 15 * 60;
 
 /// The blocks that may be an end in time: the bounds are equal where that block is known.
 struct Bracket {
@@ -48,7 +48,8 @@ impl NamedRange {
 }
 
 impl Store {
-    /// The blocks of a range. An open beginning is block 0; an open end is the highest head that an endpoint has reported, and
+    /// The blocks of a range. An open beginning is block 0; an open end is the highest head that an endpoint has reported, followed or
+    /// not (see [`reported_head`](Self::reported_head)), and
     /// for a range in time also the present (`now`, unix seconds). `None` where no block can be in it, or nothing is held.
     ///
     /// # Errors
@@ -58,7 +59,10 @@ impl Store {
         let mut first = named.from_block.unwrap_or(0);
         let mut last = match named.to_block {
             Some(to_block) => to_block,
-            None => highest.max(self.head()?.unwrap_or(0)),
+            None => {
+                let reported = self.reported_head()?.map_or(0, |head| head.number);
+                highest.max(self.head()?.unwrap_or(0)).max(reported)
+            }
         };
         let up_to_now = named.since.is_some() && named.until.is_none() && named.to_block.is_none();
         let mut ends_known = !up_to_now || self.tip_timestamp()?.is_some_and(|tip| now.saturating_sub(tip) < PRESENT);
@@ -128,6 +132,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use alloy::eips::BlockNumHash;
+
     use super::super::BlockRecord;
     use super::super::tests::{open, record};
     use super::*;
@@ -235,6 +241,31 @@ mod tests {
             }
             let closed = NamedRange { from_block: Some(3), to_block: Some(20), ..NamedRange::default() };
             assert!(is_complete(&store, closed));
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_reported_and_not_followed_is_the_open_end_until_it_is_disproved_or_reverted() {
+        let held: Vec<u64> = (0..=20).collect();
+        let open = NamedRange { from_block: Some(3), ..NamedRange::default() };
+        let closed = NamedRange { from_block: Some(3), to_block: Some(20), ..NamedRange::default() };
+        for number in [21, 52, 1_000_000, i64::MAX as u64 - 1] {
+            let (_place, mut store) = holding(&held, 20);
+            let head = BlockNumHash { number, hash: alloy::primitives::B256::repeat_byte(7) };
+            store.note_reported_head(Some(head)).unwrap();
+            assert_eq!((store.reported_head().unwrap(), store.head().unwrap()), (Some(head), Some(20)));
+            assert_eq!(store.blocks_of(&open, START + 20).unwrap().unwrap().last, number);
+            assert!(!is_complete(&store, open) && is_complete(&store, closed), "{number}");
+            store.note_reported_head(None).unwrap();
+            assert!(is_complete(&store, open), "{number}: disproved");
+            store.note_reported_head(Some(head)).unwrap();
+            store.revert_above(19, "a false head", &[], 7).unwrap();
+            assert_eq!(store.reported_head().unwrap(), None);
+        }
+        let (_place, mut store) = holding(&held, 20);
+        for (now, seen) in [(100, 100), (105, 100), (111, 111), (90, 90)] {
+            store.note_head_seen(now).unwrap();
+            assert_eq!(store.head_seen().unwrap(), Some(seen));
         }
     }
 

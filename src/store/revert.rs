@@ -25,11 +25,13 @@ pub struct RevertRow {
     pub alerts: u64,
     /// The lowest and the highest block that were dropped; `None` where none was.
     pub range: Option<(u64, u64)>,
+    /// Blocks above that a filter's word was dropped for (`replay --filtered`): it was given of the chain that was dropped.
+    pub filtered: u64,
 }
 
 impl Store {
     /// Drops every block above a number, whatever its status: its alerts become orphaned, and its number a hole that `watch` or
-    /// `replay` fills. `watch` goes on with the block after the highest one that is left of what it took in order.
+    /// `replay` fills. What endpoints' filters said of blocks above is dropped too. `watch` goes on with the block after the highest one that is left of what it took in order.
     ///
     /// # Errors
     /// [`StoreError::Vouched`] where a held block above has the hash of a kept checkpoint or one of `vouched`; nothing is changed then.
@@ -41,6 +43,7 @@ impl Store {
             }
         }
         self.sync(true)?;
+        let path = self.path.clone();
         self.write(|tx| {
             let ends: (Option<i64>, Option<i64>) = tx.query_row(
                 "SELECT min(number), max(number) FROM blocks WHERE status <> 3 AND number > ?1",
@@ -54,26 +57,25 @@ impl Store {
                 set_meta(tx, "watch_next", &next.to_string())?;
             }
             let range = ends.0.zip(ends.1).map(|(first, last)| (chain_int(first), chain_int(last)));
-            let Some((_, dropped)) = range else {
-                return Ok(RevertRow {
-                    at: now,
-                    above,
-                    reason: reason.to_owned(),
-                    blocks,
-                    final_blocks,
-                    alerts,
-                    range,
-                });
-            };
-            // What was dropped is missing up to its end. That end may be of a chain which never was this one: the next head that an
-            // endpoint reports takes its place, be it lower.
-            let known: Option<u64> = meta(tx, "head")?.and_then(|text| text.parse().ok());
-            set_meta(tx, "head", &known.unwrap_or(0).max(dropped).to_string())?;
-            set_meta(tx, "head_reverted", "1")?;
-            tx.execute("UPDATE endpoints SET head = NULL WHERE head > ?1", [sql_int(above)])?;
+            let filtered = super::filtered::cut(tx, &path, above)?;
+            let done =
+                RevertRow { at: now, above, reason: reason.to_owned(), blocks, final_blocks, alerts, range, filtered };
+            if range.is_none() && filtered == 0 {
+                return Ok(done);
+            }
+            if let Some((_, dropped)) = range {
+                // What was dropped is missing up to its end. That end may be of a chain which never was this one: the next head that
+                // an endpoint reports takes its place, be it lower.
+                let known: Option<u64> = meta(tx, "head")?.and_then(|text| text.parse().ok());
+                set_meta(tx, "head", &known.unwrap_or(0).max(dropped).to_string())?;
+                set_meta(tx, "head_reverted", "1")?;
+                tx.execute("UPDATE endpoints SET head = NULL WHERE head > ?1", [sql_int(above)])?;
+                // What endpoints report is heard anew.
+                tx.execute("DELETE FROM meta WHERE key = 'head_reported'", [])?;
+            }
             tx.prepare_cached(
-                "INSERT INTO reverts (at, above, reason, blocks, final_blocks, alerts, first, last) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO reverts (at, above, reason, blocks, final_blocks, alerts, first, last, filtered) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 now,
@@ -84,8 +86,9 @@ impl Store {
                 sql_int(alerts),
                 range.map(|(first, _)| sql_int(first)),
                 range.map(|(_, last)| sql_int(last)),
+                sql_int(filtered),
             ])?;
-            Ok(RevertRow { at: now, above, reason: reason.to_owned(), blocks, final_blocks, alerts, range })
+            Ok(done)
         })
     }
 
@@ -95,7 +98,7 @@ impl Store {
     /// Of SQLite.
     pub fn reverts(&self) -> Result<Vec<RevertRow>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT at, above, reason, blocks, final_blocks, alerts, first, last FROM reverts ORDER BY id DESC",
+            "SELECT at, above, reason, blocks, final_blocks, alerts, first, last, filtered FROM reverts ORDER BY id DESC",
         )?;
         let rows = statement.query_map([], |row| {
             let ends: (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
@@ -107,6 +110,7 @@ impl Store {
                 final_blocks: row.get(4).map(chain_int)?,
                 alerts: row.get(5).map(chain_int)?,
                 range: ends.0.zip(ends.1).map(|(first, last)| (chain_int(first), chain_int(last))),
+                filtered: row.get(8).map(chain_int)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -184,6 +188,42 @@ mod tests {
             store.note_head(18).unwrap();
             store.note_head(17).unwrap();
             assert_eq!((store.head().unwrap(), store.reverted_end().unwrap()), (Some(18), None));
+        }
+    }
+
+    #[test]
+    fn what_a_filter_said_of_blocks_above_is_dropped_with_them() {
+        let span = |from, to| super::super::FilteredSpan {
+            from,
+            to,
+            hosts: vec!["a".to_owned()],
+            frames: true,
+            native_logs: false,
+            watch_revision: 1,
+            decoder: 1,
+        };
+        // Above what is held, across the last block that is kept, below it; and where no block is held at all.
+        for (above, left, dropped) in [
+            (25, vec![(21, 25)], 15 + 11),
+            (40, vec![(21, 40)], 11),
+            (55, vec![(21, 40), (50, 55)], 5),
+            (12, vec![], 20 + 11),
+            (60, vec![(21, 40), (50, 60)], 0),
+        ] {
+            for held in [0..=20, 0..=0] {
+                let (_place, mut store) = open();
+                take(&mut store, held.clone());
+                store.put_filtered(&span(21, 40)).unwrap();
+                store.put_filtered(&span(50, 60)).unwrap();
+                let done = store.revert_above(above, "another chain", &[], 7).unwrap();
+                assert_eq!((done.filtered, done.blocks), (dropped, held.end().saturating_sub(above)), "{above}");
+                let spans: Vec<_> =
+                    store.filtered(0, 1_000).unwrap().iter().map(|(span, _)| (span.from, span.to)).collect();
+                assert_eq!(spans, left, "{above}");
+                // They are asked for again, and what was done is kept.
+                assert_eq!(store.unfiltered(&span(56, 60)).unwrap().is_empty(), above >= 60);
+                assert_eq!(store.reverts().unwrap().len(), usize::from(dropped > 0));
+            }
         }
     }
 

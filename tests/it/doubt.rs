@@ -14,7 +14,7 @@ use crate::faults::proxy;
 type Lie = Arc<AtomicU64>;
 
 /// An empty block of another number, true to its own hash.
-fn forged(true_block: &Value, number: u64) -> Value {
+pub(crate) fn forged(true_block: &Value, number: u64) -> Value {
     let mut block = true_block.clone();
     block["number"] = json!(format!("{number:#x}"));
     block["parentHash"] = json!(format!("0x{number:064x}"));
@@ -58,7 +58,7 @@ fn forger(node: &Node, lie: &Lie) -> String {
 
 const QUICK: [&str; 8] = ["--from-block", "0", "--slot", "1", "--poll-interval", "0.2", "--traces", "off"];
 
-fn until(place: &Place, watcher: &mut Watcher, what: &str, wanted: impl Fn(&Value) -> bool) {
+pub(crate) fn until(place: &Place, watcher: &mut Watcher, what: &str, wanted: impl Fn(&Value) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let status = place.status();
@@ -71,7 +71,7 @@ fn until(place: &Place, watcher: &mut Watcher, what: &str, wanted: impl Fn(&Valu
     }
 }
 
-fn has_problem(status: &Value, code: &str) -> bool {
+pub(crate) fn has_problem(status: &Value, code: &str) -> bool {
     status["health"]["problems"].as_array().unwrap().iter().any(|problem| problem["code"] == code)
 }
 

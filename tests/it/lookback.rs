@@ -239,3 +239,33 @@ fn labels_lists_and_kinds_that_changed_are_looked_back_for_too_from_an_archive_a
         assert!(place.len() > 8 && place.len() == fresh.len());
     }
 }
+
+#[test]
+fn a_look_back_without_the_traces_that_were_there_says_what_is_lost() {
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    let lines = String::from_utf8(zstd::decode_all(std::fs::File::open(archive).unwrap()).unwrap()).unwrap();
+    // Without all of the traces, those of every second block, those of the last blocks; and with all of them.
+    for (what, dropped) in [("all", 0..60), ("some", 20..40), ("the last", 50..60), ("none", 0..0)] {
+        let place = Place::watching(&[(Address::repeat_byte(0x51), "quiet")]);
+        place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+        let without = place.dir.path().join("without.jsonl");
+        let text: String = lines
+            .lines()
+            .enumerate()
+            .map(|(at, line)| {
+                let mut line: Value = serde_json::from_str(line).unwrap();
+                if dropped.contains(&at) {
+                    line.as_object_mut().unwrap().remove("traces");
+                }
+                format!("{line}\n")
+            })
+            .collect();
+        std::fs::write(&without, text).unwrap();
+        place.import(&[(Address::repeat_byte(0x52), "another")]);
+        let out = place.run(&["replay", "--archive", without.to_str().unwrap(), "--chain", "31337", "--new-entries"]);
+        let said = stderr(&out);
+        assert!(out.status.success(), "{what}: {said}");
+        let warns = said.contains("read again without the traces that they had");
+        assert_eq!(warns, what != "none", "{what}: {said}");
+    }
+}

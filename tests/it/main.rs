@@ -23,6 +23,7 @@ mod era;
 mod evidence;
 mod faults;
 mod filtered;
+mod finality;
 mod flips;
 mod follow;
 mod forgeries;
