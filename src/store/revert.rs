@@ -212,7 +212,7 @@ mod tests {
         ] {
             for held in [0..=20, 0..=0] {
                 let (_place, mut store) = open();
-                take(&mut store, held.clone());
+                append_at_head(&mut store, held.clone());
                 store.put_filtered(&span(21, 40)).unwrap();
                 store.put_filtered(&span(50, 60)).unwrap();
                 let done = store.revert_above(above, "another chain", &[], 7).unwrap();
