@@ -132,6 +132,8 @@ impl Pool {
         let traces = endpoint.known_traces();
         let known = lock(&endpoint.capability).clone();
         let pulse = *lock(&endpoint.pulse);
+        let last_error = endpoint.last_error();
+        let has_failed = last_error.is_some();
         let health = lock(&endpoint.health);
         let head = pulse.head.map(|head| head.number);
         let stalled = best.is_some_and(|best| pulse.is_stalled(best, self.stall_patience(), now));
@@ -142,7 +144,7 @@ impl Pool {
             _ if health.breaker.failures_in_row > 0 && health.last_answer.is_none() => "unreachable",
             Standing::Resting(_) => "throttled",
             // One that answers each request with an error of its own shows no more than one that never answered.
-            Standing::Good if health.last_answer.is_none() || head.is_none() => "unknown",
+            Standing::Good if health.last_answer.is_none() || (head.is_none() && has_failed) => "unknown",
             Standing::Good if stalled || pulse.is_backwards() => "stalled",
             Standing::Good => "ok",
         };
@@ -167,7 +169,7 @@ impl Pool {
             lies: health.lies,
             requests: health.requests,
             failures: health.failures,
-            last_error: endpoint.last_error(),
+            last_error,
         }
     }
 
