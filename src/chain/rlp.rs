@@ -5,29 +5,28 @@
 //! of the ommers is computed from their headers, and every sender is recovered, since none is named. What was hashed are slices of
 //! the input, which are not copied. Total: any bytes give a block or an error.
 
-use alloy::consensus::{Eip658Value, Header, Receipt, ReceiptEnvelope, TxType};
-use alloy::eips::eip2718::{Decodable2718, Encodable2718};
+mod list;
+mod receipts;
+
+use alloy::consensus::{Header, ReceiptEnvelope, TxType};
+use alloy::eips::eip2718::Decodable2718;
 use alloy::eips::eip4895::Withdrawal;
-use alloy::primitives::{B256, Bloom, Bytes, Log, keccak256, logs_bloom};
+use alloy::primitives::{B256, Bloom, Bytes, keccak256, logs_bloom};
 use alloy::rlp::{Decodable, Error, Header as RlpHeader};
 use serde_json::value::RawValue;
 
+use self::list::{encodings, items, next, payload};
+use self::receipts::read_receipts;
 use super::bundle::BundleError;
 use super::claim::Differences;
 use super::error::{Part, VerifyError, same};
 use super::fork::HEADER_FIELDS;
 use super::proof::{Encoded, opened};
-use super::receipts::{counts_gas_apart, enveloped, gas_paid};
+use super::receipts::{counts_gas_apart, gas_paid};
 use super::traces::Traces;
 use super::trie::ordered_root;
 use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
 use super::verify::{Expected, verify_withdrawals};
-
-/// Items of a list, above which it is not read: 262,144 transactions would burn more than 5 billion gas.
-const MOST_ITEMS: usize = 1 << 18;
-
-/// Topics of a log; the EVM has no instruction for more.
-const MOST_TOPICS: usize = 4;
 
 /// A block without its receipts.
 #[derive(Debug, Clone)]
@@ -216,47 +215,6 @@ pub fn chain_id_of(block: &RlpBlock) -> Option<u64> {
     transactions.iter().find_map(|tx| super::transaction::Envelope::decode_2718_exact(tx).ok()?.chain_id())
 }
 
-/// One item of a list.
-struct Item<'a> {
-    /// With its prefix.
-    whole: &'a [u8],
-    /// Without.
-    payload: &'a [u8],
-    list: bool,
-}
-
-/// Takes the next item off a list's payload.
-fn next<'a>(rest: &mut &'a [u8]) -> alloy::rlp::Result<Item<'a>> {
-    let start = *rest;
-    let header = RlpHeader::decode(rest)?;
-    let payload = rest.get(..header.payload_length).ok_or(Error::InputTooShort)?;
-    *rest = &rest[payload.len()..];
-    Ok(Item { whole: &start[..start.len() - rest.len()], payload, list: header.list })
-}
-
-/// The payload of a list that is all there is.
-fn payload(list: &[u8]) -> alloy::rlp::Result<&[u8]> {
-    let mut rest = list;
-    let item = next(&mut rest)?;
-    match (item.list, rest) {
-        (true, []) => Ok(item.payload),
-        (true, _) => Err(Error::UnexpectedLength),
-        (false, _) => Err(Error::UnexpectedString),
-    }
-}
-
-/// The items of a list's payload.
-fn items(payload: &[u8]) -> alloy::rlp::Result<Vec<Item<'_>>> {
-    let (mut rest, mut all) = (payload, Vec::new());
-    while !rest.is_empty() {
-        if all.len() == MOST_ITEMS {
-            return Err(Error::Custom("more than 262,144 items in a list"));
-        }
-        all.push(next(&mut rest)?);
-    }
-    Ok(all)
-}
-
 /// The header of a whole block, and the payload of its body.
 fn apart(block: &[u8]) -> alloy::rlp::Result<(&[u8], &[u8])> {
     let mut body = payload(block)?;
@@ -281,65 +239,6 @@ fn read_body(source: &Bytes, body: &[u8]) -> alloy::rlp::Result<Body> {
         return Err(Error::Custom("the body has more parts than transactions, ommers and withdrawals"));
     }
     Ok((encodings(source, transactions.payload)?, source.slice_ref(ommers.whole), withdrawals))
-}
-
-/// The EIP-2718 encodings in a list of transactions or receipts: the item itself where it is a list, else what the string holds.
-fn encodings(source: &Bytes, payload: &[u8]) -> alloy::rlp::Result<Vec<Bytes>> {
-    let encoding = |item: Item<'_>| match (item.list, item.payload.first()) {
-        (true, _) => Ok(source.slice_ref(item.whole)),
-        (false, Some(1..=0x7f)) => Ok(source.slice_ref(item.payload)),
-        (false, _) => Err(Error::Custom("a string that starts with no type of EIP-2718")),
-    };
-    items(payload)?.into_iter().map(encoding).collect()
-}
-
-fn read_receipts(receipts: &RlpReceipts) -> Result<(Vec<Bytes>, Vec<ReceiptEnvelope>), String> {
-    let unread = |error: Error| format!("RLP: {error}");
-    let encoded = match receipts {
-        RlpReceipts::List(list) => encodings(list, payload(list).map_err(unread)?).map_err(unread)?,
-        RlpReceipts::Each(each) => each.clone(),
-        RlpReceipts::Slim(list) => {
-            let list = items(payload(list).map_err(unread)?).map_err(unread)?;
-            let consensus = (0..).zip(&list).map(|(index, item)| slim(index, item)).collect::<Result<Vec<_>, _>>()?;
-            return Ok((consensus.iter().map(|receipt| receipt.encoded_2718().into()).collect(), consensus));
-        }
-    };
-    let read = |(index, bytes): (u64, &Bytes)| {
-        let receipt = ReceiptEnvelope::decode_2718_exact(bytes).map_err(|error| format!("receipt {index}: {error}"))?;
-        few_topics(index, receipt.logs())?;
-        Ok::<_, String>(receipt)
-    };
-    let consensus = (0..).zip(&encoded).map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok((encoded, consensus))
-}
-
-/// A receipt without its bloom, which is computed.
-fn slim(index: u64, item: &Item<'_>) -> Result<ReceiptEnvelope, String> {
-    let read = || -> alloy::rlp::Result<(u8, Receipt<Log>)> {
-        if !item.list {
-            return Err(Error::UnexpectedString);
-        }
-        let mut rest = item.payload;
-        let tx_type = u8::decode(&mut rest)?;
-        let status = Eip658Value::decode(&mut rest)?;
-        let cumulative_gas_used = u64::decode(&mut rest)?;
-        let logs = Vec::decode(&mut rest)?;
-        match rest {
-            [] => Ok((tx_type, Receipt { status, cumulative_gas_used, logs })),
-            _ => Err(Error::UnexpectedLength),
-        }
-    };
-    let (tx_type, receipt) = read().map_err(|error| format!("receipt {index}: RLP: {error}"))?;
-    few_topics(index, &receipt.logs)?;
-    let tx_type = TxType::try_from(tx_type).map_err(|_| format!("receipt {index} is of unknown type {tx_type:#x}"))?;
-    Ok(enveloped(tx_type, receipt.with_bloom()))
-}
-
-fn few_topics(index: u64, logs: &[Log]) -> Result<(), String> {
-    match logs.iter().map(|log| log.topics().len()).find(|topics| *topics > MOST_TOPICS) {
-        Some(topics) => Err(format!("receipt {index}: a log has {topics} topics; the EVM allows {MOST_TOPICS}")),
-        None => Ok(()),
-    }
 }
 
 /// A transaction of a type that this build knows.
@@ -395,124 +294,4 @@ fn open(
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn list(items: &[&[u8]]) -> Vec<u8> {
-        let mut out = Vec::new();
-        RlpHeader { list: true, payload_length: items.iter().map(|item| item.len()).sum() }.encode(&mut out);
-        items.iter().for_each(|item| out.extend_from_slice(item));
-        out
-    }
-
-    fn string(bytes: &[u8]) -> Vec<u8> {
-        alloy::rlp::encode(bytes)
-    }
-
-    const EMPTY: &[u8] = &[0xc0];
-    const EXPECTED: Expected = Expected { hash: None, chain_id: 1 };
-
-    fn empty(body: &[&[u8]], receipts: &RlpReceipts) -> Result<VerifiedBlock, String> {
-        let header = alloy::rlp::encode(Header { number: 7, ..Header::default() });
-        let block = RlpBlock::Parts { header: header.into(), body: list(body).into() };
-        assert_eq!(number_of(&block), Some(7));
-        let bundle = RlpBundle::read(&block, receipts, None).map_err(|error| error.to_string())?;
-        bundle.verify(EXPECTED).map_err(|error| error.to_string())
-    }
-
-    fn receipt(tx_type: u8, topics: usize) -> Bytes {
-        let topics = vec![B256::ZERO; topics];
-        let log = Log::new_unchecked(Default::default(), topics, Bytes::new());
-        let mut logs = Vec::new();
-        alloy::rlp::encode_list(&[log], &mut logs);
-        list(&[&list(&[&alloy::rlp::encode(tx_type), &[1], &[5], &logs])]).into()
-    }
-
-    #[test]
-    fn what_is_no_body_or_receipt_is_refused_and_said() {
-        let none = || RlpReceipts::Slim(EMPTY.to_vec().into());
-        assert_eq!(empty(&[EMPTY, EMPTY], &none()).unwrap().number(), 7);
-        assert!(empty(&[EMPTY, EMPTY], &RlpReceipts::Each(Vec::new())).is_ok());
-        let refused = |body: &[&[u8]], receipts: RlpReceipts, words: &str| {
-            let error = empty(body, &receipts).unwrap_err();
-            assert!(error.contains(words), "{error} instead of {words}");
-        };
-        refused(&[EMPTY], none(), "block cannot be read: RLP: input too short");
-        refused(&[EMPTY, &[0x80]], none(), "unexpected string");
-        refused(&[EMPTY, EMPTY, EMPTY, EMPTY], none(), "more parts");
-        refused(&[EMPTY, &list(&[EMPTY])], none(), "ommers hash does not fit");
-        refused(&[&list(&[&string(&[5, 0xc0])]), EMPTY], none(), "transaction 0 is of unknown type 0x5");
-        let typed =
-            |receipts: RlpReceipts| refused(&[&list(&[&string(&[6, 0xc0])]), EMPTY], receipts, "unknown type 0x6");
-        typed(RlpReceipts::Slim(receipt(6, 1)));
-        typed(RlpReceipts::Each(vec![Bytes::from_static(&[6, 0xc2, 1, 5])]));
-        let one = || RlpReceipts::Each(vec![ReceiptEnvelope::Legacy(Default::default()).encoded_2718().into()]);
-        refused(&[&list(&[&string(&[5, 0xc0])]), EMPTY], one(), "transaction 0 is of unknown type 0x5");
-        refused(&[&list(&[&string(&[0xc0])]), EMPTY], one(), "starts with no type");
-        refused(&[&list(&[&[0x80]]), EMPTY], one(), "starts with no type");
-        refused(&[EMPTY, EMPTY], RlpReceipts::Slim(receipt(9, 4)), "receipt 0 is of unknown type 0x9");
-        refused(&[EMPTY, EMPTY], RlpReceipts::Slim(receipt(2, 5)), "5 topics");
-        refused(&[EMPTY, EMPTY], RlpReceipts::Slim(receipt(2, 4)), "number of receipts");
-        refused(&[EMPTY, EMPTY], RlpReceipts::List(vec![0x80].into()), "receipts cannot be read");
-        // 262,145 items of a byte each.
-        let many = list(&[&vec![1; MOST_ITEMS + 1]]);
-        refused(&[&many, EMPTY], none(), "more than 262,144 items");
-    }
-
-    #[test]
-    fn a_header_with_more_fields_than_are_known_is_refused_and_says_to_update() {
-        let amsterdam = Header {
-            number: 7,
-            base_fee_per_gas: Some(1),
-            withdrawals_root: Some(B256::ZERO),
-            blob_gas_used: Some(0),
-            excess_blob_gas: Some(0),
-            parent_beacon_block_root: Some(B256::ZERO),
-            requests_hash: Some(B256::ZERO),
-            block_access_list_hash: Some(B256::ZERO),
-            slot_number: Some(9),
-            ..Header::default()
-        };
-        let encoded = alloy::rlp::encode(&amsterdam);
-        assert_eq!(fields_of(&encoded), Ok(HEADER_FIELDS), "as many as alloy's header has");
-        let fields: Vec<_> =
-            items(payload(&encoded).unwrap()).unwrap().iter().map(|item| item.whole.to_vec()).collect();
-        for more in [vec![string(&[1; 32])], vec![string(&[1]), string(&[2; 32])], vec![EMPTY.to_vec(), string(&[])]] {
-            let all: Vec<_> = fields.iter().chain(&more).map(Vec::as_slice).collect();
-            let block = RlpBlock::Parts { header: list(&all).into(), body: list(&[EMPTY, EMPTY, EMPTY]).into() };
-            assert_eq!(number_of(&block), Some(7));
-            let read = RlpBundle::read(&block, &RlpReceipts::Each(Vec::new()), None).unwrap();
-            let error = read.verify(EXPECTED).unwrap_err();
-            assert!(error.is_unknown_fork());
-            let said = error.to_string();
-            assert!(said.contains(&format!("({} after the 23", more.len())) && said.contains("update bolo"), "{said}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_give_a_block_or_an_error(
-            block in proptest::collection::vec(any::<u8>(), 0..300),
-            lengths in proptest::collection::vec(0xb0u8.., 0..20),
-            receipts in proptest::collection::vec(prop_oneof![any::<u8>(), 0xb8u8..], 0..300),
-        ) {
-            let block: Bytes = [lengths, block].concat().into();
-            let header: Bytes = alloy::rlp::encode(Header::default()).into();
-            let receipts: Bytes = receipts.into();
-            for block in [RlpBlock::Whole(block.clone()), RlpBlock::Parts { header, body: block }] {
-                for receipts in [
-                    RlpReceipts::List(receipts.clone()),
-                    RlpReceipts::Slim(receipts.clone()),
-                    RlpReceipts::Each(vec![receipts.clone()]),
-                ] {
-                    if let Ok(bundle) = RlpBundle::read(&block, &receipts, None) {
-                        let _ = bundle.verify(EXPECTED);
-                    }
-                }
-                let _ = (number_of(&block), chain_id_of(&block));
-            }
-        }
-    }
-}
+mod tests;
