@@ -45,11 +45,25 @@ pub fn register_url(url: &str) {
 pub fn register_urls_in(text: &str) {
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '"' | '\'' | '<' | '>'));
     for word in words.filter(|word| word.contains("://") || word.contains('@')) {
-        // `--option=URL`: an equals sign before the scheme is no part of the URL.
-        let scheme = word.find("://").unwrap_or(word.len());
-        let begin = if word.starts_with('-') { word[..scheme].find('=').map_or(0, |at| at + 1) } else { 0 };
-        register_url(&word[begin..]);
+        register_url(url_in(word));
     }
+}
+
+/// The URL in a word: without the option or the name of the variable that it is attached to (`--option=URL`, `-oURL`, `NAME=URL`), which
+/// would make a part of a path of its host.
+fn url_in(word: &str) -> &str {
+    if let Some(end) = word.find("://") {
+        let known = ["https", "http", "wss", "ws"].iter().find(|scheme| word[..end].ends_with(**scheme));
+        let of_scheme = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '.';
+        let length = known.map_or_else(|| end - word[..end].trim_end_matches(of_scheme).len(), |scheme| scheme.len());
+        return &word[end - length..];
+    }
+    // Without a scheme: `user:password@host`, where the password may hold an equals sign.
+    let value = match word.strip_prefix("--") {
+        Some(option) => option.split_once('=').map(|(_, value)| value),
+        None => word.strip_prefix('-').map(|option| option.get(1..).unwrap_or_default().trim_start_matches('=')),
+    };
+    value.unwrap_or(word)
 }
 
 /// The text without any secret of a registered URL, and without the user part of any URL.

@@ -114,6 +114,31 @@ fn words_of_a_command_line_are_looked_through_for_urls() {
 }
 
 #[test]
+fn the_host_of_a_url_that_is_attached_to_an_option_stays_visible_and_its_secrets_do_not() {
+    for (place, form) in [
+        "-rhttps://HOST/ATTACHEDKEY",
+        "-rwss://HOST/v2/ATTACHEDKEY",
+        "-r=http://HOST:8545/ATTACHEDKEY",
+        "-vrws://HOST/?key=ATTACHEDKEY",
+        "--rpc-url=https://HOST/ATTACHEDKEY",
+        "ETH_RPC_URL=https://HOST/ATTACHEDKEY",
+        "-rftp://HOST/ATTACHEDKEY",
+        "-rhttps://bob:ATTACHEDKEY@HOST",
+        "-rbob:ATTACHEDKEY@HOST",
+        "--rpc-url=bob:ATTACHEDKEY@HOST/x",
+        "rpc=bob:ATTACHEDKEY@HOST",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (host, key) = (format!("rpc{place}.attached.example"), format!("Zx9Qw7{place:04}Vb5"));
+        register_urls_in(&form.replace("HOST", &host).replace("ATTACHEDKEY", &key));
+        let shown = redacted(&format!("{host} refused {key}")).into_owned();
+        assert_eq!(shown, format!("{host} refused {MASK}"), "{form}");
+    }
+}
+
+#[test]
 fn whatever_a_server_sends_nothing_panics() {
     use proptest::prelude::*;
     let hide = hiding(&[URL]);
