@@ -113,7 +113,7 @@ impl Pool {
                 {
                     let singles = before(traces_until, giver.single_traces(missing)).await.unwrap_or_default();
                     if !singles.is_empty()
-                        && let Ok(spliced) = splice(traces, &singles)
+                        && let Ok(spliced) = splice(traces, missing, &singles)
                     {
                         raw.traces = Some(spliced);
                         outcome = judge(raw.clone()).await;

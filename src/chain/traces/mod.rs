@@ -94,6 +94,8 @@ pub struct MissingTrace {
     pub hash: B256,
     /// Why, as far as the endpoint says.
     pub detail: String,
+    /// The answer has traces that name no transaction, and its order does not tell whose they are.
+    pub unordered: bool,
 }
 
 /// The frames of a block.
@@ -165,11 +167,12 @@ impl Traces {
     /// [`VerifyError`] with [`Part::Traces`] where they contradict the transactions or each other.
     pub fn frames(self, block: B256, transactions: &[VerifiedTransaction]) -> Result<BlockFrames, VerifyError> {
         let mut found = BlockFrames::default();
-        for (tx, slot) in transactions.iter().zip(self.by_transaction(block, transactions)?) {
+        let (slots, unordered) = self.by_transaction(block, transactions)?;
+        for (tx, slot) in transactions.iter().zip(slots) {
             let frames = match slot.frames() {
                 Err(Broken::Invalid(said)) => return Err(refused(Some(tx.index), said, "frames that make one tree")),
                 Err(Broken::Incomplete(detail)) => {
-                    found.missing.push(MissingTrace { index: tx.index, hash: tx.hash, detail });
+                    found.missing.push(MissingTrace { index: tx.index, hash: tx.hash, detail, unordered });
                     Vec::new()
                 }
                 Ok(frames) => frames,
@@ -179,17 +182,25 @@ impl Traces {
         Ok(found)
     }
 
-    /// Gives each transaction its items: by hash, else by index.
-    fn by_transaction(self, block: B256, transactions: &[VerifiedTransaction]) -> Result<Vec<Slot>, VerifyError> {
+    /// Gives each transaction its items: by hash, else by place where the items are in the order of the block. Also says whether there
+    /// are items that belong to no transaction for certain.
+    fn by_transaction(
+        self,
+        block: B256,
+        transactions: &[VerifiedTransaction],
+    ) -> Result<(Vec<Slot>, bool), VerifyError> {
         let places: HashMap<B256, usize> =
             transactions.iter().enumerate().map(|(place, tx)| (tx.hash, place)).collect();
         let unknown = |hash: B256| refused(None, format!("a trace of {hash}"), "traces of the block's transactions");
         let place_of = |hash: B256| places.get(&hash).copied().ok_or_else(|| unknown(hash));
         let mut slots: Vec<Slot> = std::iter::repeat_with(Slot::default).take(transactions.len()).collect();
-        let is_nested = self.0.iter().all(|item| matches!(item, Item::Nested(_)));
         let count = self.0.len();
-        // Items that name no transaction are in the order of the block, where there are as many.
-        let in_order = is_nested && count == transactions.len();
+        // Items that name no transaction are in the order of the block, where there are as many and none that names one contradicts it.
+        let fits = |(item, tx): (&Item, &VerifiedTransaction)| match item {
+            Item::Nested(trace) => trace.hash.is_none_or(|hash| hash == tx.hash),
+            Item::Flat(_) | Item::UnreadableFrame(..) => false,
+        };
+        let in_order = count == transactions.len() && self.0.iter().zip(transactions).all(fits);
         let mut unnamed = false;
         for (index, item) in self.0.into_iter().enumerate() {
             match item {
@@ -238,7 +249,7 @@ impl Traces {
                 slot.failed.get_or_insert_with(|| why.clone());
             }
         }
-        Ok(slots)
+        Ok((slots, unnamed))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::bundle::BundleError;
-use super::json;
+use super::{MissingTrace, json};
 
 /// The trace of one transaction, as answered.
 #[derive(Debug, Clone)]
@@ -18,11 +18,16 @@ pub struct SingleTrace {
     pub answer: Box<RawValue>,
 }
 
-/// The traces of a block with those of single transactions in the place of whatever it said of them.
+/// The traces of a block with those of single transactions in the place of whatever it said of them. What names no transaction is of the
+/// one at its place, unless a missing trace says that the order tells nothing: then it is left out.
 ///
 /// # Errors
 /// [`BundleError`] where the traces of the block are no list.
-pub fn splice(block: &RawValue, singles: &[SingleTrace]) -> Result<Box<RawValue>, BundleError> {
+pub fn splice(
+    block: &RawValue,
+    missing: &[MissingTrace],
+    singles: &[SingleTrace],
+) -> Result<Box<RawValue>, BundleError> {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Named {
@@ -31,17 +36,17 @@ pub fn splice(block: &RawValue, singles: &[SingleTrace]) -> Result<Box<RawValue>
     }
     let error = |error: serde_json::Error| BundleError { what: "traces", detail: error.to_string() };
     let items: Vec<&RawValue> = serde_json::from_str(block.get()).map_err(error)?;
-    let is_single = |index: usize, item: &RawValue| {
-        let named: Option<Named> = json::deep(item.get()).unwrap_or_default();
-        match named.and_then(|named| named.transaction_hash) {
-            Some(hash) => singles.iter().position(|single| single.hash == hash),
-            None => singles.iter().position(|single| single.index == index as u64),
-        }
-    };
+    let unordered = missing.iter().any(|missing| missing.unordered);
     let mut spliced: Vec<String> = Vec::with_capacity(items.len() + singles.len());
     let mut done = vec![false; singles.len()];
     for (index, item) in items.into_iter().enumerate() {
-        match is_single(index, item) {
+        let named: Option<Named> = json::deep(item.get()).unwrap_or_default();
+        let single = match named.and_then(|named| named.transaction_hash) {
+            Some(hash) => singles.iter().position(|single| single.hash == hash),
+            None if unordered => continue,
+            None => singles.iter().position(|single| single.index == index as u64),
+        };
+        match single {
             None => spliced.push(item.get().to_owned()),
             Some(place) if std::mem::replace(&mut done[place], true) => {}
             Some(place) => spliced.extend(singles[place].items()),

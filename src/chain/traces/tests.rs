@@ -60,7 +60,7 @@ fn one_of_three_is_missing(found: &BlockFrames, missing: u64, detail: &str) {
     let counts: Vec<usize> = found.frames.iter().map(Vec::len).collect();
     let expected: Vec<usize> = (0..3).map(|index| if index == missing { 0 } else { 2 }).collect();
     assert_eq!(counts, expected, "{found:?}");
-    let [MissingTrace { index, hash: of, detail: said }] = &found.missing[..] else { panic!("{found:?}") };
+    let [MissingTrace { index, hash: of, detail: said, .. }] = &found.missing[..] else { panic!("{found:?}") };
     assert_eq!((*index, *of), (missing, hash(missing)));
     assert!(said.contains(detail), "{said} lacks {detail}");
 }
@@ -243,8 +243,9 @@ fn single_traces_take_the_place_of_what_the_block_said_of_their_transactions() {
         answer: RawValue::from_string(answer.to_string()).unwrap(),
     };
     let spliced = |items: Value, singles: &[SingleTrace]| {
+        let missing = read(&items, 3).unwrap().missing;
         let block = RawValue::from_string(items.to_string()).unwrap();
-        read(&serde_json::from_str(splice(&block, singles).unwrap().get()).unwrap(), 3).unwrap()
+        read(&serde_json::from_str(splice(&block, &missing, singles).unwrap().get()).unwrap(), 3).unwrap()
     };
     let whole = |found: BlockFrames| {
         assert!(found.missing.is_empty(), "{found:?}");
@@ -259,6 +260,52 @@ fn single_traces_take_the_place_of_what_the_block_said_of_their_transactions() {
     let mut broken = [flat(0), flat(1), flat(2)].concat();
     broken[3]["action"]["to"] = json!("0x12");
     whole(spliced(json!(broken), &[single(1, json!(flat(1)))]));
+}
+
+#[test]
+fn a_trace_without_a_hash_counts_only_where_the_order_tells_whose_it_is() {
+    // Bob pays as many wei as the transaction's number, so that each trace is told from the others.
+    let named = |index: u64| {
+        let mut item = nested(index);
+        item["result"]["calls"][0]["value"] = json!(format!("{:#x}", index + 1));
+        item
+    };
+    let unnamed = |index: u64| json!({"result": named(index)["result"]});
+    let found_of = |found: &BlockFrames| -> Vec<Option<u64>> {
+        found.frames.iter().map(|frames| frames.get(1).map(|frame| frame.value.to::<u64>() - 1)).collect()
+    };
+    let single = |index: u64| {
+        let answer = RawValue::from_string(named(index)["result"].to_string()).unwrap();
+        SingleTrace { index, hash: hash(index), answer }
+    };
+    let (all, none) = ([0, 1, 2].map(Some), None);
+    // What the answer holds, what it tells, and what it tells with the traces of the transactions that could be had one by one.
+    let cases = [
+        (json!([unnamed(0), unnamed(1), unnamed(2)]), all, vec![], all),
+        (json!([unnamed(0), named(1), unnamed(2)]), all, vec![], all),
+        (json!([unnamed(0), {"error": "execution timeout"}, unnamed(2)]), [Some(0), none, Some(2)], vec![1], all),
+        (json!([unnamed(0), null, unnamed(2)]), [Some(0), none, Some(2)], vec![1], all),
+        // One is missing, and nothing says which.
+        (json!([named(0), unnamed(2)]), [Some(0), none, none], vec![1, 2], all),
+        (json!([named(0), unnamed(2)]), [Some(0), none, none], vec![2], [Some(0), none, Some(2)]),
+        (json!([named(0), unnamed(2)]), [Some(0), none, none], vec![1], [Some(0), Some(1), none]),
+        (json!([unnamed(1), unnamed(2)]), [none; 3], vec![0, 1], [Some(0), Some(1), none]),
+        // As many, and yet not in the order of the block.
+        (json!([named(1), unnamed(0), named(2)]), [none, Some(1), Some(2)], vec![0], all),
+        (json!([named(2), unnamed(1), unnamed(0)]), [none, none, Some(2)], vec![1], [none, Some(1), Some(2)]),
+        (json!([unnamed(2), named(0), {"error": "no"}]), [Some(0), none, none], vec![2], [Some(0), none, Some(2)]),
+        // One too many.
+        (json!([unnamed(0), unnamed(0), unnamed(1), unnamed(2)]), [none; 3], vec![0, 1, 2], all),
+    ];
+    for (answer, told, had, spliced) in cases {
+        let found = read(&answer, 3).unwrap();
+        assert_eq!(found_of(&found), told, "{answer}");
+        let singles: Vec<_> = had.iter().map(|index| single(*index)).collect();
+        let block = RawValue::from_string(answer.to_string()).unwrap();
+        let text = splice(&block, &found.missing, &singles).unwrap();
+        let found = read(&serde_json::from_str(text.get()).unwrap(), 3).unwrap();
+        assert_eq!(found_of(&found), spliced, "{answer} with {had:?}");
+    }
 }
 
 #[test]
