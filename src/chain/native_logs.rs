@@ -2,6 +2,8 @@
 //! currency to another account leaves a `Transfer` log of a fixed emitter, so that the receipts root proves it. Call frames of the
 //! same transaction can therefore be held against something proven.
 
+use std::collections::HashSet;
+
 use alloy::consensus::Header;
 use alloy::primitives::{Address, Log, U256, address};
 use alloy::sol;
@@ -26,7 +28,7 @@ pub fn logs_native_transfers(header: &Header) -> bool {
 }
 
 /// A movement of the chain's own currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NativeTransfer {
     /// Who paid.
     pub from: Address,
@@ -79,34 +81,81 @@ pub fn native_logs(tx: &VerifiedTransaction) -> impl Iterator<Item = (usize, Nat
     tx.logs.iter().enumerate().filter_map(|(place, log)| Some((place, NativeTransfer::of_log(log)?)))
 }
 
+/// Possible matches of frames with logs that are looked through: far more than any block within the gas limit can need.
+const MAX_MATCHES: usize = 1 << 24;
+
 /// Matches the frames of a transaction that move value to another account with its logs, one by one and in order (depth first, the top
-/// frame first): the frame of each log. Whether the value that a frame of unknown type shows moves, its log alone tells.
+/// frame first): the frame of each log. Whether the value that a frame of unknown type shows moves, its log alone tells; where a log can
+/// be that of several frames, it has none.
 ///
 /// # Errors
 /// [`VerifyError`] with [`Part::Traces`] where frames move more, less or something else than the logs say.
-pub fn match_frames<'a>(tx: &VerifiedTransaction, frames: &'a [Frame]) -> Result<Vec<&'a Frame>, VerifyError> {
+pub fn match_frames<'a>(tx: &VerifiedTransaction, frames: &'a [Frame]) -> Result<Vec<Option<&'a Frame>>, VerifyError> {
     let created = tx.signer.create(tx.nonce);
-    let mut logs = native_logs(tx).map(|(_, transfer)| transfer).peekable();
-    let mut matched = Vec::new();
-    let refused = |count: usize, frame: Option<NativeTransfer>, log: Option<NativeTransfer>| {
-        let name = |what: &str, transfer: Option<NativeTransfer>| {
-            let transfer = transfer.map_or_else(|| "none".to_owned(), |transfer| transfer.to_string());
-            format!("{what} {count} of value that moved: {transfer}")
-        };
-        mismatch(Part::Traces, Some(tx.index), name("frame", frame), name("log", log))
+    let logs: Vec<NativeTransfer> = native_logs(tx).map(|(_, transfer)| transfer).collect();
+    let logged: HashSet<&NativeTransfer> = logs.iter().collect();
+    let moves: Vec<(&Frame, NativeTransfer)> = frames
+        .iter()
+        .filter_map(|frame| Some((frame, NativeTransfer::of_frame(frame, created)?)))
+        .filter(|(frame, transfer)| frame.kind != FrameKind::Unknown || logged.contains(transfer))
+        .collect();
+    // As many frames as are too many leave no log, whichever they are; only those of unknown type can.
+    let Some(too_many) = moves.len().checked_sub(logs.len()) else {
+        return Err(contradiction(tx.index, &moves, &logs));
     };
-    for frame in frames {
-        let Some(transfer) = NativeTransfer::of_frame(frame, created) else { continue };
-        if logs.next_if_eq(&transfer).is_some() {
-            matched.push(frame);
-        } else if frame.kind != FrameKind::Unknown {
-            return Err(refused(matched.len(), Some(transfer), logs.next()));
+    let width = too_many + 1;
+    if (moves.len() + 1).saturating_mul(width) > MAX_MATCHES {
+        return Err(contradiction(tx.index, &moves, &logs));
+    }
+    let can_skip = |frame: usize, skipped: usize| moves[frame].0.kind == FrameKind::Unknown && skipped < too_many;
+    let can_match = |frame: usize, skipped: usize| logs.get(frame - skipped) == Some(&moves[frame].1);
+    // Whether the frames from one on fit the logs from there on, where that many before it left no log.
+    let mut fits = vec![false; (moves.len() + 1) * width];
+    fits[moves.len() * width + too_many] = true;
+    for frame in (0..moves.len()).rev() {
+        for skipped in 0..=too_many.min(frame) {
+            let next = (frame + 1) * width + skipped;
+            fits[frame * width + skipped] =
+                (can_match(frame, skipped) && fits[next]) || (can_skip(frame, skipped) && fits[next + 1]);
         }
     }
-    match logs.next() {
-        None => Ok(matched),
-        log => Err(refused(matched.len(), None, log)),
+    if !fits[0] {
+        return Err(contradiction(tx.index, &moves, &logs));
     }
+    let mut matched = vec![None; logs.len()];
+    let mut is_certain = vec![true; logs.len()];
+    let mut reached = vec![false; width];
+    reached[0] = true;
+    for (frame, (of, _)) in moves.iter().enumerate() {
+        let mut next_reached = vec![false; width];
+        for skipped in (0..=too_many.min(frame)).filter(|skipped| reached[*skipped]) {
+            let next = (frame + 1) * width + skipped;
+            if can_match(frame, skipped) && fits[next] {
+                next_reached[skipped] = true;
+                is_certain[frame - skipped] &= matched[frame - skipped].replace(*of).is_none();
+            }
+            if can_skip(frame, skipped) && fits[next + 1] {
+                next_reached[skipped + 1] = true;
+            }
+        }
+        reached = next_reached;
+    }
+    Ok(matched.into_iter().zip(is_certain).map(|(frame, is_certain)| frame.filter(|_| is_certain)).collect())
+}
+
+/// The first frame or log that does not fit.
+fn contradiction(index: u64, moves: &[(&Frame, NativeTransfer)], logs: &[NativeTransfer]) -> VerifyError {
+    let same = moves.iter().zip(logs).take_while(|((_, frame), log)| frame == *log).count();
+    let name = |what: &str, transfer: Option<&NativeTransfer>| {
+        let transfer = transfer.map_or_else(|| "none".to_owned(), ToString::to_string);
+        format!("{what} {same} of value that moved: {transfer}")
+    };
+    mismatch(
+        Part::Traces,
+        Some(index),
+        name("frame", moves.get(same).map(|(_, transfer)| transfer)),
+        name("log", logs.get(same)),
+    )
 }
 
 #[cfg(test)]
@@ -180,7 +229,7 @@ mod tests {
             frame(&[3], SelfDestruct, 4, 2, 3),
         ];
         let paths = |frames: &[Frame]| -> Vec<Vec<u32>> {
-            match_frames(&tx, frames).unwrap().iter().map(|frame| frame.trace_address.clone()).collect()
+            match_frames(&tx, frames).unwrap().iter().map(|frame| frame.unwrap().trace_address.clone()).collect()
         };
         assert_eq!(paths(&honest), [vec![], vec![0], vec![0, 2], vec![3]]);
         // A type that nobody knows moved value where there is a log of it, and nothing where there is none.
@@ -208,6 +257,40 @@ mod tests {
             said.contains("found frame 2 of value that moved: none, expected log 2 of value that moved: 2 wei"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_frame_of_unknown_type_never_takes_the_log_of_a_known_one() {
+        use FrameKind::{Call, Unknown};
+        let paths = |logs: &[Log], frames: &[Frame]| -> Option<Vec<Option<Vec<u32>>>> {
+            let matched = match_frames(&tx(logs.to_vec()), frames).ok()?;
+            Some(matched.into_iter().map(|frame| frame.map(|frame| frame.trace_address.clone())).collect())
+        };
+        let [first, second] = [log(2, 3, 1), log(2, 4, 1)];
+        let at = |place: u32, kind, to| frame(&[place], kind, 2, to, 1);
+        let place = |place: u32| Some(vec![place]);
+        // One payment: the known frame made it, before or behind a frame of unknown type that shows the same.
+        assert_eq!(paths(std::slice::from_ref(&first), &[at(0, Unknown, 3), at(1, Call, 3)]), Some(vec![place(1)]));
+        assert_eq!(paths(std::slice::from_ref(&first), &[at(0, Call, 3), at(1, Unknown, 3)]), Some(vec![place(0)]));
+        let between = [at(0, Unknown, 3), at(1, Call, 3), at(2, Unknown, 3)];
+        assert_eq!(paths(std::slice::from_ref(&first), &between), Some(vec![place(1)]));
+        // Two payments: both made one each.
+        let twice = [first.clone(), first.clone()];
+        assert_eq!(paths(&twice, &[at(0, Unknown, 3), at(1, Call, 3)]), Some(vec![place(0), place(1)]));
+        // Either of two can have made it, and which one nobody can tell.
+        assert_eq!(paths(std::slice::from_ref(&first), &[at(0, Unknown, 3), at(1, Unknown, 3)]), Some(vec![None]));
+        assert_eq!(paths(&twice, &between), Some(vec![None, None]));
+        // What comes behind decides: the first of these cannot have moved anything.
+        let mixed = [at(0, Unknown, 4), at(1, Unknown, 3), at(2, Call, 4)];
+        assert_eq!(paths(&[first.clone(), second.clone()], &mixed), Some(vec![place(1), place(2)]));
+        // A known frame without a log, a log without a frame, another order.
+        assert_eq!(paths(&[], &[at(0, Call, 3), at(1, Unknown, 3)]), None);
+        assert_eq!(paths(std::slice::from_ref(&second), &[at(0, Unknown, 3), at(1, Call, 3)]), None);
+        assert_eq!(paths(&twice, &[at(0, Call, 3)]), None);
+        assert_eq!(paths(&[second, first], &[at(0, Call, 3), at(1, Unknown, 4)]), None);
+        // More than any execution has are refused, and cost neither time nor memory.
+        let many = vec![at(0, Unknown, 3); 200_000];
+        assert_eq!(paths(&[log(2, 3, 1)], &many), None);
     }
 
     #[test]

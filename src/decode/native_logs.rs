@@ -32,7 +32,7 @@ pub(super) fn decode(tx: &VerifiedTransaction, frames: Option<&[Frame]>, out: &m
             amount: transfer.amount,
             token_id: None,
             operator: None,
-            frame: frames.get(order).and_then(|frame| call_frame(frame)),
+            frame: frames.get(order).copied().flatten().and_then(call_frame),
         });
     }
     for (place, log) in tx.logs.iter().enumerate() {
