@@ -27,6 +27,33 @@ pub enum Part {
     FinalizedBlock,
 }
 
+impl Part {
+    /// Whether it is computed by rules that another chain may have changed.
+    pub fn follows_rules(self) -> bool {
+        match self {
+            Self::HeaderHash
+            | Self::TransactionsRoot
+            | Self::ReceiptsRoot
+            | Self::WithdrawalsRoot
+            | Self::OmmersHash
+            | Self::LogsBloom
+            | Self::ChainId
+            | Self::ReceiptCount
+            | Self::ReceiptType
+            | Self::GasUsed => true,
+            Self::BlockHash
+            | Self::BlockNumber
+            | Self::ParentHash
+            | Self::LogPosition
+            | Self::Position
+            | Self::Timestamp
+            | Self::Traces
+            | Self::Checkpoint
+            | Self::FinalizedBlock => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

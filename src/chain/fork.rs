@@ -49,10 +49,17 @@ const KNOWN_MEMBERS: [&str; 33] = [
 ];
 /// Fields of a header up to Amsterdam, of which each fork has the first so many.
 pub(super) const HEADER_FIELDS: usize = 23;
+/// Mainnet, Sepolia, Holesky, Hoodi, and chains of developers.
+const ETHEREUM_CHAINS: [u64; 6] = [1, 11_155_111, 17_000, 560_048, 1337, 31_337];
 /// Members that an error names.
 const NAMED_MEMBERS: usize = 8;
 /// Characters of a member's name in an error.
 const NAME_LENGTH: usize = 40;
+
+/// Whether a chain follows Ethereum's rules to the letter: a block that breaks them is false there. Elsewhere it may be true.
+pub fn is_ethereum(chain_id: u64) -> bool {
+    ETHEREUM_CHAINS.contains(&chain_id)
+}
 
 /// Members of a block's JSON object that this build does not know, in their order, as far as they are named.
 pub fn unknown_members(block: &[u8]) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! [`verify`](verify::verify) makes the one of the other, so nothing unproven can reach decode by accident. Where a block
 //! belongs in the chain that we hold is decided in [`canonical`].
 
+mod blob_price;
 pub mod bundle;
 pub mod canonical;
 mod claim;

@@ -7,10 +7,10 @@ use alloy::consensus::{
     Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxReceipt as _, TxType,
 };
 use alloy::eips::eip2718::Encodable2718;
-use alloy::eips::eip4844::fake_exponential;
 use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData, U64, U128};
 use alloy::trie::root::ordered_trie_root_encoded;
 
+use super::blob_price::is_blob_price;
 use super::bundle::{RpcLog, RpcReceipt, RpcTransaction};
 use super::claim::{Claim, Differences};
 use super::error::{Part, VerifyError, mismatch, same};
@@ -19,10 +19,6 @@ use super::verified::VerifiedTransaction;
 
 /// Gas of one blob ([EIP-4844](https://eips.ethereum.org/EIPS/eip-4844)).
 pub(super) const GAS_PER_BLOB: u64 = 131_072;
-
-/// How fast the price of blobs follows their number: Gnosis, Cancun, Prague and the two forks of blob parameters after Osaka
-/// ([EIP-7892](https://eips.ethereum.org/EIPS/eip-7892)). Which one holds depends on the chain and the date, not on the header.
-const BLOB_FRACTIONS: [u128; 5] = [1_112_826, 3_338_477, 5_007_716, 8_346_193, 11_684_671];
 
 /// Whether the header is of a fork that counts a block's gas otherwise than its receipts do (EIP-7778, EIP-8037): known by the
 /// fields that came with the same fork.
@@ -77,7 +73,7 @@ struct Reading {
 /// Proves the receipts of transactions that are proven: `hashed` has these as they are hashed.
 pub(super) fn verify_receipts(
     header: &Header,
-    hash: B256,
+    (hash, chain_id): (B256, u64),
     transactions: &[RpcTransaction],
     hashed: &[Hashed],
     receipts: Vec<RpcReceipt>,
@@ -124,7 +120,7 @@ pub(super) fn verify_receipts(
             first_log_index,
             authorizations: envelope.authorization_list().map(<[_]>::to_vec).unwrap_or_default(),
         };
-        compare_receipt(header, hash, envelope, stated, &proven, differences);
+        compare_receipt(header, (hash, chain_id), envelope, stated, &proven, differences);
         let mut sender = SenderClaims {
             from: tx.from.clone(),
             receipt_from: stated.from.clone(),
@@ -270,7 +266,7 @@ fn compare_hashed(index: u64, proven: &ReceiptEnvelope, stated: &RpcReceipt, dif
 /// What a receipt and its logs state besides, but for the sender.
 fn compare_receipt(
     header: &Header,
-    hash: B256,
+    (hash, chain_id): (B256, u64),
     envelope: &Envelope,
     stated: &RpcReceipt,
     proven: &VerifiedTransaction,
@@ -295,7 +291,9 @@ fn compare_receipt(
     let blobs = envelope.blob_versioned_hashes().map_or(0, |hashes| hashes.len() as u64);
     differences.compare("receipt.blobGasUsed", at, &stated.blob_gas_used, &U64::from(blobs * GAS_PER_BLOB));
     let blob_price = stated.blob_gas_price.value().map(|price| price.to::<u128>());
-    if !stated.blob_gas_price.is_absent() && !blob_price.is_some_and(|price| is_blob_price(header, blobs > 0, price)) {
+    if !stated.blob_gas_price.is_absent()
+        && !blob_price.is_some_and(|price| is_blob_price(header, chain_id, blobs > 0, price))
+    {
         let stated = blob_price.map_or_else(|| "unreadable".to_owned(), |price| price.to_string());
         differences.note("receipt.blobGasPrice", at, stated, "the price that follows from the header");
     }
@@ -308,13 +306,6 @@ fn compare_receipt(
         differences.compare("log.logIndex", at, &log.log_index, &U64::from(log_index));
         differences.compare("log.removed", at, &log.removed, &false);
     }
-}
-
-/// Whether blob gas can have that price in the block, by any schedule that is known. Nothing here depends on it. Nodes state it for
-/// blob transactions only, or as 0 for others.
-pub(super) fn is_blob_price(header: &Header, has_blobs: bool, price: u128) -> bool {
-    let excess = u128::from(header.excess_blob_gas.unwrap_or_default());
-    (!has_blobs && price == 0) || BLOB_FRACTIONS.iter().any(|fraction| fake_exponential(1, excess, *fraction) == price)
 }
 
 /// The gas that a transaction paid for: the difference of the cumulative gas, which the receipts root proves, in every fork. A receipt's

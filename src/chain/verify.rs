@@ -88,7 +88,7 @@ pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<Ver
         differences.compare("block.size", None, &body.size, &U64::from(sizes[1]));
     }
     let (verified, receipts, senders) =
-        verify_receipts(&header, hash, transactions, &hashed, receipts, &mut differences)?;
+        verify_receipts(&header, (hash, expected.chain_id), transactions, &hashed, receipts, &mut differences)?;
     let encoded = Encoded { transactions: hashed.into_iter().map(|tx| tx.encoded).collect(), receipts };
     let mut block = VerifiedBlock {
         hash,

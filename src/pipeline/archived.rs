@@ -100,6 +100,7 @@ pub(super) async fn replay_archived(
         }
         let (block, host) = (block_name(&raw), raw.endpoint.clone());
         let prepared = judge.judge_apart(raw, None).await.map_err(|reason| SourceError::Unproven {
+            rules_of: (!judge.trust).then_some(judge.chain_id),
             block,
             host,
             reason: Box::new(reason),

@@ -184,6 +184,7 @@ impl<'a> Engine<'a> {
             let watchlist = self.lists.get();
             for prepared in &mut *batch {
                 prepared.screen(self.chain_id, &watchlist).map_err(|reason| SourceError::Unproven {
+                    rules_of: Some(self.chain_id),
                     block: prepared.link().number.to_string(),
                     host: prepared.endpoint.clone(),
                     reason: Box::new(reason.into()),

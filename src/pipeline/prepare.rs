@@ -249,8 +249,8 @@ const UNSCREENED: i64 = -1;
 /// How answers are judged: cheap to clone, shared by all workers.
 #[derive(Debug, Clone)]
 pub struct Judge {
-    chain_id: u64,
-    trust: bool,
+    pub(super) chain_id: u64,
+    pub(super) trust: bool,
     require_traces: bool,
     senders: Senders,
     indexes: bool,

@@ -1,7 +1,7 @@
 //! JSON-RPC answers as servers really write them: `"error": null` beside a result, ids as strings or with a point, no `jsonrpc`, a byte
 //! order mark before it all. What is answered is not guessed at: an answer has a result or an error, and the id that was asked for.
 
-use alloy::rpc::json_rpc::{ErrorPayload, Id, Response, ResponsePacket, ResponsePayload};
+use alloy::rpc::json_rpc::{ErrorPayload, EthNotification, Id, PubSubItem, Response, ResponsePacket, ResponsePayload};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,6 +19,11 @@ struct Answer<'a> {
     result: Option<&'a RawValue>,
     #[serde(default)]
     error: Value,
+    /// Only what a server says unasked has one.
+    #[serde(default)]
+    method: Value,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -27,7 +32,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 /// The body without what some servers put before it.
 pub(super) fn without_mark(body: &[u8]) -> &[u8] {
-    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+    body.trim_ascii_start().strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
 /// Reads one answer or a batch of them.
@@ -35,13 +40,39 @@ pub(super) fn without_mark(body: &[u8]) -> &[u8] {
 /// # Errors
 /// Why it is no answer.
 pub(super) fn read(body: &[u8]) -> Result<ResponsePacket, String> {
-    let body = without_mark(body);
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        let answers: Vec<Answer<'_>> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        return answers.into_iter().map(Answer::response).collect::<Result<_, _>>().map(ResponsePacket::Batch);
+    match parse(body)? {
+        Answers::One(answer) => answer.response().map(ResponsePacket::Single),
+        Answers::Many(answers) => {
+            answers.into_iter().map(Answer::response).collect::<Result<_, _>>().map(ResponsePacket::Batch)
+        }
     }
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    answer.response().map(ResponsePacket::Single)
+}
+
+/// Reads a message of a connection on which a server also speaks unasked: answers, and what a subscription pushes. Other
+/// notifications are left out.
+///
+/// # Errors
+/// Why it is none of these.
+pub(super) fn read_pushed(message: &[u8]) -> Result<Vec<PubSubItem>, String> {
+    let answers = match parse(message)? {
+        Answers::One(answer) => vec![answer],
+        Answers::Many(answers) => answers,
+    };
+    answers.into_iter().filter_map(|answer| answer.item().transpose()).collect()
+}
+
+enum Answers<'a> {
+    One(Answer<'a>),
+    Many(Vec<Answer<'a>>),
+}
+
+fn parse(body: &[u8]) -> Result<Answers<'_>, String> {
+    let body = without_mark(body);
+    let answers = match body.trim_ascii_start().first() {
+        Some(b'[') => serde_json::from_slice(body).map(Answers::Many),
+        _ => serde_json::from_slice(body).map(Answers::One),
+    };
+    answers.map_err(|error| error.to_string())
 }
 
 impl Answer<'_> {
@@ -52,6 +83,14 @@ impl Answer<'_> {
             (None, None) => return Err("neither a result nor an error".to_owned()),
         };
         Ok(Response { id: id_of(self.id), payload })
+    }
+
+    fn item(self) -> Result<Option<PubSubItem>, String> {
+        if !self.method.is_string() || !self.id.is_null() {
+            return self.response().map(|response| Some(response.into()));
+        }
+        let notification = self.params.map(|params| serde_json::from_str::<EthNotification>(params.get()));
+        Ok(notification.and_then(Result::ok).map(PubSubItem::from))
     }
 }
 
@@ -135,6 +174,35 @@ mod tests {
             (r#"{"id":7,"error":{"message":null}}"#, (-32000, "without a message")),
         ] {
             assert_eq!(single(text), Ok((Id::Number(7), Err((error.0, error.1.to_owned())))), "{text}");
+        }
+    }
+
+    #[test]
+    fn notifications_are_read_however_they_are_written_and_others_are_left_out() {
+        let items = |text: &str| -> Vec<String> {
+            let items = read_pushed(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let shown = |item| match item {
+                PubSubItem::Notification(pushed) => format!("pushed {}", pushed.result.get()),
+                PubSubItem::Response(response) => format!("answer {}", response.id),
+            };
+            items.into_iter().map(shown).collect()
+        };
+        let params = r#""params":{"subscription":"0x5","result":{"number":"0x1"}}"#;
+        for text in [
+            format!(r#"{{"jsonrpc":"2.0","method":"eth_subscription",{params}}}"#),
+            format!(r#"{{"method":"eth_subscription",{params},"id":null,"error":null}}"#),
+            format!("\u{feff}\n {{{params},\"method\":\"eth_subscription\"}}"),
+            format!(r#"[{{"method":"eth_subscription",{params}}},{{"method":"note"}}]"#),
+        ] {
+            assert_eq!(items(&text), [r#"pushed {"number":"0x1"}"#], "{text}");
+        }
+        assert_eq!(items(r#"{"id":"7","result":1,"error":null}"#), ["answer 7"]);
+        assert_eq!(items(r#"[{"id":7,"result":1},{"id":8.0,"error":"no"}]"#), ["answer 7", "answer 8"]);
+        for other in [r#"{"method":"ping"}"#, r#"{"method":"x","params":[1],"id":null}"#, "[]"] {
+            assert!(items(other).is_empty(), "{other}");
+        }
+        for broken in ["", "{}", "7", "<html>", r#"{"id":7}"#, r#"{"method":7}"#, r#"[{"id":7,"result":1},{}]"#] {
+            assert!(read_pushed(broken.as_bytes()).is_err(), "{broken}");
         }
     }
 

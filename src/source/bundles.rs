@@ -74,7 +74,12 @@ impl Pool {
     ) -> Result<T, SourceError> {
         if let Err(reason) = anchored(number, hash, &self.shared.checkpoints) {
             let host = "the chain that leads here".to_owned();
-            return Err(SourceError::Unproven { block: number.to_string(), host, reason: Box::new(reason) });
+            return Err(SourceError::Unproven {
+                rules_of: self.rules_of(),
+                block: number.to_string(),
+                host,
+                reason: Box::new(reason),
+            });
         }
         let judge = &judge;
         self.race(work, |endpoint| async move {

@@ -142,6 +142,9 @@ fn refusal(status: u16) -> Option<&'static str> {
         401..=403 => Some("its key is missing, wrong or not allowed this: check the key in the URL"),
         404 | 410 => Some("there is no JSON-RPC endpoint at this path: check the URL"),
         400 | 405 => Some("this is no JSON-RPC endpoint, or it needs a key: check the URL"),
+        // Of a handshake: an HTTP server that does not know the upgrade, or knows no other way.
+        200..=299 => Some("this server does not speak WebSocket at this path: check the URL, or try http or https"),
+        426 => Some("this server speaks another protocol at this path: check the URL, or try ws or wss"),
         _ => None,
     }
 }

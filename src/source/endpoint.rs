@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 use alloy::consensus::Header;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{DynProvider, Provider, RootProvider};
-use alloy::pubsub::{ConnectionHandle, PubSubConnect};
-use alloy::rpc::client::{RpcClient, WsConnect};
+use alloy::pubsub::PubSubConnect;
+use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::RpcSend;
-use alloy::transports::ipc::IpcConnect;
-use alloy::transports::ws::WebSocketConfig;
-use alloy::transports::{TransportErrorKind, TransportResult};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
@@ -27,6 +24,7 @@ use super::http::{BoundedHttp, client};
 use super::lies::{Asked, Lies, Miss, read_link};
 use super::pulse::Pulse;
 use super::receipts::Unfinished;
+use super::socket::{Ipc, WebSocket};
 use super::{EndpointOptions, SourceError, bytes_of, chance, lock};
 use crate::chain::canonical::Link;
 
@@ -58,24 +56,6 @@ enum Reach {
     Http(Url),
     WebSocket(Url),
     Ipc(String),
-}
-
-/// A connection that is over when it is lost. alloy would make it anew in silence: nobody would know that the subscription died,
-/// and whoever answers then would not be asked for its chain and the checkpoints.
-struct Once<C>(C);
-
-impl<C: PubSubConnect> PubSubConnect for Once<C> {
-    fn is_local(&self) -> bool {
-        self.0.is_local()
-    }
-
-    async fn connect(&self) -> TransportResult<ConnectionHandle> {
-        Ok(self.0.connect().await?.with_max_retries(1))
-    }
-
-    async fn try_reconnect(&self) -> TransportResult<ConnectionHandle> {
-        Err(TransportErrorKind::backend_gone())
-    }
 }
 
 /// One endpoint.
@@ -178,23 +158,21 @@ impl Endpoint {
     }
 
     async fn connect(&self) -> Result<DynProvider, CallError> {
+        let max_answer = usize::try_from(self.shared.max_answer).unwrap_or(usize::MAX);
         let client = match &self.address {
             Reach::Http(url) => {
                 let http = client().map_err(|e| CallError::Transport(e.to_string()))?;
                 let http = BoundedHttp::new(http, url.clone(), self.shared.max_answer);
                 RpcClient::new(self.http.get_or_init(|| http).clone(), false)
             }
-            Reach::WebSocket(url) => {
-                let most = usize::try_from(self.shared.max_answer).unwrap_or(usize::MAX);
-                let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-                let connect = Once(WsConnect::new(url.as_str()).with_config(config));
-                RpcClient::connect_pubsub(connect).await.map_err(|e| self.alloy_error(e, "connect"))?
-            }
-            Reach::Ipc(path) => RpcClient::connect_pubsub(Once(IpcConnect::new(path.clone())))
-                .await
-                .map_err(|e| self.alloy_error(e, "connect"))?,
+            Reach::WebSocket(url) => self.open(WebSocket { url: url.clone(), max_answer }).await?,
+            Reach::Ipc(path) => self.open(Ipc { path: path.into(), max_answer }).await?,
         };
         Ok(RootProvider::<alloy::network::Ethereum>::new(client).erased())
+    }
+
+    async fn open(&self, connect: impl PubSubConnect) -> Result<RpcClient, CallError> {
+        RpcClient::connect_pubsub(connect).await.map_err(|error| self.alloy_error(error, "connect"))
     }
 
     pub(super) fn alloy_error(&self, error: alloy::transports::TransportError, method: &str) -> CallError {

@@ -119,11 +119,7 @@ impl BoundedHttp {
             .await
             .map_err(|error| TransportErrorKind::custom(error.without_url()))?;
         let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(reqwest::header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| retry_after(value, jiff::Timestamp::now()));
+        let retry_after = retry_after_in(response.headers());
         let mut received = Received { status, retry_after, body: Vec::new() };
         // What a server says of its size is believed where it is too much, and makes room only up to what is usual.
         if let Some(length) = response.content_length() {
@@ -168,9 +164,12 @@ impl Received {
     fn into_packet(self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
         let parsed = answer::read(&self.body);
         if !self.status.is_success() {
-            // Some answer a JSON-RPC error with a status of its own; being throttled outranks what it says.
+            // Some answer a JSON-RPC error with a status of its own. That of a throttle, of a wrong key or of a wrong path outranks what
+            // the error says: its code is anything.
             return match parsed {
-                Ok(packet) if packet.is_error() && self.status.as_u16() != 429 => matched(request, packet),
+                Ok(packet) if packet.is_error() && !matches!(self.status.as_u16(), 401..=404 | 410 | 429) => {
+                    matched(request, packet)
+                }
                 _ => Err(self.failed(excerpt(&self.body))),
             };
         }
@@ -263,6 +262,12 @@ fn matched(request: &RequestPacket, answer: ResponsePacket) -> TransportResult<R
     }
 }
 
+/// How long the headers of an answer ask to wait.
+pub(super) fn retry_after_in(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let value = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
+    retry_after(value, jiff::Timestamp::now())
+}
+
 /// Seconds or an HTTP date ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#field.retry-after)).
 fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     let value = value.trim();
@@ -274,7 +279,7 @@ fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
 }
 
 /// The beginning of a body as text in one line, without markup.
-fn excerpt(body: &[u8]) -> String {
+pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
     // Before it is cut: a part of a secret would not be found any more.
     let text = crate::redact::redacted(&text);

@@ -290,7 +290,7 @@ impl Endpoint {
     }
 
     /// Whether to warn of something of that kind now, and how often it happened since the last warning: one in a while is enough.
-    fn to_be_warned(&self, kind: &'static str) -> Option<u64> {
+    pub(super) fn to_be_warned(&self, kind: &'static str) -> Option<u64> {
         let (mut warned, now) = (lock(&self.warned), Instant::now());
         match warned.get_mut(kind) {
             Some((last, unsaid)) if now.saturating_duration_since(*last) < BETWEEN_WARNINGS => {

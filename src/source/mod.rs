@@ -29,6 +29,7 @@ mod race;
 mod ranges;
 mod raw;
 mod receipts;
+mod socket;
 mod state;
 mod token;
 mod traces;
@@ -42,7 +43,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy::primitives::{B256, Bytes};
 use serde_json::value::RawValue;
 
-use crate::chain::{RawBlock, VerifyError};
+use crate::chain::fork::is_ethereum;
+use crate::chain::{Part, RawBlock, VerifyError};
 
 pub use block_time::{BlockTime, PickedBlock};
 pub use call::CallError;
@@ -61,7 +63,7 @@ pub const DEFAULT_MAX_ANSWER: u64 = 256 << 20;
 pub const NEVER_LOGGED: &str = "alloy_transport_http=off";
 
 /// Left out of the usual log: a library's word that a socket died and is not tried again is not ours, another connection is made.
-pub const SELDOM_LOGGED: &str = "alloy_pubsub=off,alloy_transport_ws=off";
+pub const SELDOM_LOGGED: &str = "alloy_pubsub=off";
 
 /// A block as it was answered, with the name of who answered.
 #[derive(Debug, Clone)]
@@ -125,8 +127,10 @@ pub enum SourceError {
         expected: u64,
     },
     /// Every endpoint that answered gave something that cannot be the block.
-    #[error("block {block} could not be proven: {host}: {reason}{}", .reason.advice())]
+    #[error("block {block} could not be proven: {host}: {reason}{}", .reason.advice(*.rules_of))]
     Unproven {
+        /// The chain whose rules it was held against; none where endpoints are taken at their word.
+        rules_of: Option<u64>,
         /// Number or hash of the block.
         block: String,
         /// Who answered last.
@@ -217,7 +221,7 @@ impl ProofError {
     /// Whether it is only that there are too few or too many receipts: the block without them may be good.
     pub fn is_of_receipts(&self) -> bool {
         match self {
-            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::ReceiptCount,
+            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == Part::ReceiptCount,
             Self::Unreadable(_) | Self::Refused(_) => false,
         }
     }
@@ -227,11 +231,16 @@ impl ProofError {
         matches!(self, Self::Refused(error) if error.is_unknown_fork())
     }
 
-    /// What to do where it may be that the chain's blocks are not hashed as Ethereum's are.
-    fn advice(&self) -> &'static str {
+    /// What to do where the chain's blocks may not be hashed as Ethereum's are. Of an Ethereum chain a wrong root is a false answer, and
+    /// to trust it would be the worst thing to do.
+    fn advice(&self, rules_of: Option<u64>) -> &'static str {
+        let Some(chain_id) = rules_of else { return "" };
         let foreign = match self {
-            Self::Unreadable(error) => error.what == "block",
-            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::HeaderHash,
+            Self::Unreadable(error) if error.what == "block" => true,
+            Self::Refused(VerifyError::Mismatch { part: Part::HeaderHash, .. }) => true,
+            Self::Unreadable(error) => error.what != "traces" && !is_ethereum(chain_id),
+            Self::Refused(VerifyError::Mismatch { part, .. }) => part.follows_rules() && !is_ethereum(chain_id),
+            Self::Refused(VerifyError::Malformed { .. }) => !is_ethereum(chain_id),
             Self::Refused(_) => false,
         };
         if foreign {
@@ -250,7 +259,7 @@ impl ProofError {
     pub fn is_of_traces(&self) -> bool {
         match self {
             Self::Unreadable(error) => error.what == "traces",
-            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == crate::chain::Part::Traces,
+            Self::Refused(VerifyError::Mismatch { part, .. }) => *part == Part::Traces,
             Self::Refused(VerifyError::NotTraced(_)) => true,
             Self::Refused(_) => false,
         }

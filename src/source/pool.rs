@@ -236,6 +236,11 @@ impl Pool {
         self.chain_id
     }
 
+    /// The chain whose rules blocks are held against; none where endpoints are taken at their word.
+    pub(super) fn rules_of(&self) -> Option<u64> {
+        (!self.shared.trust).then_some(self.chain_id)
+    }
+
     /// Counts the bytes of blocks and receipts that came.
     pub fn received(&self) -> Arc<AtomicU64> {
         self.shared.received.clone()

@@ -132,11 +132,11 @@ impl Misses {
         }
     }
 
-    fn into_error(self, what: &str) -> SourceError {
+    fn into_error(self, rules_of: Option<u64>, what: &str) -> SourceError {
         match (self.unproven, self.unknown) {
             (Some((host, number, reason)), _) => {
                 let block = number.map_or_else(|| what.to_owned(), |number| number.to_string());
-                SourceError::Unproven { block, host, reason: Box::new(reason) }
+                SourceError::Unproven { rules_of, block, host, reason: Box::new(reason) }
             }
             (None, true) => SourceError::Unknown(what.to_owned()),
             (None, false) => SourceError::Unreachable(self.unreachable),
@@ -185,12 +185,12 @@ impl Pool {
             }
             if work.named && misses.unknown && misses.unproven.is_none() && !misses.may_come && round >= UNKNOWN_ENOUGH
             {
-                return Err(misses.into_error(work.what));
+                return Err(misses.into_error(self.rules_of(), work.what));
             }
             let too_old =
                 work.number.is_some_and(|number| self.endpoints.iter().all(|e| lock(&e.capability).lacks(number)));
             if lied >= UNPROVEN_ENOUGH || too_old || self.rounds.is_some_and(|rounds| round >= rounds) {
-                return Err(misses.into_error(work.what));
+                return Err(misses.into_error(self.rules_of(), work.what));
             }
             // Where all asked for a pause there is nobody to ask before the first of them is over.
             let all_rest = rest.filter(|(resting, _)| *resting == count).map_or(Duration::ZERO, |(_, soonest)| soonest);

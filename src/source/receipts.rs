@@ -87,7 +87,11 @@ impl Endpoint {
                 | CallError::BadAnswer(_)
                 | CallError::Transport(_)),
             ) => {
-                tracing::info!(host = %self.host, %hash, %reason, "no receipts of the whole block: asked for one by one");
+                let said = "no receipts of the whole block: asked for one by one";
+                match self.to_be_warned("receipts") {
+                    Some(more) => tracing::info!(host = %self.host, %hash, %reason, more, "{said}"),
+                    None => tracing::debug!(host = %self.host, %hash, %reason, "{said}"),
+                }
                 Ok(None)
             }
             other => {

@@ -29,7 +29,7 @@ impl Pool {
             let request = format!("eth_getBlockByNumber [\"{:#x}\",false]", link.number);
             let reason = disown(endpoint, link, request, Part::BlockHash, "a block that it has itself", begun);
             let (block, host) = (link.number.to_string(), endpoint.host.clone());
-            Some(SourceError::Unproven { block, host, reason: Box::new(reason.into()) })
+            Some(SourceError::Unproven { rules_of: self.rules_of(), block, host, reason: Box::new(reason.into()) })
         };
         let looks = futures_util::future::join_all(self.endpoints.iter().map(|endpoint| look(endpoint))).await;
         looks.into_iter().flatten().last()
@@ -61,7 +61,7 @@ impl Pool {
             blame(endpoint, link, request.clone(), reason.clone(), Instant::now());
         }
         let (block, host) = (link.number.to_string(), host.to_owned());
-        SourceError::Unproven { block, host, reason: Box::new(reason.into()) }
+        SourceError::Unproven { rules_of: self.rules_of(), block, host, reason: Box::new(reason.into()) }
     }
 
     /// The hash of the block of that number that an endpoint has which has `block` as well.

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::common::{Place, stderr, timeless_all};
 use crate::served::{Answer, Chain, Served, demo_blocks};
 
-fn ok(answer: &Value) -> Answer {
+pub(crate) fn ok(answer: &Value) -> Answer {
     (200, answer.to_string().into_bytes())
 }
 
-fn alerts(place: &Place) -> Vec<Value> {
+pub(crate) fn alerts(place: &Place) -> Vec<Value> {
     let endpointless = |mut alert: Value| {
         alert["endpoint"].take();
         alert
@@ -23,7 +23,7 @@ fn alerts(place: &Place) -> Vec<Value> {
 }
 
 /// What an endpoint without oddities gives.
-fn truth() -> Vec<Value> {
+pub(crate) fn truth() -> Vec<Value> {
     let chain = Chain::demo();
     let (place, out) = Served::new(move |request| ok(&chain.answer(request))).replay(&[]);
     assert!(out.status.success(), "{}", stderr(&out));
@@ -141,6 +141,28 @@ fn receipts_that_came_before_a_throttle_are_not_asked_for_again() {
     assert!(answered.len() > 100 && again.is_empty(), "answered more than once: {again:?}");
 }
 
+type Change = fn(Value) -> Vec<u8>;
+/// How servers write answers that are not to the letter.
+pub(crate) const LOOSE: [(&str, Change); 5] = [
+    ("an error of null beside the result", |mut answer| {
+        answer["error"] = Value::Null;
+        answer.to_string().into_bytes()
+    }),
+    ("an id as a string", |mut answer| {
+        answer["id"] = json!(answer["id"].to_string());
+        answer.to_string().into_bytes()
+    }),
+    ("an id with a point", |mut answer| {
+        answer["id"] = json!(answer["id"].as_f64());
+        answer.to_string().into_bytes()
+    }),
+    ("a byte order mark", |answer| format!("\u{feff}{answer}").into_bytes()),
+    ("no jsonrpc", |mut answer| {
+        answer.as_object_mut().unwrap().remove("jsonrpc");
+        answer.to_string().into_bytes()
+    }),
+];
+
 #[test]
 fn a_batch_that_is_throttled_is_sent_again_in_smaller_parts() {
     for most in [1, 2, 3] {
@@ -160,27 +182,7 @@ fn a_batch_that_is_throttled_is_sent_again_in_smaller_parts() {
 
 #[test]
 fn json_that_is_written_loosely_is_understood() {
-    type Change = fn(Value) -> Vec<u8>;
-    let changes: [(&str, Change); 5] = [
-        ("an error of null beside the result", |mut answer| {
-            answer["error"] = Value::Null;
-            answer.to_string().into_bytes()
-        }),
-        ("an id as a string", |mut answer| {
-            answer["id"] = json!(answer["id"].to_string());
-            answer.to_string().into_bytes()
-        }),
-        ("an id with a point", |mut answer| {
-            answer["id"] = json!(answer["id"].as_f64());
-            answer.to_string().into_bytes()
-        }),
-        ("a byte order mark", |answer| format!("\u{feff}{answer}").into_bytes()),
-        ("no jsonrpc", |mut answer| {
-            answer.as_object_mut().unwrap().remove("jsonrpc");
-            answer.to_string().into_bytes()
-        }),
-    ];
-    for (what, change) in changes {
+    for (what, change) in LOOSE {
         let chain = Chain::demo();
         replays_as_the_truth(what, move |request| (200, change(chain.answer(request))));
     }
@@ -196,12 +198,23 @@ fn an_endpoint_that_refuses_everything_is_a_wrong_url_or_key_and_not_asked_again
         (410, "check the URL"),
         (400, "check the URL"),
     ] {
-        let endpoint = Served::new(move |_| (status, b"<html><h1>Sorry</h1></html>".to_vec()));
-        let (_, out) = endpoint.replay(&[]);
-        let said = stderr(&out);
-        assert_eq!(out.status.code(), Some(1), "{status}: {said}");
-        assert!(said.contains(&status.to_string()) && said.contains(words), "{status}: {said}");
-        assert!(endpoint.asked().len() <= 4, "{status}: asked {} times", endpoint.asked().len());
+        let page = "<html><h1>Sorry</h1></html>";
+        // As providers write them.
+        let errors: &[&str] = &[
+            r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32600,"message":"Must be authenticated!"}}"#,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32002,"message":"invalid project id"}}"#,
+            r#"{"error":"Unauthorized: You must authenticate your request with an API key."}"#,
+        ];
+        // With these two statuses nodes also answer errors of their own.
+        let errors = if matches!(status, 400 | 405) { &[] } else { errors };
+        for body in errors.iter().copied().chain([page]) {
+            let endpoint = Served::new(move |_| (status, body.as_bytes().to_vec()));
+            let (_, out) = endpoint.replay(&[]);
+            let said = stderr(&out);
+            assert_eq!(out.status.code(), Some(1), "{status} {body}: {said}");
+            assert!(said.contains(&status.to_string()) && said.contains(words), "{status} {body}: {said}");
+            assert!(endpoint.asked().len() <= 4, "{status} {body}: asked {} times", endpoint.asked().len());
+        }
     }
     // A page with status 200 may be of a moment: it is said, and to be tried again.
     let page = Served::new(|_| (200, b"<!doctype html><title>Welcome</title>".to_vec()));

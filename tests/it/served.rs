@@ -41,6 +41,10 @@ impl Chain {
         Self(blocks)
     }
 
+    pub(crate) fn into_blocks(self) -> Vec<(Value, Value)> {
+        self.0
+    }
+
     fn block(&self, of: &Value) -> Option<&(Value, Value)> {
         if of == "latest" || of == "finalized" || of == "safe" {
             return self.0.last();
@@ -107,12 +111,23 @@ impl Served {
 
     /// Replays the demo's blocks from it, without traces.
     pub(crate) fn replay(&self, extra: &[&str]) -> (Place, std::process::Output) {
-        let place = Place::new();
-        place.ok(&["watchlist", "import", &format!("{}/src/cli/demo/watchlist.csv", env!("CARGO_MANIFEST_DIR"))]);
-        let range = ["replay", "-r", &self.url, "--from-block", "1", "--to-block", "58", "--traces", "off"];
-        let out = place.run(&[&range, extra].concat());
-        (place, out)
+        replay_from(&self.url, extra)
     }
+}
+
+/// A place with the demo's watchlist.
+pub(crate) fn demo_place() -> Place {
+    let place = Place::new();
+    place.ok(&["watchlist", "import", &format!("{}/src/cli/demo/watchlist.csv", env!("CARGO_MANIFEST_DIR"))]);
+    place
+}
+
+/// Replays the demo's blocks from that endpoint, without traces.
+pub(crate) fn replay_from(url: &str, extra: &[&str]) -> (Place, std::process::Output) {
+    let place = demo_place();
+    let range = ["replay", "-r", url, "--from-block", "1", "--to-block", "58", "--traces", "off"];
+    let out = place.run(&[&range, extra].concat());
+    (place, out)
 }
 
 fn serve(mut stream: TcpStream, answer: &dyn Fn(&Value) -> Answer, heard: &Mutex<Vec<Value>>) -> Option<()> {

@@ -171,7 +171,7 @@ impl Reader {
         let mut gas_before = 0;
         let mut verified = Vec::with_capacity(read.len());
         for (tx, receipt) in block.transactions.into_iter().zip(read) {
-            let gas_used = receipt.check(&tx, header, gas_before)?;
+            let gas_used = receipt.check(&tx, header, expected.chain_id, gas_before)?;
             gas_before = receipt.cumulative;
             let price = tx.paid(header.base_fee_per_gas);
             verified.push(self.transaction(verified.len(), tx, &receipt, (gas_used, price), &bytes));

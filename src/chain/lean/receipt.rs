@@ -12,7 +12,8 @@ use super::keys::{Key as _, LogKey, Order, ReceiptKey};
 use super::scan::{Cursor, Read};
 use super::transaction::Tx;
 use super::{Odd, lacks};
-use crate::chain::receipts::{GAS_PER_BLOB, is_blob_price};
+use crate::chain::blob_price::is_blob_price;
+use crate::chain::receipts::GAS_PER_BLOB;
 
 /// Room for the type byte and the headers (10), status or state root (33), gas (9), bloom (259) and the header of the logs (9).
 const ROOM: usize = 320;
@@ -174,7 +175,7 @@ impl ReceiptParts {
     }
 
     /// What the typed path checks of a receipt beside its bytes; returns what it used alone.
-    pub(super) fn check(&self, tx: &Tx<'_>, header: &Header, gas_before: u64) -> Read<u64> {
+    pub(super) fn check(&self, tx: &Tx<'_>, header: &Header, chain_id: u64, gas_before: u64) -> Read<u64> {
         let Some(alone) = self.cumulative.checked_sub(gas_before) else { return Err(Odd("gas that does not add up")) };
         if self.gas_used.is_some_and(|stated| stated != alone) {
             return Err(Odd("gas that does not add up"));
@@ -185,7 +186,7 @@ impl ReceiptParts {
         if self.blob_gas.is_some_and(|stated| Some(stated) != tx.blobs.checked_mul(GAS_PER_BLOB)) {
             return Err(Odd("gas of another number of blobs"));
         }
-        if self.blob_price.is_some_and(|price| !is_blob_price(header, tx.blobs > 0, price)) {
+        if self.blob_price.is_some_and(|price| !is_blob_price(header, chain_id, tx.blobs > 0, price)) {
             return Err(Odd("a price of blobs"));
         }
         let created = tx.to.is_none().then(|| tx.from.create(tx.nonce));
