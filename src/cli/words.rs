@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use alloy::primitives::Address;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, ValueEnum};
@@ -72,6 +73,9 @@ impl<T: Copy + Send + Sync + 'static> TypedValueParser for Words<T> {
 
 /// Why a value was refused, in one line; none where something else is wrong with the command line.
 pub(super) fn refused_value(error: &clap::Error) -> Option<String> {
+    if error.kind() == ErrorKind::UnknownArgument {
+        return misplaced_address(error);
+    }
     if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
         return None;
     }
@@ -92,6 +96,14 @@ pub(super) fn refused_value(error: &clap::Error) -> Option<String> {
         "" => format!("{option} has no value: {what_to_do}"),
         value => format!("{option} {value:?}: {what_to_do}"),
     })
+}
+
+/// What to write instead of an address that belongs to no option, where the command takes addresses by one.
+fn misplaced_address(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+    let is_taken = word.parse::<Address>().is_ok() && usage.to_string().contains("--address");
+    is_taken.then(|| format!("{word:?} belongs to no option: write --address {word}"))
 }
 
 /// A number of seconds, with or without a fraction.

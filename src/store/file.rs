@@ -68,6 +68,9 @@ impl Handle {
         if path == Path::new(":memory:") || path.as_os_str().is_empty() {
             return Err(unusable(path, "it would be gone with the program: name a file"));
         }
+        if path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+            return Err(unusable(path, "it is a URI: name a file by its path, such as ./bolo.db"));
+        }
         let held = std::fs::metadata(path);
         match &held {
             Ok(metadata) if metadata.is_dir() => return Err(unusable(path, "it is a folder")),

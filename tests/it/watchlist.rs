@@ -357,6 +357,14 @@ fn words_that_belong_to_no_option_are_told_with_the_option_that_was_meant() {
         assert_eq!(out.status.code(), Some(1), "{word}");
         assert!(stderr(&out).contains(&format!("bolo query {option} {word}")), "{}", stderr(&out));
     }
+    for word in [A, &A[2..], &A.to_lowercase()] {
+        for range in [&[][..], &["--from-block", "1", "--to-block", "2"]] {
+            let out = place.run(&[&["attest", word], range].concat());
+            assert_eq!(out.status.code(), Some(1), "{word}");
+            assert!(stderr(&out).contains(&format!("write --address {word}")), "{}", stderr(&out));
+        }
+    }
+    assert_eq!(place.run(&["status", A]).status.code(), Some(2), "no option of it takes addresses");
     for alias in ["list", "ls", "show"] {
         assert!(place.ok(&["watchlist", alias]).contains(A), "{alias}");
     }

@@ -129,6 +129,9 @@ fn what_is_no_database_is_refused_with_the_reason() {
     std::fs::write(at("file"), b"x").unwrap();
     let cases = [
         (PathBuf::from(":memory:"), "name a file"),
+        (PathBuf::from("file::memory:"), "name a file by its path"),
+        (PathBuf::from("file:x?mode=memory&cache=shared"), "name a file by its path"),
+        (PathBuf::from("file:///tmp/x.db"), "name a file by its path"),
         (PathBuf::from("/dev/null"), "is no database"),
         (PathBuf::from("/dev/zero"), "is no database"),
         (dir.path().to_owned(), "is a folder"),
