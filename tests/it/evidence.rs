@@ -413,7 +413,7 @@ fn what_an_archive_lacks_of_the_range_is_said() {
     for wrong in [["--from-block", "latest"], ["--to-block", "earliest"], ["--to-block", "finalized"]] {
         let out = replay(&wrong);
         assert_eq!(out.status.code(), Some(1), "{wrong:?}: {}", stderr(&out));
-        assert!(stderr(&out).contains("write a number, or"), "{}", stderr(&out));
+        assert!(stderr(&out).contains("write a number, a time, or"), "{}", stderr(&out));
     }
     // Of a folder, what is not read is told.
     let folder = place.dir.path().join("folder");
