@@ -199,20 +199,14 @@ CREATE INDEX alert_entries_by_entry ON alert_entries (entry_id, block_number);
 -- Serves query --list.
 CREATE INDEX alert_entries_by_list ON alert_entries (list_id, block_number);
 
--- Logs and frames that look like a movement of value and are not decoded, by reason: counted, never dropped in silence.
+-- Logs and frames that look like a movement of value and are not decoded, by reason: counted, never dropped in silence. `lookback`
+-- records which addresses they name.
 CREATE TABLE undecoded (
     block_id INTEGER NOT NULL REFERENCES blocks (id),
     reason   TEXT    NOT NULL,
     count    INTEGER NOT NULL,
     PRIMARY KEY (block_id, reason)
 ) STRICT, WITHOUT ROWID;
-
--- The addresses that the undecoded logs and frames of a block may be about, 20 bytes each: the emitter and the last 20 bytes of every
--- word of a log, both sides of a frame. One row for each block that has any. NULL: more than are kept, so that it may be any address.
-CREATE TABLE undecoded_names (
-    block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
-    names    BLOB CHECK (length(names) % 20 = 0)
-) STRICT;
 
 -- What tokens say of themselves, asked once. Unproven, and written by whoever made the token: symbols are cleaned, not believed.
 CREATE TABLE tokens (
@@ -389,16 +383,20 @@ CREATE TABLE proofs (
 ) STRICT;
 
 -- Which addresses a block can touch, of the proven blocks that were taken with --lookback-index: a filter over every address that is
--- a side or the operator of an activity (src/screen/lookback.rs has its bytes), as that decoder found them with that proof and in those planes (as in
--- `blocks`). A filter counts only where the block has the same ones: one made of claimed senders or of other traces says nothing of a
--- block that was taken better since. Serves looking back: an address that is added later is looked for only in blocks whose filter may
--- have it. An orphaned block keeps its row: the filter is of the hash.
+-- a side or the operator of an activity (src/screen/lookback.rs has its bytes), as that decoder found them with that proof and in those
+-- planes (as in `blocks`). A filter counts only where the block has the same ones: one made of claimed senders or of other traces says
+-- nothing of a block that was taken better since. Serves looking back: an address that is added later is looked for only in blocks whose
+-- filter may have it. Serves attest and query --require-complete: they refuse a block with an undecoded log or frame and without a
+-- filter that counts. An orphaned block keeps its row: the filter is of the hash.
 CREATE TABLE lookback (
     block_id INTEGER PRIMARY KEY REFERENCES blocks (id),
     proof    INTEGER NOT NULL,
     planes   INTEGER NOT NULL,
     decoder  INTEGER NOT NULL,
-    filter   BLOB    NOT NULL
+    filter   BLOB    NOT NULL,
+    -- The addresses that the block's undecoded logs and frames name, 20 bytes each: the emitter of a log and the last 20 bytes of each
+    -- of its words, both sides of a frame. NULL: more than are recorded, so that any address may be named.
+    undecoded BLOB CHECK (length(undecoded) % 20 = 0)
 ) STRICT;
 
 -- Blocks that `watch` has jumped over to follow the head, and still has to take, in order: both ends included.

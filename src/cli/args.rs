@@ -172,7 +172,8 @@ pub struct WatchArgs {
     #[arg(long, value_parser = seconds, value_name = "SECONDS")]
     pub(super) slot: Option<f64>,
     /// Keep an index of the addresses that each proven block can touch, some 21 bits each, so that looking back need not read most
-    /// blocks again [default: as in bolo.toml]
+    /// blocks again, and of those that undecoded logs and frames name: without it, any of these makes attest and --require-complete
+    /// exit 3 [default: as in bolo.toml]
     #[arg(long)]
     pub(super) lookback_index: bool,
     /// When the lists gain entries, screen again what is held, beside the head and after it, as `bolo replay --new-entries` does
@@ -206,7 +207,8 @@ pub struct ReplayArgs {
     #[arg(long, conflicts_with_all = ["holes", "filtered"])]
     pub(super) new_entries: bool,
     /// Keep an index of the addresses that each proven block can touch, some 21 bits each, so that --new-entries need not read most
-    /// blocks again. Blocks that are held without it are taken again
+    /// blocks again, and of those that undecoded logs and frames name: without it, any of these makes attest and --require-complete
+    /// exit 3. Blocks that are held without it are taken again
     #[arg(long)]
     pub(super) lookback_index: bool,
     /// Fill the holes of the ledger, blocks without the traces that are wanted among them: all between the first and the last block held, or those of the given range
@@ -372,8 +374,8 @@ pub struct QueryArgs {
     #[arg(long, value_parser = Words::<Format>::of_enum(), default_value = "table", value_name = "FORM")]
     pub(super) format: Format,
     /// With a range of blocks or time: exit 3 unless every block in it is proven, with every sender recovered, screened against every
-    /// entry in force, and no undecoded log or frame in it names an address of the question (without --address: a watched one). With
-    /// `=internal` also exit 3 unless the ETH that moved within transactions is known in every block: proven by logs (EIP-7708) or seen in traces
+    /// entry in force, and no undecoded log or frame in it names an address of the question (without --address: a watched one; in blocks
+    /// taken without --lookback-index nothing records the names, so any such log or frame exits 3). With `=internal` also exit 3 unless the ETH that moved within transactions is known in every block: proven by logs (EIP-7708) or seen in traces
     #[arg(long, value_parser = Words::<RequireComplete>::of_enum(), num_args = 0..=1, require_equals = true, default_missing_value = "proven", value_name = "WHAT")]
     pub(super) require_complete: Option<RequireComplete>,
 }

@@ -187,7 +187,7 @@ fn this_version_decoded_it(question: &Question<'_>) -> Result<Option<String>, Fa
     }))
 }
 
-/// Undecoded logs and frames name none of the addresses, and all the addresses that they name are kept.
+/// Undecoded logs and frames name none of the addresses, and the blocks' look-back filters record all the addresses that they name.
 fn undecoded_logs_name_none(question: &Question<'_>) -> Result<Option<String>, Failure> {
     let BlockRange { first, last, .. } = question.range;
     let found = question.store.undecoded_naming(first, last, question.addresses)?;
@@ -200,9 +200,18 @@ fn undecoded_logs_name_none(question: &Question<'_>) -> Result<Option<String>, F
             question.blocks(),
         )));
     }
+    if found.unindexed > 0 {
+        return Ok(Some(format!(
+            "{} blocks of {} have logs or frames that bolo does not decode, and no look-back filter that records which addresses these \
+             name: {} adds it",
+            found.unindexed,
+            question.blocks(),
+            question.replay(" --lookback-index")
+        )));
+    }
     Ok((found.unknown > 0).then(|| {
         format!(
-            "in {} blocks of {} the logs and frames that bolo does not decode name more than {MAX_NAMED} addresses, which are not kept: \
+            "in {} blocks of {} the logs and frames that bolo does not decode name more than {MAX_NAMED} addresses, which are not recorded: \
              they may name {}. Decode these blocks with another tool, or leave them out of the range",
             found.unknown,
             question.blocks(),

@@ -67,7 +67,7 @@ pub struct BlockRecord {
     pub transactions: BTreeMap<u32, TransactionFacts>,
     /// Undecodable logs by reason.
     pub undecoded: BTreeMap<Undecoded, u64>,
-    /// The addresses that these may be about.
+    /// The addresses that these name: recorded with the filter for looking back, and only there.
     pub named: Named,
     /// The header's beneficiary.
     pub beneficiary: Address,
@@ -213,7 +213,7 @@ fn append_one(tx: &Connection, ids: &mut AddressIds, revision: i64, record: &Blo
         if before.is_some_and(|before| !before.looked_for_the_same(made)) {
             unmatch_others(tx, record, block_id)?;
         }
-        put_filter(tx, block_id, held, made, record.lookback.as_deref())?;
+        put_filter(tx, block_id, held, made, record)?;
         if let Some(evidence) = &record.evidence {
             put_proof(tx, block_id, evidence)?;
         }

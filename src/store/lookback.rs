@@ -6,8 +6,9 @@ use rusqlite::{Connection, params};
 
 use super::coverage::{SENDERS, TRACES, Taken, cover_all};
 use super::watch_spans::differs;
-use super::{LedgerRange, Result, Store, StoreError, chain_int, meta, sql_int};
+use super::{BlockRecord, LedgerRange, Result, Store, StoreError, chain_int, meta, sql_int};
 use crate::chain::canonical::Link;
+use crate::decode::{Named, Undecoded};
 
 /// A block that was screened by an older state of the lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,30 +24,40 @@ pub struct BlockBehind {
     pub alerted: bool,
 }
 
-/// Keeps which addresses a block can touch, where the filter was made (`made`) with all that the block has now (`held`). Else the
-/// filter that is there stays, unless it rests on claims that were made anew: on an endpoint's traces, or on senders that nobody
-/// recovered.
+/// Keeps which addresses a block can touch, and which its undecoded logs and frames name, where the filter was made (`made`) with all
+/// that the block has now (`held`). Else the filter that is there stays, unless it rests on claims that were made anew: on an
+/// endpoint's traces, or on senders that nobody recovered. Undecoded frames of incomplete traces are such claims too.
 pub(super) fn put_filter(
     conn: &Connection,
     block_id: i64,
     held: Taken,
     made: Taken,
-    filter: Option<&[u8]>,
+    record: &BlockRecord,
 ) -> Result<()> {
-    match filter {
+    match &record.lookback {
         Some(filter) if (held.proof, held.planes, held.decoder) == (made.proof, made.planes, made.decoder) => {
+            let named: Option<Vec<u8>> = match &record.named {
+                Named::These(addresses) => Some(addresses.iter().flat_map(|address| address.0.0).collect()),
+                Named::Anybody => None,
+            };
             conn.prepare_cached(
-                "INSERT INTO lookback (block_id, proof, planes, decoder, filter) VALUES (?1, ?2, ?3, ?4, ?5) \
+                "INSERT INTO lookback (block_id, proof, planes, decoder, filter, undecoded) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT (block_id) DO UPDATE SET proof = excluded.proof, planes = excluded.planes, decoder = excluded.decoder, \
-                 filter = excluded.filter",
+                 filter = excluded.filter, undecoded = excluded.undecoded",
             )?
-            .execute(params![block_id, made.proof, made.planes, made.decoder, filter])?;
+            .execute(params![block_id, made.proof, made.planes, made.decoder, filter, named])?;
         }
         _ => {
             conn.prepare_cached(
-                "DELETE FROM lookback WHERE block_id = ?1 AND (planes & ?2 = 0 OR planes & ?3 & ?4 <> 0)",
+                "DELETE FROM lookback WHERE block_id = ?1 AND (?5 OR planes & ?2 = 0 OR planes & ?3 & ?4 <> 0)",
             )?
-            .execute(params![block_id, SENDERS, TRACES, made.planes])?;
+            .execute(params![
+                block_id,
+                SENDERS,
+                TRACES,
+                made.planes,
+                record.undecoded.contains_key(&Undecoded::UnknownFrame)
+            ])?;
         }
     }
     Ok(())

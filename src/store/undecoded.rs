@@ -1,13 +1,14 @@
 //! What was not decoded in a range of blocks: how much of it by reason, and whether it may be about an address.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use alloy::primitives::Address;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::addresses::find_address;
+use super::lookback::FILTER;
 use super::{BlockRecord, Result, Store, bytes, chain_int, sql_int};
-use crate::decode::{Named, Undecoded};
+use crate::decode::Undecoded;
 
 /// Blocks of a range whose undecoded logs or frames may be about one of the addresses that were asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,7 +17,9 @@ pub struct UndecodedNames {
     pub naming: u64,
     /// The first of these, and an address that it names.
     pub first: Option<(u64, Address)>,
-    /// Blocks whose undecoded logs and frames name more addresses than are kept.
+    /// Blocks with an undecoded log or frame and without a look-back filter that counts: nothing records which addresses these name.
+    pub unindexed: u64,
+    /// Blocks whose undecoded logs and frames name more addresses than are recorded.
     pub unknown: u64,
 }
 
@@ -28,19 +31,11 @@ pub(super) fn forget_undecoded(conn: &Connection, block_id: i64, keeps_frames: b
         keeps_frames,
         Undecoded::UnknownFrame.name()
     ])?;
-    // The names of frames and of logs are kept together: too many names are better than too few.
-    conn.prepare_cached(
-        "DELETE FROM undecoded_names WHERE block_id = ?1 AND NOT EXISTS (SELECT 1 FROM undecoded WHERE block_id = ?1)",
-    )?
-    .execute([block_id])?;
     Ok(())
 }
 
-/// Adds what is not decoded in a block, and whom it may name, to what is kept of it.
+/// Adds what is not decoded in a block to what is kept of it.
 pub(super) fn put_undecoded(conn: &Connection, block_id: i64, record: &BlockRecord) -> Result<()> {
-    if record.undecoded.is_empty() {
-        return Ok(());
-    }
     for (reason, count) in &record.undecoded {
         conn.prepare_cached(
             "INSERT INTO undecoded (block_id, reason, count) VALUES (?1, ?2, ?3) \
@@ -48,28 +43,7 @@ pub(super) fn put_undecoded(conn: &Connection, block_id: i64, record: &BlockReco
         )?
         .execute(params![block_id, reason.name(), sql_int(*count)])?;
     }
-    let before: Option<Option<Vec<u8>>> = conn
-        .prepare_cached("SELECT names FROM undecoded_names WHERE block_id = ?1")?
-        .query_row([block_id], |row| row.get(0))
-        .optional()?;
-    let names = match (&record.named, &before) {
-        (Named::These(names), None) => Some(pack(names)),
-        (Named::These(names), Some(Some(before))) => Some(pack(&names.iter().copied().chain(unpack(before)).collect())),
-        (Named::Anybody, _) | (_, Some(None)) => None,
-    };
-    conn.prepare_cached(
-        "INSERT INTO undecoded_names (block_id, names) VALUES (?1, ?2) ON CONFLICT (block_id) DO UPDATE SET names = excluded.names",
-    )?
-    .execute(params![block_id, names])?;
     Ok(())
-}
-
-fn pack(names: &BTreeSet<Address>) -> Vec<u8> {
-    names.iter().flat_map(|name| name.0.0).collect()
-}
-
-fn unpack(names: &[u8]) -> impl Iterator<Item = Address> {
-    names.chunks_exact(20).map(Address::from_slice)
 }
 
 impl Store {
@@ -92,15 +66,19 @@ impl Store {
     /// # Errors
     /// Of SQLite.
     pub fn undecoded_naming(&self, from: u64, to: u64, addresses: &[Address]) -> Result<UndecodedNames> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT b.number, n.names FROM blocks b LEFT JOIN undecoded_names n ON n.block_id = b.id WHERE b.status <> 3 \
-             AND b.number BETWEEN ?1 AND ?2 AND EXISTS (SELECT 1 FROM undecoded u WHERE u.block_id = b.id) ORDER BY b.number",
-        )?;
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT b.number, i.block_id IS NOT NULL, i.undecoded FROM blocks b LEFT JOIN lookback i ON {FILTER} WHERE b.status <> 3 \
+             AND b.number BETWEEN ?1 AND ?2 AND EXISTS (SELECT 1 FROM undecoded u WHERE u.block_id = b.id) ORDER BY b.number"
+        ))?;
         let mut rows = statement.query(params![sql_int(from), sql_int(to)])?;
         let mut found = UndecodedNames::default();
         let mut asked: Option<HashSet<Address>> = None;
         while let Some(row) = rows.next()? {
-            let Some(names) = row.get::<_, Option<Vec<u8>>>(1)? else {
+            if !row.get::<_, bool>(1)? {
+                found.unindexed += 1;
+                continue;
+            }
+            let Some(names) = row.get::<_, Option<Vec<u8>>>(2)? else {
                 found.unknown += 1;
                 continue;
             };
@@ -109,7 +87,7 @@ impl Store {
                 None if addresses.is_empty() => asked.insert(self.ever_watched()?),
                 None => asked.insert(addresses.iter().copied().collect()),
             };
-            if let Some(named) = unpack(&names).find(|name| asked.contains(name)) {
+            if let Some(named) = names.chunks_exact(20).map(Address::from_slice).find(|name| asked.contains(name)) {
                 found.naming += 1;
                 found.first = found.first.or(Some((chain_int(row.get(0)?), named)));
             }
@@ -151,10 +129,10 @@ mod tests {
 
     const OTHER: Address = Address::repeat_byte(0x77);
 
-    /// A block with undecoded logs that name those.
-    fn undecoded(store: &Store, number: u64, named: Named) -> BlockRecord {
-        let counts = [(Undecoded::TopicCount, 2), (Undecoded::UnknownFrame, 1)].into();
-        BlockRecord { undecoded: counts, named, ..record(store, number, true) }
+    /// A block with undecoded logs that name those, and with a filter for looking back or without.
+    fn undecoded(store: &Store, number: u64, named: Named, indexed: bool) -> BlockRecord {
+        let counts = [(Undecoded::TopicCount, 2), (Undecoded::UnknownWrapper, 1)].into();
+        BlockRecord { undecoded: counts, named, lookback: indexed.then(|| vec![0]), ..record(store, number, true) }
     }
 
     fn these(names: &[Address]) -> Named {
@@ -166,49 +144,73 @@ mod tests {
         let (_place, mut store) = open();
         let records = [
             record(&store, 0, true),
-            undecoded(&store, 1, these(&[OTHER, Address::repeat_byte(1)])),
-            undecoded(&store, 2, these(&[Address::repeat_byte(2)])),
-            undecoded(&store, 3, Named::Anybody),
-            undecoded(&store, 4, these(&[Address::repeat_byte(4)])),
-            undecoded(&store, 5, these(&[WATCHED])),
+            undecoded(&store, 1, these(&[OTHER, Address::repeat_byte(1)]), true),
+            undecoded(&store, 2, these(&[Address::repeat_byte(2)]), true),
+            undecoded(&store, 3, Named::Anybody, true),
+            undecoded(&store, 4, these(&[]), false),
+            undecoded(&store, 5, these(&[WATCHED]), true),
+            undecoded(&store, 6, these(&[OTHER]), false),
         ];
         store.append_all(&records).unwrap();
         let counts = |from, to| store.undecoded_in(from, to).unwrap();
         assert_eq!(counts(0, 0), []);
-        assert_eq!(counts(0, 2), [("topic_count".to_owned(), 4), ("unknown_frame".to_owned(), 2)]);
+        assert_eq!(counts(0, 2), [("topic_count".to_owned(), 4), ("unknown_wrapper".to_owned(), 2)]);
         let naming = |from, to, addresses: &[Address]| store.undecoded_naming(from, to, addresses).unwrap();
         let none = UndecodedNames::default();
-        assert_eq!(naming(0, 2, &[OTHER]), UndecodedNames { naming: 1, first: Some((1, OTHER)), unknown: 0 });
+        assert_eq!(naming(0, 2, &[OTHER]), UndecodedNames { naming: 1, first: Some((1, OTHER)), ..none });
         assert_eq!(naming(2, 2, &[OTHER]), none, "it names another");
         assert_eq!(naming(0, 2, &[WATCHED, Address::ZERO]), none);
-        assert_eq!(naming(0, 5, &[]), UndecodedNames { naming: 1, first: Some((5, WATCHED)), unknown: 1 });
-        assert_eq!(naming(3, 3, &[OTHER]).unknown, 1, "more names than are kept");
-        // Taken again in the same way, only this time counts.
-        store.append(&undecoded(&store, 3, these(&[Address::repeat_byte(4)]))).unwrap();
-        assert_eq!(store.undecoded_naming(3, 4, &[OTHER]).unwrap(), none);
+        let of_all = UndecodedNames { naming: 1, first: Some((5, WATCHED)), unindexed: 2, unknown: 1 };
+        assert_eq!(naming(0, 6, &[]), of_all);
+        assert_eq!(naming(3, 3, &[OTHER]), UndecodedNames { unknown: 1, ..none }, "more names than are recorded");
+        for (from, to, address) in [(4, 4, OTHER), (4, 4, WATCHED), (6, 6, Address::repeat_byte(4))] {
+            assert_eq!(naming(from, to, &[address]), UndecodedNames { unindexed: 1, ..none }, "no filter");
+        }
+        // Taken again with an index, the names are known; without one, the filter stays.
+        for indexed in [true, false] {
+            store.append(&undecoded(&store, 4, these(&[Address::repeat_byte(4)]), indexed)).unwrap();
+            let naming = |address| store.undecoded_naming(4, 4, &[address]).unwrap();
+            assert_eq!((naming(OTHER), naming(Address::repeat_byte(4)).naming), (none, 1), "{indexed}");
+        }
     }
 
     #[test]
-    fn a_frame_that_was_counted_with_traces_stays_counted_without_and_so_does_whom_it_names() {
+    fn a_filter_answers_for_undecoded_frames_only_with_the_traces_it_was_made_of() {
         let (_place, mut store) = open();
         let log = Address::repeat_byte(0x11);
-        let with = |store: &Store, traces, reasons: &[(Undecoded, u64)], named| {
-            let undecoded = reasons.iter().copied().collect();
-            BlockRecord { traces, undecoded, named, ..record(store, 0, true) }
-        };
         let (topics, frame) = ((Undecoded::TopicCount, 2), (Undecoded::UnknownFrame, 1));
-        let naming = |store: &Store, address| store.undecoded_naming(0, 0, &[address]).unwrap().naming;
-        store.append(&with(&store, true, &[frame], these(&[OTHER]))).unwrap();
-        store.append(&with(&store, false, &[topics], these(&[log]))).unwrap();
+        let with = |store: &Store, traces: bool, indexed: bool, of_frame: Option<Address>| BlockRecord {
+            traces,
+            undecoded: [topics].into_iter().chain(of_frame.map(|_| frame)).collect(),
+            named: Named::These([log].into_iter().chain(of_frame).collect()),
+            lookback: indexed.then(|| vec![0]),
+            ..record(store, 0, true)
+        };
+        // How many blocks name the frame's address, the log's and another one, and how many have no filter.
+        let naming = |store: &Store| {
+            let of = |address| store.undecoded_naming(0, 0, &[address]).unwrap();
+            ([of(OTHER).naming, of(log).naming, of(WATCHED).naming], of(WATCHED).unindexed)
+        };
+        store.append(&with(&store, true, true, Some(OTHER))).unwrap();
+        assert_eq!(naming(&store), ([1, 1, 0], 0));
+        // Without traces, those of before still count, and so does their filter.
+        for indexed in [true, false] {
+            store.append(&with(&store, false, indexed, None)).unwrap();
+            assert_eq!(naming(&store), ([1, 1, 0], 0), "{indexed}");
+        }
         let counts = store.undecoded_in(0, 0).unwrap();
         assert_eq!(counts, [("topic_count".to_owned(), 2), ("unknown_frame".to_owned(), 1)]);
-        assert_eq!([OTHER, log, WATCHED].map(|address| naming(&store, address)), [1, 1, 0]);
-        // Other traces that do not show the frame take the place of those of before.
-        store.append(&with(&store, true, &[topics], these(&[log]))).unwrap();
-        assert_eq!([OTHER, log].map(|address| naming(&store, address)), [0, 1]);
-        store.append(&with(&store, true, &[], these(&[]))).unwrap();
-        assert_eq!([OTHER, log].map(|address| naming(&store, address)), [0, 0]);
-        assert_eq!(store.undecoded_in(0, 0).unwrap(), []);
+        // Other traces take their place: without a filter of these, nothing records the names.
+        store.append(&with(&store, true, false, None)).unwrap();
+        assert_eq!(naming(&store), ([0, 0, 0], 1));
+        // A filter without traces says nothing of a block that has some.
+        store.append(&with(&store, false, true, None)).unwrap();
+        assert_eq!(naming(&store), ([0, 0, 0], 1));
+        store.append(&with(&store, true, true, None)).unwrap();
+        assert_eq!(naming(&store), ([0, 1, 0], 0));
+        // A frame of incomplete traces, which do not make the plane.
+        store.append(&with(&store, false, false, Some(OTHER))).unwrap();
+        assert_eq!(naming(&store), ([0, 0, 0], 1));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn as_of_a_time_blocks_have_to_be_screened_for_the_addresses_that_were_listed_th
         place.ok(&["-q", "watchlist", "import", "l.txt", "--published", date]);
     }
     let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
-    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337", "--lookback-index"]);
     let (left, stayed) = (left.to_string(), stayed.to_string());
     let code = |args: &[&str]| {
         let range = ["query", "--require-complete", "--from-block", "1", "--to-block", "58"];
@@ -136,7 +136,7 @@ fn a_filter_by_symbol_or_units_is_not_complete_where_tokens_were_never_asked() {
     // Holds tokens of the demo's chain, whose archive has no answers of tokens.
     let place = Place::watching(&[("0x70997970C51812dc3A010C7d01b50e0d17dc79C8".parse().unwrap(), "holder")]);
     let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
-    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337"]);
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337", "--lookback-index"]);
     let refuses = |args: &[&str]| {
         let range = ["query", "--require-complete", "--from-block", "1", "--to-block", "58"];
         let out = place.run(&[&range, args].concat());

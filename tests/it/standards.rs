@@ -182,8 +182,7 @@ fn an_undecoded_log_that_names_an_address_refuses_what_is_asked_of_it() {
     let named = [in_topic, in_word, dirty, emitter, announced];
     let list: Vec<_> = named.iter().chain([&a, &bystander, &miner]).map(|address| (*address, "x")).collect();
     let place = Place::watching(&list);
-    // Without the index for looking back too, it is kept whom they name.
-    place.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"]);
+    place.ok(&["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest", "--lookback-index"]);
     let head = node.head().to_string();
     let range = ["--from-block", "0", "--to-block", &head];
     let attest = |place: &Place, address: Address| {
@@ -214,6 +213,22 @@ fn an_undecoded_log_that_names_an_address_refuses_what_is_asked_of_it() {
     assert_eq!(coverage["undecoded"], json!([{"from": 0, "to": node.head(), "reasons": reasons}]));
     assert!(place.ok(&["status", "--coverage"]).contains("2 topic_count"));
     assert!(complete(&place, &[bystander]).1.contains("2 topic_count"));
+    // Without the index, nothing records the names: any undecoded log refuses, whoever is asked for.
+    let bare = Place::watching(&list);
+    let replay = ["replay", "-r", &node.url, "--from-block", "0", "--to-block", "latest"];
+    bare.ok(&replay);
+    for address in [bystander, in_topic, emitter] {
+        let (code, text) = attest(&bare, address);
+        assert!(code == 3 && text.contains("--lookback-index"), "{address}: {code} {text}");
+    }
+    for asked in [&[bystander][..], &[bystander, a], &[]] {
+        let (code, text) = complete(&bare, asked);
+        assert!(code == 3 && text.contains("--lookback-index"), "{asked:?}: {code} {text}");
+    }
+    bare.ok(&[&replay[..], &["--lookback-index"]].concat());
+    assert_eq!(attest(&bare, bystander).0, 0);
+    assert_eq!(complete(&bare, &[bystander, a]).0, 0);
+    assert_eq!(attest(&bare, in_topic).0, 3);
 }
 
 #[test]

@@ -102,6 +102,8 @@ impl World<'_> {
             });
             // The lists changed for an address of the block since it was screened.
             may_refuse |= (0..ADDRESSES).any(|who| self.shown(who, revision, number) != self.shown(who, now, number));
+            // Which addresses they name is recorded only with the block's look-back filter.
+            must_refuse |= !reading.index && !self.undecoded(number, reading).0.is_empty();
             let content = self.content(number);
             let watched = |who: &u8| ask.who.is_some() || self.was_ever_watched(*who);
             for unknown in &content.unknown {

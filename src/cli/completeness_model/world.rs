@@ -134,7 +134,7 @@ impl<'a> World<'a> {
     }
 
     /// What is counted as undecoded in a block that is read so, and whom it may name.
-    fn undecoded(&self, number: u64, reading: Reading) -> (BTreeMap<Undecoded, u64>, Named) {
+    pub(super) fn undecoded(&self, number: u64, reading: Reading) -> (BTreeMap<Undecoded, u64>, Named) {
         let (mut counts, mut names, mut anybody) = (BTreeMap::new(), BTreeSet::new(), false);
         let content = self.content(number);
         for unknown in content.unknown.iter().filter(|unknown| !unknown.frame || reading.traces) {
@@ -237,14 +237,14 @@ impl<'a> World<'a> {
         let ledger = self.store.ledger(from, to).unwrap();
         let blocks = ledger.iter().flat_map(|ledger| {
             let range = ledger.range;
-            let reading = Reading {
-                index: false,
+            let reading = move |number| Reading {
+                index: self.store.is_indexed(hash(number, self.fork)).unwrap(),
                 traces: range.traces,
                 senders: range.senders,
                 trust: !range.proven,
                 decoder: Decoder::of(ledger.decoder),
             };
-            (range.from..=range.to).map(move |number| (number, ledger.watch_revision, reading))
+            (range.from..=range.to).map(move |number| (number, ledger.watch_revision, reading(number)))
         });
         blocks.collect()
     }
