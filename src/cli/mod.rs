@@ -37,6 +37,7 @@ mod shell;
 mod short_id;
 mod sources;
 mod status;
+mod token_facts;
 mod watch;
 mod watchlist;
 mod words;

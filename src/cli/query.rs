@@ -10,6 +10,7 @@ use super::explain::explain;
 use super::present::AlertPrinter;
 use super::short_id::{alert_id, transaction_hash};
 use super::sources::address;
+use super::token_facts::{check_places, unknown_tokens};
 use super::{Context, Failure};
 use crate::lists::parse_address;
 use crate::store::{Access, AlertFilter, AmountFilter, AssetFilter, LeftOut, NamedRange, Order, RangeCoverage, Store};
@@ -55,7 +56,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<u8, Failure> {
         if let Some(question) = &question {
             say_open_end(question, &named)?;
         }
-        return say_coverage(question.as_ref(), &filter, args.require_complete);
+        return say_coverage(question.as_ref(), (&filter, &chain), args.require_complete);
     }
     say_searched(&store)?;
     Ok(0)
@@ -102,38 +103,6 @@ fn misplaced(word: &str) -> Failure {
     let option = if is_hash { "--tx" } else { "--address" };
     let or = if is_hash { " (or `--explain` for the id of an alert)" } else { "" };
     Failure::input(format!("{shown:?} belongs to no option: write `bolo query {option} {shown}`{or}"))
-}
-
-/// Why a filter by symbol, or by amount in units, may leave out alerts of tokens that nobody has asked for these.
-fn unknown_tokens(question: &Question<'_>, filter: &AlertFilter) -> Result<Option<String>, Failure> {
-    let by_symbol = filter.assets.iter().any(|asset| matches!(asset, AssetFilter::Symbol(_)));
-    let by_units = matches!(filter.min_amount, Some(AmountFilter::Units(_)));
-    // Of the chain's own currency both are known.
-    if filter.assets.contains(&AssetFilter::Native) || !by_symbol && !by_units {
-        return Ok(None);
-    }
-    let RangeCoverage { from, to, .. } = question.coverage;
-    // A symbol may be that of any token.
-    let contracts: Vec<_> = filter
-        .assets
-        .iter()
-        .filter(|_| !by_symbol)
-        .filter_map(|asset| match asset {
-            AssetFilter::Contract(contract, _) => Some(*contract),
-            _ => None,
-        })
-        .collect();
-    let unknown = question.store.unknown_tokens(from, to, &contracts)?;
-    let (tokens, what, instead) = match by_symbol {
-        true => (unknown.symbol, "symbol", "name the token by its contract"),
-        false => (unknown.decimals, "decimals", "give the amount in base units"),
-    };
-    Ok((tokens > 0).then(|| {
-        format!(
-            "of {tokens} tokens with alerts in blocks {from} to {to} the {what} is not known, so that their alerts are left out: {instead}, \
-             or let `bolo watch` ask the tokens"
-        )
-    }))
 }
 
 /// The addresses that the answer is about; none: all that are watched. As of a time, these are the addresses that were listed then: the
@@ -210,7 +179,7 @@ fn say_internal(coverage: &RangeCoverage) {
 /// Says on stderr how far the range is covered; the exit code.
 fn say_coverage(
     question: Option<&Question<'_>>,
-    filter: &AlertFilter,
+    (filter, chain): (&AlertFilter, &ChainWords),
     required: Option<RequireComplete>,
 ) -> Result<u8, Failure> {
     let Some(question) = question else {
@@ -225,7 +194,7 @@ fn say_coverage(
         }
     }
     let mut shortfalls = question.shortfalls()?;
-    shortfalls.extend(unknown_tokens(question, filter)?);
+    shortfalls.extend(unknown_tokens(question, filter, chain)?);
     if required == Some(RequireComplete::Internal) {
         shortfalls.extend(question.internal_shortfall());
     }
@@ -321,7 +290,6 @@ fn filter(args: &QueryArgs, store: &Store, chain: &ChainWords) -> Result<AlertFi
     })
 }
 
-/// The addresses of --address and of --address-file, each once.
 /// Parts of texts to be searched for.
 fn searched(option: &str, texts: &[String]) -> Result<Vec<String>, Failure> {
     match texts.iter().find(|text| !text.is_empty() && crate::text::folded(text).is_empty()) {
@@ -333,6 +301,7 @@ fn searched(option: &str, texts: &[String]) -> Result<Vec<String>, Failure> {
     }
 }
 
+/// The addresses of --address and of --address-file, each once.
 fn asked_addresses(args: &QueryArgs) -> Result<Vec<Address>, Failure> {
     let mut addresses = args.address.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
     if let Some(path) = &args.address_file {
@@ -380,32 +349,6 @@ fn amount_and_assets(args: &QueryArgs, chain: &ChainWords) -> Result<(Option<Amo
         )));
     }
     Ok((Some(filter), vec![asset]))
-}
-
-/// Refuses an amount with more places than any of the named assets has, as far as their decimals are known.
-fn check_places(
-    text: &str,
-    amount: &AmountFilter,
-    assets: &[AssetFilter],
-    store: &Store,
-    chain: &ChainWords,
-) -> Result<(), Failure> {
-    let mut most = None;
-    for asset in assets {
-        let decimals = match asset {
-            AssetFilter::Native => Some(chain.currency.decimals),
-            AssetFilter::Symbol(symbol) => store.decimals_of_symbol(symbol)?,
-            AssetFilter::Contract(contract, _) => store.decimals_of_token(*contract)?,
-        };
-        most = most.max(decimals);
-    }
-    match most {
-        Some(decimals) if amount.places() > usize::from(decimals) => Err(Failure::input(format!(
-            "--min-amount {text:?} has {} decimals, and the asset has {decimals}: leave out the digits beyond",
-            amount.places()
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// The values that were given, and whether `all` was among them, which lifts the restriction.

@@ -4,7 +4,7 @@ use alloy::primitives::{Address, address};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::addresses::{address_id, find_address};
-use super::{Result, Store, chain_int, sql_int};
+use super::{Result, Store, bytes, chain_int, sql_int};
 use crate::redact::redacted;
 
 /// Symbol and decimals as the contract gave them, cleaned; none where it has no such method or answered nonsense.
@@ -95,6 +95,19 @@ impl Store {
         Ok(self.conn.prepare_cached(sql)?.query_row([token.as_slice()], |row| row.get(0)).optional()?.flatten())
     }
 
+    /// The tokens that call themselves so, in any case, and whose decimals are not known.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn tokens_without_decimals(&self, symbol: &str) -> Result<Vec<Address>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT a.address FROM tokens t JOIN addresses a ON a.id = t.address_id \
+             WHERE t.symbol IS NOT NULL AND t.symbol = ?1 COLLATE NOCASE AND t.decimals IS NULL",
+        )?;
+        let rows = statement.query_map([symbol], |row| Ok(Address::from(bytes(row, 0)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Keeps what a token said.
     ///
     /// # Errors
@@ -146,7 +159,7 @@ impl Store {
              WHERE m.token_address_id IS NOT NULL \
                AND NOT EXISTS (SELECT 1 FROM tokens t WHERE t.address_id = m.token_address_id) LIMIT ?1",
         )?;
-        let rows = statement.query_map([limit], |row| super::bytes::<20>(row, 0).map(Address::from))?;
+        let rows = statement.query_map([limit], |row| bytes::<20>(row, 0).map(Address::from))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

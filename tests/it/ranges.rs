@@ -146,11 +146,15 @@ fn a_filter_by_symbol_or_units_is_not_complete_where_tokens_were_never_asked() {
         refuses
     };
     let token = place.alerts(&["--kind", "erc20_transfer"])[0]["asset"]["contract"].as_str().unwrap().to_owned();
-    let by_claims: [&[&str]; 4] = [
+    let by_claims: [&[&str]; 7] = [
         &["--asset", "USDC"],
         &["--asset", "nosuch"],
         &["--min-amount", "1.5"],
         &["--asset", &token, "--min-amount", "0.5"],
+        // The chain's own currency is known, and says nothing of the token beside it.
+        &["--asset", "native", "--asset", "USDC"],
+        &["--asset", "ETH", "--asset", "nosuch"],
+        &["--asset", "native", "--asset", &token, "--min-amount", "0.5"],
     ];
     for args in by_claims {
         assert!(refuses(args), "{args:?}");
@@ -164,6 +168,26 @@ fn a_filter_by_symbol_or_units_is_not_complete_where_tokens_were_never_asked() {
         &["--asset", "0x5151515151515151515151515151515151515151", "--min-amount", "1.5"],
     ];
     for args in proven {
+        assert!(!refuses(args), "{args:?}");
+    }
+    // All were asked, and have a symbol and no decimals.
+    rusqlite::Connection::open(&place.db)
+        .unwrap()
+        .execute(
+            "INSERT INTO tokens SELECT DISTINCT token_address_id, 'Abc', NULL, 1 FROM activities WHERE token_address_id IS NOT NULL",
+            [],
+        )
+        .unwrap();
+    let by_decimals: [&[&str]; 4] = [
+        &["--min-amount", "1.5abc"],
+        &["--asset", "ABC", "--min-amount", "0.5"],
+        &["--asset", "nosuch", "--asset", "abc", "--min-amount", "0.5"],
+        &["--asset", "eth", "--asset", "abc", "--min-amount", "0.5"],
+    ];
+    for args in by_decimals {
+        assert!(refuses(args), "{args:?}");
+    }
+    for args in [&["--asset", "abc"][..], &["--asset", "abc", "--min-amount", "5"], &["--min-amount", "1.5nosuch"]] {
         assert!(!refuses(args), "{args:?}");
     }
 }
