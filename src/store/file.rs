@@ -160,7 +160,7 @@ impl WriterLock {
     /// [`StoreError::Locked`] where another is.
     pub(super) fn take(path: &Path) -> Result<Self> {
         let handle = Handle::open(path, true)?;
-        let named = lock_beside(handle.real(), ".lock").map_err(|error| match error {
+        let named = lock_side_file(handle.real(), WRITER_LOCK).map_err(|error| match error {
             // Under the name that the user gave.
             StoreError::Locked(_) => StoreError::Locked(path.to_owned()),
             other => other,
@@ -205,6 +205,11 @@ const fn locks_are_apart() -> bool {
     cfg!(target_os = "linux")
 }
 
+/// Suffix of the file that shows under which name the database is written.
+const WRITER_LOCK: &str = ".lock";
+/// Suffix of the file that is locked while a process changes the lists.
+pub(super) const LISTS_LOCK: &str = ".lists.lock";
+
 /// A folder for all users, where every process looks whatever its environment says.
 const SHARED_FOLDER: &str = "/var/tmp";
 
@@ -218,7 +223,7 @@ fn inode_lock_path((device, inode): FileId) -> PathBuf {
 }
 
 /// Locks a file next to the database, which is made where there is none.
-pub(super) fn lock_beside(path: &Path, suffix: &str) -> Result<File> {
+pub(super) fn lock_side_file(path: &Path, suffix: &str) -> Result<File> {
     lock_file(path, &beside(path, suffix))
 }
 
@@ -310,7 +315,7 @@ pub fn is_of_database(path: &Path, database: &Path) -> bool {
     let (Some(path), Some(database)) = (real(path), real(database)) else { return false };
     let id = |path: &Path| std::fs::metadata(path).ok().map(|metadata| id_of(&metadata));
     let found = id(&path);
-    ["", "-wal", "-shm", "-journal", ".lock"].iter().any(|suffix| {
+    ["", "-wal", "-shm", "-journal", WRITER_LOCK, LISTS_LOCK].iter().any(|suffix| {
         let file = beside(&database, suffix);
         path == file || (found.is_some() && found == id(&file))
     })

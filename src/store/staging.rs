@@ -23,9 +23,9 @@ use super::{ImportCounts, ListFile, Result, Store, StoreError, file, meta, set_m
 use crate::lists::ParsedEntry;
 use crate::screen::ListKind;
 
-/// So many changes are written in one transaction. It takes some tenths of a second, so that a block waits for less than one.
+/// Changes in one transaction: it takes some tenths of a second, so that a block waits for less than one second.
 pub(super) const PART: usize = 20_000;
-/// The lock stays free for so long after each part: SQLite sleeps for at most 100 ms before it asks for a lock again.
+/// Pause after each part, in which the database is not locked: SQLite sleeps for at most 100 ms before it asks for a lock again.
 pub(super) const PAUSE: Duration = Duration::from_millis(110);
 /// Key in `meta`: an import is staging its rows, or died over it.
 const MARKER: &str = "staging";
@@ -88,7 +88,7 @@ impl Store {
     fn lock_lists(&self) -> Result<std::fs::File> {
         let mut waiting = Waiting::new(&self.patience, &self.path);
         loop {
-            match file::lock_beside(self.handle.real(), ".lists.lock") {
+            match file::lock_side_file(self.handle.real(), file::LISTS_LOCK) {
                 Err(StoreError::Locked(_)) if waiting.goes_on() => std::thread::sleep(ASK_EVERY),
                 Err(StoreError::Locked(path)) => return Err(StoreError::Busy(path)),
                 other => return other,

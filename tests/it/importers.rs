@@ -342,6 +342,7 @@ fn a_report_overwrites_neither_the_file_that_it_is_of_nor_the_database() {
         ("hard.db", "is of the database"),
         ("bolo.db-wal", "is of the database"),
         ("./bolo.db.lock", "is of the database"),
+        ("bolo.db.lists.lock", "is of the database"),
     ] {
         let out = place.run(&["watchlist", "import", "l.txt", "--report", report]);
         assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));

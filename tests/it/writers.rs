@@ -321,7 +321,8 @@ fn a_recording_never_replaces_the_database_or_what_lies_beside_it() {
     let before = std::fs::read(&place.db).unwrap();
     let absolute = place.db.to_str().unwrap();
     let names = ["bolo.db", "./bolo.db", "folder/../bolo.db", absolute, "link.db", "hard.jsonl"];
-    for name in names.into_iter().chain(["bolo.db-wal", "bolo.db-shm", "./bolo.db.lock", "folder/../bolo.db-wal"]) {
+    let of_database = ["bolo.db-wal", "bolo.db-shm", "./bolo.db.lock", "bolo.db.lists.lock", "folder/../bolo.db-wal"];
+    for name in names.into_iter().chain(of_database) {
         for force in [&["--force"][..], &[]] {
             let record = ["record", "-r", &node.url, "--from-block", "0", "--to-block", "0", "--out", name];
             let out = place.run(&[&record, force].concat());
