@@ -65,6 +65,8 @@ async fn follow(context: &Context, args: WatchArgs, shutdown: &Shutdown) -> Resu
     let judge = settings.judge(chain_id).indexing(indexes);
     let options = WatchOptions {
         from_block: match from_block {
+            // A watch that goes on begins with the block after its last one, whatever the time.
+            Some(RangeEnd::Time(..)) if store.watch_tip()?.is_some() => None,
             Some(block) => Some(block.first(&pool).await?),
             None => None,
         },

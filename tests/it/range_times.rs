@@ -1,7 +1,7 @@
 //! `replay`, `record` and `watch` take times for ends of a range: they pick blocks by the times of headers.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -116,5 +116,19 @@ fn a_watch_begins_with_the_first_block_of_a_date() {
         place.caught_up(&node, &mut watcher);
         assert_eq!(watcher.stop_after(Duration::ZERO), 0);
         assert_eq!(held(&place), Some((first, 7)), "{from}");
+        // Later starts go on from there, and pick no block.
+        for later in [from, "2025-01-01", "2100-01-01"] {
+            std::fs::remove_file(place.dir.path().join("watch.log")).unwrap();
+            let mut watcher = place.watch(&node.url, &["--from-block", later]);
+            let begun = Instant::now();
+            while !watcher.log().contains("going on from the last block taken") {
+                let runs = watcher.child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(30);
+                assert!(runs, "{later}: {}", watcher.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let log = watcher.log();
+            assert_eq!(watcher.stop_after(Duration::ZERO), 0, "{later}: {log}");
+            assert!(!log.contains("the range begins with"), "{later}: {log}");
+        }
     }
 }
