@@ -289,7 +289,7 @@ CREATE INDEX watch_entries_by_address ON watch_entries (address_id);
 CREATE UNIQUE INDEX watch_entries_active ON watch_entries (list_id, address_id) WHERE state = 0;
 
 -- Watch entries without those that are staged. A large import writes its entries in many transactions; the last one gives their version
--- its list, and so makes all of them count at once. Whoever asks what the lists say reads this view.
+-- its list, and so makes all of them count at once. Every query of the lists reads this view.
 CREATE VIEW committed_entries AS
 SELECT * FROM watch_entries WHERE first_version <> coalesce((SELECT id FROM list_versions WHERE list_id IS NULL), 0);
 

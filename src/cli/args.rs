@@ -160,7 +160,7 @@ pub struct WatchArgs {
     pub(super) source: SourceArgs,
     /// Where to begin where nothing was watched yet, inclusive: a number (15.5M, 0x10, 1_000), earliest, finalized, safe, latest, or
     /// a time (2025-02-21, RFC 3339, 7d): then the first block that is not before it
-    #[arg(long, value_name = "BLOCK")]
+    #[arg(long, value_name = "BLOCK|TIME")]
     pub(super) from_block: Option<String>,
     /// Take a block only where so many endpoints have the same one [default: 1]
     #[arg(long, value_parser = count::<usize>, value_name = "N")]
@@ -304,7 +304,7 @@ pub struct QueryArgs {
     /// Part of a watch entry's label, in any case; hidden characters in it do not count
     #[arg(long, value_name = "TEXT")]
     pub(super) label: Vec<String>,
-    /// Part of a watch entry's entity, in any case
+    /// Part of a watch entry's entity, in any case; hidden characters in it do not count
     #[arg(long, value_name = "TEXT")]
     pub(super) entity: Vec<String>,
     /// Name of a list

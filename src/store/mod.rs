@@ -119,9 +119,9 @@ pub struct Store {
     vouched: BTreeMap<u64, B256>,
     /// Held while this process changes the lists.
     lists_lock: Option<std::fs::File>,
-    /// So many changes of an import are written in one transaction.
+    /// Changes of an import in one transaction.
     import_part: usize,
-    /// The lock stays free for so long after each such transaction.
+    /// Pause after each such transaction, in which the database is not locked.
     import_pause: Duration,
     /// Of a store in memory, which stands for a file all the same.
     #[cfg(test)]

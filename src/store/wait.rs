@@ -1,4 +1,5 @@
-//! Waiting for another process that writes the database: a large list is one transaction, which may take minutes.
+//! Waiting for another process that writes the database or changes the lists. The import of a large file that is older than its list is
+//! one transaction, which may take minutes.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import zipfile
+import zlib
 
 JUNK = b"not of the bundle"
 source, folder = sys.argv[1:]
@@ -111,3 +112,13 @@ class Tail:
 
 zipfile._get_compressor = Tail
 put("bad-behind-packed-bytes", made())
+
+
+# The packed bytes of each file are all there, but for the mark of their end.
+class Unfinished(Tail):
+    def flush(self):
+        return self.inner.flush(zlib.Z_SYNC_FLUSH)
+
+
+zipfile._get_compressor = Unfinished
+put("bad-packed-bytes-without-end", made())

@@ -23,7 +23,7 @@ fn a_zip_with_bytes_that_belong_to_no_file_of_the_bundle_is_refused_by_both_chec
     let mut archives: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     archives.sort();
     let good = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().starts_with("good-");
-    assert_eq!((archives.len(), archives.iter().filter(|path| good(path)).count()), (23, 3));
+    assert_eq!((archives.len(), archives.iter().filter(|path| good(path)).count()), (24, 3));
     for archive in archives {
         let bolo = place.run(&["verify", "--bundle", archive.to_str().unwrap()]);
         let python = run("check.py", &[&archive]);
