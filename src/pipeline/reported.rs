@@ -19,7 +19,7 @@ pub(super) struct ReportedHeads {
 }
 
 impl ReportedHeads {
-    /// Notes the head that the pool chose, if it chose one, and the highest that any endpoint reports beside it.
+    /// Notes the head that the pool chose, if it chose one, and the highest that any endpoint reports besides.
     pub(super) async fn note(&mut self, store: &mut Store, pool: &Pool, chosen: Option<&Head>) -> Result<()> {
         if let Some(head) = chosen {
             store.note_head_seen(now_ms() / 1000)?;
@@ -42,7 +42,7 @@ impl ReportedHeads {
                 pool.weigh(head).await;
                 reported = pool.reported_head();
             }
-            // No endpoint names it as its head any more: it was replaced, or given up, or whoever named it is silent.
+            // No endpoint names it as its head any more: it was replaced, or given up, or the endpoint that named it is silent.
             if let Some(head) = kept
                 && reported.is_none_or(|reported| reported.hash != head.hash)
                 && pool.has(head.hash).await == Some(false)

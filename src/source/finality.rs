@@ -1,6 +1,6 @@
 //! What endpoints say of finality, as blocks and not as heights. With several endpoints one word is not enough where another one
 //! answers: a block is final where two of them have it and call it or a later one final. One that has fallen silent still counts for
-//! a while (see [`voters`](super::voters)). With a quorum as many must as that says, whoever can be reached.
+//! a while (see [`voters`](super::voters)). With a quorum as many must as that says, however few can be reached.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ pub const FINAL_DEPTH: u64 = 64;
 const AGREE: usize = 2;
 /// For the others, once as many answered as must agree.
 const GRACE: Duration = Duration::from_millis(250);
+/// Pauses before each time that an endpoint is asked for a block. A throttle usually passes within them.
+const BUSY_PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// The blocks that are `safe` and `finalized`; `None` where too few endpoints agree on one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,29 +118,46 @@ impl Pool {
         have >= self.agreeing(voters)
     }
 
-    /// Whether an endpoint has that block at its number. One that names another block there, which it does not have itself, or fails,
-    /// is asked for the hash.
+    /// Whether an endpoint has that block at its number. One that is busy is asked again: what it would say must not be lost.
     async fn has_at(&self, endpoint: &Endpoint, block: BlockNumHash) -> Presence {
-        let mut silent = false;
+        for pause in BUSY_PAUSES {
+            tokio::time::sleep(pause).await;
+            let miss = match self.presence_at(endpoint, block).await {
+                Ok(presence) => return presence,
+                Err(miss) => miss,
+            };
+            if pause.is_zero() && endpoint.head(self.head_timeout()).await.is_err() {
+                return Presence::Silent;
+            }
+            if matches!(miss, Miss::Call(CallError::Timeout(_))) {
+                break;
+            }
+        }
+        // One that still tells of its head is there, and only fails at this block.
+        Presence::NotSaid
+    }
+
+    /// The same, asked once; fails where the endpoint does not answer. One that names another block there, which it does not have
+    /// itself, or fails, is asked for the hash.
+    async fn presence_at(&self, endpoint: &Endpoint, block: BlockNumHash) -> Result<Presence, Miss> {
+        let mut silence = None;
         match self.link_of(endpoint, Asked::Number(block.number)).await {
-            Ok(link) if link.hash == block.hash => return Presence::Here,
-            Ok(link) if self.link_of(endpoint, Asked::Hash(link.hash)).await.is_ok() => return Presence::Another,
+            Ok(link) if link.hash == block.hash => return Ok(Presence::Here),
+            Ok(link) if self.link_of(endpoint, Asked::Hash(link.hash)).await.is_ok() => return Ok(Presence::Another),
             Err(Miss::Call(CallError::NotFound)) => {
                 let head = lock(&endpoint.pulse).head;
                 if head.is_some_and(|head| head.number < block.number) {
-                    return Presence::Another;
+                    return Ok(Presence::Another);
                 }
             }
             Ok(_) => {}
-            Err(miss) => silent = miss.is_silence(),
+            Err(miss) => silence = Some(miss).filter(Miss::is_silence),
         }
-        match self.link_of(endpoint, Asked::Hash(block.hash)).await {
-            Ok(_) => Presence::Here,
-            // One that still tells of its head is there, and only fails at this block.
-            Err(miss) if (silent || miss.is_silence()) && endpoint.head(self.head_timeout()).await.is_err() => {
-                Presence::Silent
-            }
-            Err(_) => Presence::NotSaid,
+        match (self.link_of(endpoint, Asked::Hash(block.hash)).await, silence) {
+            (Ok(_), _) => Ok(Presence::Here),
+            (Err(miss), _) if miss.is_silence() => Err(miss),
+            (Err(_), Some(silence)) => Err(silence),
+            (Err(_), None) => Ok(Presence::NotSaid),
         }
     }
 

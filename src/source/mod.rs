@@ -156,8 +156,8 @@ pub enum SourceError {
     NoTraces,
     /// A filter needs to know which blocks are final.
     #[error(
-        "the endpoints do not agree on which block is final, and --filtered passes over final blocks only: try again, leave out the \
-         endpoint that is wrong (`bolo endpoints` shows what each has), or replay without --filtered"
+        "which block is final is not known: the endpoints do not agree on it, or cannot tell. --filtered passes over final blocks only: try \
+         again, leave out the endpoint that is wrong (`bolo endpoints` shows what each has), or replay without --filtered"
     )]
     NoFinality,
     /// `trace_filter` is needed and no endpoint has it.

@@ -1,5 +1,6 @@
 //! Blocks by the raw methods, where an endpoint has them: a third of the bytes of the same block in JSON, and nothing to parse. Used in
-//! replays, where bytes are what counts; whatever goes wrong with them, the endpoint is asked in JSON from then on, and that is said.
+//! replays, where bytes are what counts. A block for which they fail is requested in JSON. Where they keep failing, hang or give what is
+//! false, the endpoint is asked in JSON for a while, and that is said.
 
 use std::time::Instant;
 
@@ -45,11 +46,9 @@ impl Endpoint {
                 tracing::debug!(host = %self.host, "has no {BLOCK} and {RECEIPTS}: blocks are asked for in JSON");
                 false
             }
-            // What fails for another reason may work with the next block.
+            // What fails for another reason may work with the next block. Every block waits for this probe, so it must come to an end.
             Err(reason) => {
-                if counts_against(&reason) {
-                    lock(&self.capability).raw.deny(Instant::now());
-                }
+                self.note_raw_failure(&reason);
                 tracing::debug!(host = %self.host, %reason, "this block is asked for in JSON");
                 false
             }
@@ -116,9 +115,9 @@ impl Endpoint {
             serde_json::from_slice(&answer).map_err(|error| CallError::BadAnswer(error.to_string()))
         });
         match read {
-            Err(reason) if counts_against(&reason) => {
+            Err(reason) if is_of_method(&reason) => {
                 // Nodes behind one URL differ: this block is asked for in JSON, the next one in RLP again.
-                if lock(&self.capability).raw.deny(Instant::now()) {
+                if self.note_raw_failure(&reason) {
                     self.say_no_raw(&reason);
                 } else {
                     tracing::debug!(host = %self.host, method, %reason, "this block is asked for in JSON");
@@ -132,6 +131,16 @@ impl Endpoint {
     /// Both methods answered for one block.
     fn confirm_raw(&self) {
         lock(&self.capability).raw.confirm();
+    }
+
+    /// Counts a failure of these methods. One that took all the time of a request is enough: JSON does as well. Whether they count as
+    /// missing from now on.
+    fn note_raw_failure(&self, reason: &CallError) -> bool {
+        let raw = &mut lock(&self.capability).raw;
+        match reason {
+            CallError::Timeout(_) => raw.give_up(Instant::now()),
+            _ => raw.deny(Instant::now()),
+        }
     }
 
     /// What it gave was refused: where that was RLP, it is asked in JSON from now on.
@@ -152,10 +161,15 @@ impl Endpoint {
     }
 }
 
-/// A failure that may mean that there is no such method, rather than that the endpoint fails.
-fn counts_against(reason: &CallError) -> bool {
+/// A failure that may be of the method alone, so that JSON may do better.
+fn is_of_method(reason: &CallError) -> bool {
     matches!(
         reason,
-        CallError::Unsupported(_) | CallError::Rpc { .. } | CallError::BadAnswer(_) | CallError::TooLarge(_)
+        CallError::Unsupported(_)
+            | CallError::Rpc { .. }
+            | CallError::BadAnswer(_)
+            | CallError::TooLarge(_)
+            | CallError::Timeout(_)
+            | CallError::Transport(_)
     )
 }

@@ -29,7 +29,7 @@ const READ_SIZE: usize = 64 << 10;
 /// An endpoint at a `ws` or `wss` URL.
 ///
 /// A connection that is lost is over. alloy would reconnect silently: nobody would learn that the subscription died, and nobody would
-/// compare the chain and the checkpoints of whoever answers then.
+/// compare the chain and the checkpoints of the server that answers then.
 #[derive(Debug)]
 pub(super) struct WebSocket {
     pub(super) url: Url,

@@ -1,5 +1,5 @@
 //! Who counts where endpoints have to agree on what is final: those that answer, and for a while those that were of use in this run and
-//! have fallen silent. Otherwise whoever takes the honest endpoint off the network would leave the decision to a false one.
+//! have fallen silent. Otherwise an attacker who takes the honest endpoint off the network would leave the decision to a false one.
 
 use std::time::{Duration, Instant};
 

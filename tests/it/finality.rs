@@ -56,10 +56,14 @@ fn id(block: &Value) -> BlockNumHash {
 
 /// What an endpoint does.
 #[derive(Debug, Clone, Default)]
-struct Says {
+struct Behavior {
     down: bool,
     /// It answers tags and heads, and nothing that is asked by number.
     no_numbers: bool,
+    /// It answers tags and heads, and has no time for anything that is asked by number or hash.
+    busy: Option<u16>,
+    /// It fails at tags.
+    no_tags: bool,
     head: u64,
     finalized: Option<u64>,
     /// A head that it makes up.
@@ -69,42 +73,51 @@ struct Says {
 #[derive(Clone)]
 struct Endpoint {
     url: String,
-    says: Arc<Mutex<Says>>,
+    behavior: Arc<Mutex<Behavior>>,
 }
 
 impl Endpoint {
-    fn new(chain: &Arc<Vec<Value>>, says: Says) -> Self {
-        let (chain, says) = (chain.clone(), Arc::new(Mutex::new(says)));
-        let shared = says.clone();
+    fn new(chain: &Arc<Vec<Value>>, behavior: Behavior) -> Self {
+        let (chain, behavior) = (chain.clone(), Arc::new(Mutex::new(behavior)));
+        let shared = behavior.clone();
         let served = Served::new(move |request| {
-            let says = shared.lock().unwrap().clone();
+            let behavior = shared.lock().unwrap().clone();
             let by_number = request["params"][0].as_str().is_some_and(|text| text.starts_with("0x") && text.len() < 20);
-            if says.down || (says.no_numbers && by_number) {
+            if behavior.down || (behavior.no_numbers && by_number) {
                 return (503, b"down".to_vec());
             }
-            (200, answer(&chain, &says, request).to_string().into_bytes())
+            let asked = request["params"][0].as_str().unwrap_or_default();
+            if let Some(status) = behavior.busy.filter(|_| asked.starts_with("0x")) {
+                return (status, b"busy".to_vec());
+            }
+            if behavior.no_tags && matches!(asked, "safe" | "finalized") {
+                let error = json!({"code": -32603, "message": "internal error"});
+                let answer = json!({"jsonrpc": "2.0", "id": request["id"], "error": error});
+                return (200, answer.to_string().into_bytes());
+            }
+            (200, answer(&chain, &behavior, request).to_string().into_bytes())
         });
-        Self { url: served.url, says }
+        Self { url: served.url, behavior }
     }
 
-    fn set(&self, change: impl FnOnce(&mut Says)) {
-        change(&mut self.says.lock().unwrap());
+    fn set(&self, change: impl FnOnce(&mut Behavior)) {
+        change(&mut self.behavior.lock().unwrap());
     }
 }
 
-fn answer(chain: &[Value], says: &Says, request: &Value) -> Value {
+fn answer(chain: &[Value], behavior: &Behavior, request: &Value) -> Value {
     if let Some(all) = request.as_array() {
-        return all.iter().map(|one| answer(chain, says, one)).collect();
+        return all.iter().map(|one| answer(chain, behavior, one)).collect();
     }
     let asked = &request["params"][0];
-    let made_up = says.made_up.map(|number| forged(&chain[1], number));
+    let made_up = behavior.made_up.map(|number| forged(&chain[1], number));
     let block = |number: u64| chain.get(usize::try_from(number).unwrap()).cloned();
     let found = if asked == "latest" {
-        made_up.or_else(|| block(says.head))
+        made_up.or_else(|| block(behavior.head))
     } else if asked == "safe" || asked == "finalized" {
-        says.finalized.and_then(block)
+        behavior.finalized.and_then(block)
     } else {
-        let held = chain.iter().take(usize::try_from(says.head).unwrap() + 1);
+        let held = chain.iter().take(usize::try_from(behavior.head).unwrap() + 1);
         made_up.iter().chain(held).find(|block| block["number"] == *asked || block["hash"] == *asked).cloned()
     };
     let result = match request["method"].as_str().unwrap() {
@@ -160,12 +173,12 @@ fn codes(pool: &Pool) -> Vec<&'static str> {
 async fn an_endpoint_that_falls_silent_counts_for_what_is_final_until_it_was_silent_for_long() {
     let chain = made_chain(101, 0);
     for (made_up, first) in [(100, true), (90, false), (37, true)] {
-        let honest = Endpoint::new(&chain, Says { head: 100, finalized: Some(36), ..Says::default() });
-        let liar = Endpoint::new(&chain, Says { head: 100, finalized: Some(made_up), ..Says::default() });
-        let urls = if first { [&*liar.url, &*honest.url] } else { [&*honest.url, &*liar.url] };
+        let honest = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
+        let forger = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(made_up), ..Behavior::default() });
+        let urls = if first { [&*forger.url, &*honest.url] } else { [&*honest.url, &*forger.url] };
         let pool = pool(&urls).await;
         assert_eq!(finalized(&pool).await, Some(36), "the lower of the two");
-        honest.set(|says| says.down = true);
+        honest.set(|behavior| behavior.down = true);
         for _ in 0..3 {
             assert_eq!(finalized(&pool).await, None, "{made_up}: one endpoint's word, while the other one is down");
         }
@@ -175,7 +188,7 @@ async fn an_endpoint_that_falls_silent_counts_for_what_is_final_until_it_was_sil
             tokio::time::sleep(Duration::from_millis(6_500)).await;
             assert_eq!((finalized(&pool).await, codes(&pool)), (Some(90), vec!["finality_uncorroborated"]));
         }
-        honest.set(|says| says.down = false);
+        honest.set(|behavior| behavior.down = false);
         let deadline = Instant::now() + Duration::from_secs(30);
         while finalized(&pool).await != Some(36) {
             assert!(Instant::now() < deadline, "it is back");
@@ -184,7 +197,7 @@ async fn an_endpoint_that_falls_silent_counts_for_what_is_final_until_it_was_sil
         assert_eq!(codes(&pool), [""; 0]);
     }
     // One that was never there in this run is not waited for.
-    let honest = Endpoint::new(&chain, Says { head: 100, finalized: Some(36), ..Says::default() });
+    let honest = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
     let pool = pool(&[&honest.url, "http://127.0.0.1:9"]).await;
     assert_eq!((finalized(&pool).await, codes(&pool)), (Some(36), vec![]));
 }
@@ -194,13 +207,13 @@ async fn an_endpoint_that_answers_a_vote_and_then_fails_does_not_leave_it_to_the
     let (chain, other) = (made_chain(101, 0), made_chain(101, 1));
     for false_final in [20, 50, 89] {
         // The lower of the two is of another chain; the honest one does not come to say so.
-        let honest = Endpoint::new(&chain, Says { head: 100, finalized: Some(90), ..Says::default() });
-        let liar = Endpoint::new(&other, Says { head: 100, finalized: Some(false_final), ..Says::default() });
-        let pool = pool(&[&honest.url, &liar.url]).await;
+        let honest = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(90), ..Behavior::default() });
+        let forger = Endpoint::new(&other, Behavior { head: 100, finalized: Some(false_final), ..Behavior::default() });
+        let pool = pool(&[&honest.url, &forger.url]).await;
         pool.head().await.unwrap();
-        honest.set(|says| says.no_numbers = true);
+        honest.set(|behavior| behavior.no_numbers = true);
         assert_eq!(finalized(&pool).await, None, "{false_final}");
-        honest.set(|says| says.no_numbers = false);
+        honest.set(|behavior| behavior.no_numbers = false);
     }
 }
 
@@ -208,19 +221,33 @@ async fn an_endpoint_that_answers_a_vote_and_then_fails_does_not_leave_it_to_the
 async fn a_block_of_one_endpoint_is_not_corroborated_while_the_other_one_is_down() {
     let (chain, other) = (made_chain(101, 0), made_chain(101, 1));
     for number in [10, 50, 99] {
-        let honest = Endpoint::new(&chain, Says { head: 100, finalized: Some(36), ..Says::default() });
-        let liar = Endpoint::new(&other, Says { head: 100, finalized: Some(36), ..Says::default() });
-        let pool = pool(&[&honest.url, &liar.url]).await;
+        let honest = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
+        let forger = Endpoint::new(&other, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
+        let pool = pool(&[&honest.url, &forger.url]).await;
         finalized(&pool).await;
         let false_block = id(&other[number]);
         assert!(!pool.corroborates(false_block).await, "the other one has another block there");
-        honest.set(|says| says.down = true);
+        honest.set(|behavior| behavior.down = true);
         assert!(!pool.corroborates(false_block).await, "{number}: the other one is down");
-        honest.set(|says| says.down = false);
+        honest.set(|behavior| behavior.down = false);
         assert!(!pool.corroborates(id(&chain[number])).await, "one of two has it");
     }
-    let one = Endpoint::new(&chain, Says { head: 100, finalized: Some(36), ..Says::default() });
-    let two = Endpoint::new(&chain, Says { head: 100, finalized: Some(36), ..Says::default() });
+    // It is there, and fails at this block for the moment.
+    for (number, status) in [(10, 503), (50, 429), (99, 500)] {
+        let honest = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
+        let forger = Endpoint::new(&other, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
+        let pool = pool(&[&honest.url, &forger.url]).await;
+        finalized(&pool).await;
+        honest.set(|behavior| behavior.busy = Some(status));
+        let soon = honest.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(400));
+            soon.set(|behavior| behavior.busy = None);
+        });
+        assert!(!pool.corroborates(id(&other[number])).await, "{number}: the other one answers {status}");
+    }
+    let one = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
+    let two = Endpoint::new(&chain, Behavior { head: 100, finalized: Some(36), ..Behavior::default() });
     let both = pool(&[&one.url, &two.url]).await;
     finalized(&both).await;
     assert!(both.corroborates(id(&chain[50])).await);
@@ -232,21 +259,30 @@ async fn a_block_of_one_endpoint_is_not_corroborated_while_the_other_one_is_down
 #[test]
 fn a_filtered_replay_passes_over_nothing_where_the_endpoints_do_not_agree_on_what_is_final() {
     let (chain, other) = (made_chain(201, 0), made_chain(201, 1));
-    let honest = Endpoint::new(&chain, Says { head: 200, finalized: Some(136), ..Says::default() });
+    let honest = Endpoint::new(&chain, Behavior { head: 200, finalized: Some(136), ..Behavior::default() });
     let replay = |place: &Place, url: &str| {
         let range = ["--from-block", "1", "--to-block", "130", "--traces", "off", "--filtered"];
         place.run(&[&["replay", "-r", &honest.url, "-r", url][..], &range].concat())
     };
     for (chain, finalized) in [(&other, 130), (&other, 60), (&other, 2)] {
-        let liar = Endpoint::new(chain, Says { head: 200, finalized: Some(finalized), ..Says::default() });
+        let forger = Endpoint::new(chain, Behavior { head: 200, finalized: Some(finalized), ..Behavior::default() });
         let place = Place::watching(&[(Address::repeat_byte(0x51), "quiet")]);
-        let out = replay(&place, &liar.url);
+        let out = replay(&place, &forger.url);
         let said = stderr(&out);
         assert_eq!(out.status.code(), Some(75), "{finalized}: {said}");
-        assert!(said.contains("do not agree on which block is final"), "{finalized}: {said}");
+        assert!(said.contains("the endpoints do not agree on it"), "{finalized}: {said}");
         assert_eq!(place.status()["filtered"], json!([]), "{finalized}");
     }
-    let honest_too = Endpoint::new(&chain, Says { head: 200, finalized: Some(135), ..Says::default() });
+    // A single one that fails at tags agrees with nobody and disagrees with nobody.
+    let alone =
+        Endpoint::new(&chain, Behavior { head: 200, finalized: Some(136), no_tags: true, ..Behavior::default() });
+    let place = Place::watching(&[(Address::repeat_byte(0x51), "quiet")]);
+    let range = ["--from-block", "1", "--to-block", "130", "--traces", "off", "--filtered"];
+    let out = place.run(&[&["replay", "-r", &alone.url][..], &range].concat());
+    let said = stderr(&out);
+    assert_eq!(out.status.code(), Some(75), "{said}");
+    assert!(said.contains("which block is final is not known"), "{said}");
+    let honest_too = Endpoint::new(&chain, Behavior { head: 200, finalized: Some(135), ..Behavior::default() });
     let place = Place::watching(&[(Address::repeat_byte(0x51), "quiet")]);
     let out = replay(&place, &honest_too.url);
     assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
@@ -278,7 +314,7 @@ fn endpoints_that_answer_every_request_with_an_error_are_as_good_as_unreachable(
         assert!(state[0]["state"] != "ok", "{status} {body}: {state}");
     }
     let chain = made_chain(101, 0);
-    let good = Endpoint::new(&chain, Says { head: 100, ..Says::default() });
+    let good = Endpoint::new(&chain, Behavior { head: 100, ..Behavior::default() });
     let out = Place::new().run(&["endpoints", "-r", &good.url, "--timeout", "1"]);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stdout));
 }
@@ -288,8 +324,8 @@ fn a_head_that_one_endpoint_reports_and_bolo_cannot_follow_is_the_open_end_until
     let chain = made_chain(101, 0);
     let quiet = Address::repeat_byte(0x51);
     for made_up in [200, 1_000_000, i64::MAX as u64 - 1] {
-        let says = Says { head: 100, finalized: Some(36), ..Says::default() };
-        let (one, two) = (Endpoint::new(&chain, says.clone()), Endpoint::new(&chain, says));
+        let behavior = Behavior { head: 100, finalized: Some(36), ..Behavior::default() };
+        let (one, two) = (Endpoint::new(&chain, behavior.clone()), Endpoint::new(&chain, behavior));
         let place = Place::watching(&[(quiet, "quiet")]);
         let quick = ["--from-block", "0", "--slot", "1", "--poll-interval", "0.2", "--traces", "off", "--timeout", "2"];
         let mut watcher = place.watch(&one.url, &[&["-r", &two.url][..], &quick].concat());
@@ -305,8 +341,8 @@ fn a_head_that_one_endpoint_reports_and_bolo_cannot_follow_is_the_open_end_until
         };
         assert_eq!(attest(), 0);
         // Nobody is there who could say that it is not so.
-        two.set(|says| says.down = true);
-        one.set(|says| says.made_up = Some(made_up));
+        two.set(|behavior| behavior.down = true);
+        one.set(|behavior| behavior.made_up = Some(made_up));
         until(&place, &mut watcher, "reported", |status| status["reported_head"]["number"] == made_up);
         assert_eq!((attest(), &place.status()["head"]), (3, &json!(100)), "{made_up}");
         // Also once no watch runs any more.
@@ -314,9 +350,9 @@ fn a_head_that_one_endpoint_reports_and_bolo_cannot_follow_is_the_open_end_until
         assert_eq!(attest(), 3);
         let mut watcher = place.watch(&one.url, &[&["-r", &two.url][..], &quick].concat());
         if made_up == 200 {
-            one.set(|says| says.made_up = None);
+            one.set(|behavior| behavior.made_up = None);
         } else {
-            two.set(|says| says.down = false);
+            two.set(|behavior| behavior.down = false);
         }
         until(&place, &mut watcher, "disproved", |status| status["reported_head"] == Value::Null);
         assert_eq!(attest(), 0, "{made_up}: {:#}", place.status());
@@ -328,7 +364,7 @@ fn a_head_that_one_endpoint_reports_and_bolo_cannot_follow_is_the_open_end_until
 fn an_open_end_says_how_old_the_last_head_is() {
     let chain = made_chain(41, 0);
     let quiet = Address::repeat_byte(0x51).to_string();
-    let endpoint = Endpoint::new(&chain, Says { head: 40, finalized: Some(30), ..Says::default() });
+    let endpoint = Endpoint::new(&chain, Behavior { head: 40, finalized: Some(30), ..Behavior::default() });
     let place = Place::watching(&[(Address::repeat_byte(0x51), "quiet")]);
     place.ok(&["replay", "-r", &endpoint.url, "--from-block", "0", "--to-block", "40", "--traces", "off"]);
     let said = |range: &[&str]| {

@@ -300,3 +300,62 @@ fn raw_methods_that_fail_now_and_then_go_on_being_used() {
         assert!(raw >= 58 && json < 58 && !said.contains("from now on"), "one in {one_in}: {raw} {json}: {said}");
     }
 }
+
+#[test]
+fn raw_methods_that_hang_or_fail_altogether_cost_a_replay_little_time_and_no_block() {
+    let encoded: std::collections::HashMap<String, Coded> = crate::served::demo_blocks()
+        .iter()
+        .filter_map(|(block, receipts)| Coded::of(block, receipts))
+        .map(|coded| (coded.hash.to_string(), coded))
+        .collect();
+    let encoded = std::sync::Arc::new(encoded);
+    // What fails, after how many good answers, and with what; none: it hangs for longer than a request may take.
+    let cases = [
+        ("debug_getRaw", 0, None),
+        ("debug_getRawReceipts", 0, None),
+        ("debug_getRaw", 12, None),
+        ("debug_getRaw", 0, Some((500, "<html>Internal Server Error</html>"))),
+        ("debug_getRaw", 0, Some((200, "null"))),
+        ("debug_getRaw", 12, Some((502, "Bad Gateway"))),
+    ];
+    for (method, good, fault) in cases {
+        let (chain, encoded) = (DemoChain::demo(), encoded.clone());
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let endpoint = Served::new(move |request| {
+            let (id, name) = (&request["id"], request["method"].as_str().unwrap_or_default());
+            if !name.starts_with("debug_getRaw") {
+                return (200, chain.answer(request).to_string().into_bytes());
+            }
+            let result =
+                |result: Value| (200, json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string().into_bytes());
+            if name.starts_with(method) && asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= good {
+                return match fault {
+                    Some((200, _)) => result(Value::Null),
+                    Some((status, body)) => (status, body.as_bytes().to_vec()),
+                    None => {
+                        std::thread::sleep(std::time::Duration::from_secs(4));
+                        result(Value::Null)
+                    }
+                };
+            }
+            let named = json!({"method": "eth_getBlockByNumber", "params": [request["params"][0], false]});
+            let named = chain.result(&named).map(|block| block["hash"].as_str().unwrap_or_default().to_owned());
+            let hash = named.unwrap_or_else(|| request["params"][0].as_str().unwrap_or_default().to_owned());
+            result(match (encoded.get(&hash), name) {
+                (None, _) => Value::Null,
+                (Some(coded), "debug_getRawBlock") => json!(Bytes::from(coded.whole())),
+                (Some(coded), _) => json!(coded.each),
+            })
+        });
+        let begun = std::time::Instant::now();
+        let (place, out) = endpoint.replay(&["-v", "--concurrency", "2", "--timeout", "1"]);
+        let (said, elapsed) = (stderr(&out), begun.elapsed());
+        let what = format!("{method} after {good}: {fault:?}");
+        assert!(out.status.success(), "{what}: {said}");
+        assert_eq!(place.status()["blocks"], 58, "{what}");
+        let raw = endpoint.asked().iter().filter(|request| request["method"].to_string().contains("getRaw")).count();
+        // What fails at once costs little, so that more tries may settle it.
+        assert!(fault.is_some() || raw <= good + 20, "{what}: {raw} requests");
+        assert!(elapsed < std::time::Duration::from_secs(20), "{what}: {elapsed:?}");
+    }
+}
