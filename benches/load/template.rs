@@ -25,7 +25,7 @@ type Envelope = EthereumTxEnvelope<TxEip4844>;
 const TRANSACTIONS: u64 = 300;
 const WITHDRAWALS: u64 = 16;
 const BASE_FEE: u64 = 1_200_000_000;
-const BLOB_PRICE: u128 = 3;
+const BLOB_PRICE: u128 = 2_298_806;
 const GAS_PER_BLOB: u64 = 131_072;
 
 /// What a block is made of.

@@ -171,7 +171,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 
 async fn fetch(wanted: &Wanted<'_>, url: Url, host: &str, out: &mut impl Write) -> Result<Fetched, DownloadError> {
     let failed = |error: reqwest::Error| failure(error, wanted, host);
-    let client = reqwest::Client::builder()
+    let client = super::http::client_builder()
         .user_agent(concat!("bolo/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::custom(follow))
         // The URL, with its key, is nothing to tell another server.

@@ -35,7 +35,14 @@ const MAX_REDIRECTS: usize = 3;
 /// into another: whoever answers elsewhere is not whom the user named, and the URL holds the user's key.
 pub(super) fn client() -> reqwest::Result<reqwest::Client> {
     // Each exchange is bounded in time as a whole; a second clock here would only hide why it ended.
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::custom(follow)).referer(false).build()
+    client_builder().redirect(reqwest::redirect::Policy::custom(follow)).referer(false).build()
+}
+
+/// A builder of HTTP clients whose TLS uses ring: aws-lc, the usual default, takes minutes to compile.
+pub(super) fn client_builder() -> reqwest::ClientBuilder {
+    // The one error means that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
 }
 
 fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {

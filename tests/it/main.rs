@@ -16,7 +16,9 @@ mod check;
 mod common;
 mod crash;
 mod demo;
+mod dependencies;
 mod derived;
+mod docs;
 mod doubt;
 mod downtime;
 mod era;
@@ -69,7 +71,6 @@ mod trusted;
 mod twist;
 mod unknown_fork;
 mod update;
-
 mod watchlist;
 mod wire;
 mod withdrawals;
