@@ -20,8 +20,8 @@ def target_dir():
 
 
 def build():
-    """The two programs, built as they are released."""
-    command = ["cargo", "build", "--locked", "--release", "--bin", "bolo", "--bench", "load", "--message-format=json"]
+    """The two programs, built as they are published."""
+    command = ["cargo", "build", "--locked", "--profile", "dist", "--bin", "bolo", "--bench", "load", "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     found = {}
     for line in out.splitlines():
