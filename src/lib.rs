@@ -15,8 +15,8 @@
 //!
 //! # What holds, always
 //!
-//! - **Unproven data does not reach decode.** Only [`chain::verify`] makes a [`chain::VerifiedBlock`]: header hash, roots, blooms
-//!   and every sender fit, or the block is refused and another endpoint is asked. `--trust-rpc` is the one exception, and every
+//! - **Unproven data does not reach decode.** Only the readers of [`chain`] can make a [`chain::VerifiedBlock`], whose fields are
+//!   private, by its one constructor: header hash, roots, blooms and every sender fit, or the block is refused and another endpoint is asked. `--trust-rpc` is the one exception, and every
 //!   row that comes of it says so.
 //! - **A block is committed with all that came of it, or not at all.** Progress is a number and a hash in the same transaction.
 //!   Killed anywhere and started again is the same as never killed.

@@ -1,7 +1,7 @@
 //! What a block is, and how it is proven: pure, with no I/O, clock or async.
 //!
-//! Data comes in as a [`BlockBundle`] (whatever an endpoint or an archive claims) and leaves as a [`VerifiedBlock`]; only
-//! [`verify`](verify::verify) makes the one of the other, so nothing unproven can reach decode by accident. Where a block
+//! Data comes in as a [`BlockBundle`] (whatever an endpoint or an archive claims) and leaves as a [`VerifiedBlock`]. Its
+//! fields are private and only the readers here can make one, so nothing unproven can reach decode by accident. Where a block
 //! belongs in the chain that we hold is decided in [`canonical`].
 
 mod blob_price;

@@ -22,7 +22,7 @@ use super::claim::Differences;
 use super::error::{Part, VerifyError, mismatch, same};
 use super::transaction::{Envelope, effective_gas_price};
 use super::trie::nodes_towards;
-use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
+use super::verified::{Proof, ProvenParts, VerifiedBlock, VerifiedTransaction};
 
 /// The bytes that the roots of a block were computed from, in order.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub struct BlockProof {
 impl VerifiedBlock {
     /// The proof of a part of the block; none where the block was taken on trust.
     pub fn prove(&self, wanted: &Wanted) -> Option<BlockProof> {
-        let encoded = self.encoded.as_ref()?;
+        let encoded = self.encoded()?;
         let is_wanted = |index: usize| wanted.whole || wanted.transactions.contains(&(index as u64));
         let withdrawals: Vec<Bytes> = match wanted.withdrawals {
             true => self.withdrawals().iter().map(|one| alloy::rlp::encode(one).into()).collect(),
@@ -243,18 +243,16 @@ impl BlockProof {
             logs_before += logs;
             proven.push(tx);
         }
-        Ok(VerifiedBlock {
+        Ok(VerifiedBlock::new(ProvenParts {
             hash: claimed.hash,
             header,
             transactions: proven,
             withdrawals,
-            frames: None,
-            traces_refused: None,
             proof: Proof::Proven,
             encoded: None,
             whole,
             differences: Differences::default(),
-        })
+        }))
     }
 
     /// Whether one of the transactions that it shows was signed for a chain id. [`open`](Self::open) refuses any that was signed for

@@ -25,7 +25,7 @@ use super::proof::{Encoded, opened};
 use super::receipts::{counts_gas_apart, gas_paid};
 use super::traces::Traces;
 use super::trie::ordered_root;
-use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
+use super::verified::{Proof, ProvenParts, VerifiedBlock, VerifiedTransaction};
 use super::verify::{Expected, verify_withdrawals};
 
 /// A block without its receipts.
@@ -141,18 +141,16 @@ impl RlpBundle {
         same(Part::ReceiptsRoot, None, ordered_root(&receipts), header.receipts_root)?;
         verify_blooms(&header, &consensus)?;
         let proven = open(&header, &transactions, consensus, expected.chain_id)?;
-        let mut block = VerifiedBlock {
+        let mut block = VerifiedBlock::new(ProvenParts {
             hash,
             header,
             transactions: proven,
             withdrawals,
-            frames: None,
-            traces_refused: None,
             proof: Proof::Proven,
             encoded: Some(Encoded { transactions, receipts }),
             whole: true,
             differences,
-        };
+        });
         block.accept_traces(traces)?;
         Ok(block)
     }

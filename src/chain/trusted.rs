@@ -18,7 +18,7 @@ use super::claim::{Claim, Differences};
 use super::error::{Part, VerifyError, mismatch, same};
 use super::receipts::gas_claimed;
 use super::traces::Traces;
-use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
+use super::verified::{Proof, ProvenParts, VerifiedBlock, VerifiedTransaction};
 use super::verify::Expected;
 
 #[derive(Deserialize)]
@@ -201,18 +201,16 @@ pub fn trust(
     if let Claim::Unreadable(text) = &body.withdrawals {
         differences.note("block.withdrawals", None, text, "a list that can be read");
     }
-    let mut block = VerifiedBlock {
+    let mut block = VerifiedBlock::new(ProvenParts {
         hash: body.hash,
         header,
         transactions,
         withdrawals: body.withdrawals.value().cloned().unwrap_or_default(),
-        frames: None,
-        traces_refused: None,
         proof: Proof::Unproven,
         encoded: None,
         whole: true,
         differences,
-    };
+    });
     block.accept_traces(traces)?;
     Ok(block)
 }

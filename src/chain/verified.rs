@@ -102,24 +102,58 @@ impl VerifiedTransaction {
 }
 
 /// A block whose every part was proven, or taken on trust with [`Proof::Unproven`] where the user asked for that.
-/// There is no other way to make one than [`verify`](super::verify::verify) and [`trust`](super::trusted::trust).
+///
+/// Its fields are private, and only the readers of this module tree can make one, from a [`ProvenParts`] each: a block as JSON
+/// ([`verify`](super::verify), [`lean`](super::lean)), as RLP ([`rlp`](super::rlp)), as a stored proof ([`proof`](super::proof)) or
+/// on trust ([`trusted`](super::trusted)).
+///
+/// ```compile_fail,E0451
+/// # fn forge(block: bolo::chain::VerifiedBlock, hash: alloy::primitives::B256) {
+/// let forged = bolo::chain::VerifiedBlock { hash, ..block };
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct VerifiedBlock {
+    hash: B256,
+    header: Header,
+    transactions: Vec<VerifiedTransaction>,
+    withdrawals: Vec<Withdrawal>,
+    frames: Option<BlockFrames>,
+    traces_refused: Option<VerifyError>,
+    proof: Proof,
+    encoded: Option<Encoded>,
+    whole: bool,
+    differences: Differences,
+}
+
+/// What a reader has found to fit, or has taken on trust.
+#[derive(Debug)]
+pub(super) struct ProvenParts {
     pub(super) hash: B256,
     pub(super) header: Header,
     pub(super) transactions: Vec<VerifiedTransaction>,
     pub(super) withdrawals: Vec<Withdrawal>,
-    pub(super) frames: Option<BlockFrames>,
-    pub(super) traces_refused: Option<VerifyError>,
     pub(super) proof: Proof,
     /// What its transactions and receipts were hashed from; none where nothing was proven, or where only a part is at hand.
     pub(super) encoded: Option<Encoded>,
+    /// All of its transactions are here.
     pub(super) whole: bool,
     /// Fields of the answer that differed from what is proven.
     pub(super) differences: Differences,
 }
 
 impl VerifiedBlock {
+    /// The only constructor. Call it once every part fits the block's hash, or with [`Proof::Unproven`].
+    pub(super) fn new(parts: ProvenParts) -> Self {
+        let ProvenParts { hash, header, transactions, withdrawals, proof, encoded, whole, differences } = parts;
+        let (frames, traces_refused) = (None, None);
+        Self { hash, header, transactions, withdrawals, frames, traces_refused, proof, encoded, whole, differences }
+    }
+
+    /// What its transactions and receipts were hashed from.
+    pub(super) fn encoded(&self) -> Option<&Encoded> {
+        self.encoded.as_ref()
+    }
     /// The block's hash.
     pub fn hash(&self) -> B256 {
         self.hash

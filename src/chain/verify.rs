@@ -22,7 +22,7 @@ use super::fork::name_unknown_members;
 use super::proof::Encoded;
 use super::receipts::{Senders, verify_receipts};
 use super::transaction::{Hashed, effective_gas_price};
-use super::verified::{Proof, VerifiedBlock};
+use super::verified::{Proof, ProvenParts, VerifiedBlock};
 
 /// What we asked for.
 #[derive(Debug, Clone, Copy)]
@@ -90,18 +90,16 @@ pub fn verify_but_senders(bundle: BlockBundle, expected: Expected) -> Result<Ver
     let (verified, receipts, senders) =
         verify_receipts(&header, (hash, expected.chain_id), transactions, &hashed, receipts, &mut differences)?;
     let encoded = Encoded { transactions: hashed.into_iter().map(|tx| tx.encoded).collect(), receipts };
-    let mut block = VerifiedBlock {
+    let mut block = VerifiedBlock::new(ProvenParts {
         hash,
         header,
         transactions: verified,
         withdrawals,
-        frames: None,
-        traces_refused: None,
         proof: Proof::Proven,
         encoded: Some(encoded),
         whole: true,
         differences,
-    };
+    });
     if let Senders::Doubtful(claims) = senders {
         block.settle_senders(&claims)?;
     }

@@ -72,8 +72,7 @@ fn links_between_documents_lead_to_files_and_headings_that_exist() {
             for target in targets(&line).into_iter().filter(|target| !target.contains("://")) {
                 followed += 1;
                 let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-                let file =
-                    if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+                let file = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
                 let leads = file.exists()
                     && (anchor.is_empty()
                         || anchors(&std::fs::read_to_string(&file).unwrap_or_default()).contains(anchor));

@@ -34,7 +34,7 @@ use super::rlp::RlpBundle;
 use super::traces::Traces;
 use super::trie::ordered_root;
 use super::trusted;
-use super::verified::{Proof, VerifiedBlock, VerifiedTransaction};
+use super::verified::{Proof, ProvenParts, VerifiedBlock, VerifiedTransaction};
 use super::verify::{self, Expected, sizes, verify_withdrawals};
 
 /// Something that the lean path does not expect, in words: the typed path decides.
@@ -275,18 +275,16 @@ fn whole(
     proof: Proof,
     encoded: Option<Encoded>,
 ) -> VerifiedBlock {
-    VerifiedBlock {
+    VerifiedBlock::new(ProvenParts {
         hash,
         header,
         transactions,
         withdrawals,
-        frames: None,
-        traces_refused: None,
         proof,
         encoded,
         whole: true,
         differences: Differences::default(),
-    }
+    })
 }
 
 /// Odd where one of the bits that are needed is missing.
