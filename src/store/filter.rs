@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256, U256};
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::addresses::find_address;
 use super::entries::in_force;
@@ -297,22 +297,35 @@ impl AlertFilter {
 
     /// The blocks that a range of blocks, of time, or a status leaves, as far as an index can tell.
     fn range(&self, conn: &Connection) -> Result<(i64, i64)> {
-        let at = |sql: &str, value: i64| -> Result<Option<i64>> {
-            Ok(conn.prepare_cached(sql)?.query_row([value], |row| row.get(0)).optional()?.flatten())
+        let at = |sql: &str, values: &[i64]| -> Result<Option<i64>> {
+            let mut statement = conn.prepare_cached(sql)?;
+            Ok(statement.query_row(params_from_iter(values), |row| row.get(0)).optional()?.flatten())
         };
         let mut from = self.from_block.map_or(0, sql_int);
         let mut to = self.to_block.map_or(i64::MAX, sql_int);
+        // A block on trust may claim any time: where others are proven, their times count, and all blocks on trust are looked at.
+        let any_proven = at("SELECT 1 FROM coverage WHERE proof = 1 LIMIT 1", &[])?.unwrap_or(0);
         if let Some(time) = self.since {
-            let first = at("SELECT number FROM blocks WHERE timestamp >= ?1 ORDER BY timestamp LIMIT 1", time)?;
+            let first = at(
+                "SELECT number FROM blocks WHERE timestamp >= ?1 AND proof >= ?2 ORDER BY timestamp LIMIT 1",
+                &[time, any_proven],
+            )?;
+            let on_trust = at("SELECT min(first) FROM coverage WHERE proof = 0 AND ?1", &[any_proven])?;
+            let first = first.into_iter().chain(on_trust).min();
             from = from.max(first.map_or(i64::MAX, |number| number - TIME_SLACK));
         }
         if let Some(time) = self.until {
-            let last = at("SELECT number FROM blocks WHERE timestamp <= ?1 ORDER BY timestamp DESC LIMIT 1", time)?;
+            let last = at(
+                "SELECT number FROM blocks WHERE timestamp <= ?1 AND proof >= ?2 ORDER BY timestamp DESC LIMIT 1",
+                &[time, any_proven],
+            )?;
+            let on_trust = at("SELECT max(last) FROM coverage WHERE proof = 0 AND ?1", &[any_proven])?;
+            let last = last.into_iter().chain(on_trust).max();
             to = to.min(last.map_or(-1, |number| number + TIME_SLACK));
         }
         let unsettled = |status: &AlertStatus| matches!(status, AlertStatus::Pending | AlertStatus::Safe);
         if !self.any_status && !self.statuses.is_empty() && self.statuses.iter().all(unsettled) {
-            let first = at("SELECT min(number) FROM blocks WHERE status < 2 AND number >= ?1", 0)?;
+            let first = at("SELECT min(number) FROM blocks WHERE status < 2 AND number >= 0", &[])?;
             from = from.max(first.unwrap_or(i64::MAX));
         }
         Ok((from, to))

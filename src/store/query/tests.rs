@@ -7,6 +7,8 @@ use alloy::primitives::{Address, B256, U256};
 
 use super::super::tests::{WATCHED, hash, open, record, record_location};
 use super::super::*;
+use crate::chain::Proof;
+use crate::chain::canonical::Link;
 use crate::decode::ActivityKind;
 use crate::screen::{Direction, Severity, TriageClass, alert_id};
 
@@ -216,5 +218,34 @@ fn what_is_left_out_is_counted_and_where_not_all_was_that_is_said() {
         assert_eq!(store.left_out(filter, 40).unwrap(), LeftOut { orphaned: 4, noise: 18, own: 0, all: true });
         let some = store.left_out(filter, 10).unwrap();
         assert!(!some.all && some.noise < 18 && some.noise > 0, "{some:?}");
+    }
+}
+
+#[test]
+fn the_time_that_a_block_on_trust_claims_hides_no_alert_of_a_range_in_time() {
+    let (first, start) = (2_000, 1_700_000_000);
+    // Far above or below all others, it claims a time between two of theirs: first or last of all in one of the ranges.
+    for (number, claimed) in [(10_000, 49), (10_000, 1), (5, 71), (5, 239), (1_000_000, 121)] {
+        let (_place, mut store) = open();
+        let at = |number, seconds, record: BlockRecord| BlockRecord {
+            link: Link { number, ..record.link },
+            timestamp: start + seconds,
+            ..record
+        };
+        let mut records: Vec<_> =
+            (0..20).map(|place| at(first + place, 12 * place, record(&store, place, true))).collect();
+        records.push(BlockRecord { proof: Proof::Unproven, ..at(number, claimed, record(&store, 20, true)) });
+        store.append_all(&records).unwrap();
+        for (since, until) in
+            [(Some(claimed), None), (None, Some(claimed)), (Some(40), Some(130)), (Some(claimed - 1), None)]
+        {
+            let in_range =
+                |seconds: u64| since.is_none_or(|since| seconds >= since) && until.is_none_or(|until| seconds <= until);
+            let expected = (0..20).map(|place| 12 * place).chain([claimed]).filter(|time| in_range(*time)).count() * 2;
+            let time = |seconds: Option<u64>| seconds.map(|seconds| (start + seconds) as i64);
+            let filter = AlertFilter { since: time(since), until: time(until), ..AlertFilter::default() };
+            let found = store.each_alert::<StoreError>(&filter, |_| Ok(())).unwrap();
+            assert_eq!(found as usize, expected, "block {number} claims {claimed}: {since:?} to {until:?}");
+        }
     }
 }
