@@ -7,8 +7,8 @@
 
 -- Facts about the database itself: chain_id, finality_rule ('tags safe/finalized' or 'depth 12/64'), watch_next (the block that
 -- `bolo watch` takes next), finalized (highest final block held), head (the highest block that an endpoint has
--- reported: the open end of ranges), head_reverted (1 after
--- `bolo revert`: the next head that an endpoint reports takes the place of head), head_reported (number and hash of a higher head that an
+-- reported: the open end of ranges), head_reverted (the lowest block that
+-- `bolo revert` dropped: the next head that an endpoint reports takes the place of head), head_reported (number and hash of a higher head that an
 -- endpoint reports and that is neither followed nor disproved: then the open end of ranges), head_seen (when an endpoint last told of
 -- its head), watch_revision (counts
 -- changes of the watchlist), stopped, stopped_at, stopped_code and stopped_by (why and when the last watch, or a replay whose output

@@ -25,8 +25,15 @@ pub(super) fn named_range(
     (from_block, to_block): (Option<&str>, Option<&str>),
     (since, until): (Option<&str>, Option<&str>),
 ) -> Result<NamedRange, Failure> {
-    let block = |text: Option<&str>| text.map(|text| BlockArg::parse(text)?.stored(store)).transpose();
-    let (from_block, to_block) = (block(from_block)?, block(to_block)?);
+    let [from, to] = [from_block, to_block].map(|text| text.map(BlockArg::parse).transpose());
+    let (from, mut to) = (from?, to?);
+    let mut from_block = from.map(|from| from.in_question(store)).transpose()?;
+    if to == Some(BlockArg::LATEST) {
+        // The open end, so that the range ends where it does without --to-block. It is a range all the same.
+        to = None;
+        from_block = from_block.or(since.is_none().then_some(0));
+    }
+    let to_block = to.map(|to| to.in_question(store)).transpose()?;
     if let (Some(from), Some(to)) = (from_block, to_block) {
         in_order(from, to)?;
     }

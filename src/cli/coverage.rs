@@ -47,21 +47,21 @@ fn rooted(range: &CoverageRange) -> &'static str {
     if range.proven { "proven" } else { "unproven" }
 }
 
-/// What is missing between the first block that was taken or filtered and the last, or the end of what a revert dropped.
+/// What is missing between the first block that was taken, filtered or dropped by a revert and the last.
 pub(super) fn holes(
     coverage: &[CoverageRange],
     filtered: &[(FilteredSpan, u64)],
-    reverted_end: Option<u64>,
+    reverted: Option<(u64, u64)>,
 ) -> Vec<(u64, u64)> {
     let held = coverage.iter().map(|range| (range.from, range.to));
     let Some((mut next, last)) = held
         .clone()
         .chain(filtered.iter().map(|(span, _)| (span.from, span.to)))
+        .chain(reverted)
         .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     else {
         return Vec::new();
     };
-    let last = last.max(reverted_end.unwrap_or(last));
     let mut holes = Vec::new();
     for (from, to) in held.chain([(last + 1, last + 1)]) {
         if next < from {
@@ -151,10 +151,10 @@ pub(super) fn text(
     coverage: &[CoverageRange],
     filtered: &[(FilteredSpan, u64)],
     undecoded: &[UndecodedSpan],
-    reverted_end: Option<u64>,
+    reverted: Option<(u64, u64)>,
     format: StatusFormat,
 ) -> String {
-    let holes = holes(coverage, filtered, reverted_end);
+    let holes = holes(coverage, filtered, reverted);
     if format == StatusFormat::Json {
         let listed = |state: State| -> serde_json::Value {
             let spans = spans(coverage, state).into_iter();

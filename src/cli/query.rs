@@ -183,8 +183,11 @@ fn say_coverage(
     required: Option<RequireComplete>,
 ) -> Result<u8, Failure> {
     let Some(question) = question else {
+        if required.is_some() {
+            return Err(Failure::new(INCOMPLETE, format!("the answer is not complete: {NOTHING_SEEN}")));
+        }
         tracing::warn!("{NOTHING_SEEN}");
-        return Ok(if required.is_some() { INCOMPLETE } else { 0 });
+        return Ok(0);
     };
     let c = &question.coverage;
     say_undecoded(question.store, c.from, c.to)?;
@@ -194,6 +197,7 @@ fn say_coverage(
         }
     }
     let mut shortfalls = question.shortfalls()?;
+    shortfalls.extend(super::screened::unknown_lists(question.store, filter)?);
     shortfalls.extend(unknown_tokens(question, filter, chain)?);
     if required == Some(RequireComplete::Internal) {
         shortfalls.extend(question.internal_shortfall());

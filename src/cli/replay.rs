@@ -113,8 +113,8 @@ async fn replay(context: &Context, args: ReplayArgs, shutdown: &Shutdown) -> Res
     };
     let extent = store.extent()?;
     // What was reverted is missing as well.
-    let reverted = if args.holes { store.reverted_end()? } else { None };
-    let extent = extent.map(|(first, last)| (first, last.max(reverted.unwrap_or(last))));
+    let reverted = if args.holes { store.reverted()? } else { None };
+    let extent = extent.into_iter().chain(reverted).reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)));
     let (Some(from), Some(to)) = (
         from.or(extent.map(|(first, _)| RangeEnd::Block(BlockArg::Number(first)))),
         to.or(extent.map(|(_, last)| RangeEnd::Block(BlockArg::Number(last)))),
@@ -300,7 +300,7 @@ fn finish_looking_back(printer: &mut CommitPrinter, outcome: LookbackOutcome) {
     let begin = if stopped { "look-back stopped before its end: run it again to go on" } else { "look-back done" };
     let found = if alerts == 0 { "no new alerts".to_owned() } else { printer.summary() };
     tracing::info!(
-        "{begin}; of {held} {} held, {behind} were screened by older lists: {ruled_out} ruled out by their index, {read} read again, \
+        "{begin}; of {held} {} held, {behind} were screened by older lists: {ruled_out} ruled out by their time, alerts or index, {read} read again, \
          {left} left; {found}",
         blocks(held)
     );

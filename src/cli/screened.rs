@@ -3,6 +3,7 @@
 use alloy::primitives::Address;
 
 use super::Failure;
+use crate::lists::show_date;
 use crate::store::{AlertFilter, LedgerRange, RangeCoverage, Store};
 
 /// The first blocks of a range, next to each other, that were screened when the address was on no list that matched their time.
@@ -64,6 +65,25 @@ pub(super) fn shortfall(
     Ok(outdated(store, ledger, addresses)?.map(|block| {
         format!("alerts from block {block} on were made by older list entries: `bolo replay --new-entries` brings them to the present ones")
     }))
+}
+
+/// Lists of an answer as of a time that are known only from later on: who was on them then cannot be told. A list that was only ever
+/// changed by hand has no such past.
+pub(super) fn unknown_lists(store: &Store, filter: &AlertFilter) -> Result<Option<String>, Failure> {
+    let Some(as_of) = filter.as_of else { return Ok(None) };
+    let mut unknown = store.first_files()?;
+    unknown.retain(|(list, first)| *first > as_of && (filter.lists.is_empty() || filter.lists.contains(list)));
+    let Some((list, first)) = unknown.first() else { return Ok(None) };
+    let others = match unknown.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and of {others} other lists)"),
+    };
+    Ok(Some(format!(
+        "the first version of the list {list:?} here is of {}, later than --as-of {}{others}: who was listed then is not known. Import \
+         versions of that time, or name other lists by --list",
+        show_date(*first),
+        show_date(as_of)
+    )))
 }
 
 /// Says on stderr how far the lists of then are those that an answer depends on. `coverage` is of the range that was asked for.

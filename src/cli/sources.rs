@@ -204,6 +204,8 @@ pub(super) enum BlockArg {
 }
 
 impl BlockArg {
+    pub(super) const LATEST: Self = Self::Tag("latest");
+
     /// Decimal, `0x…`, `1_000`, `15.5M`, or a tag.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let bad = || {
@@ -252,6 +254,18 @@ impl BlockArg {
             Self::Number(number) => Ok(number),
             Self::Tag("earliest") => Ok(0),
             Self::Tag(tag) => Ok(pool.tagged(tag).await?),
+        }
+    }
+
+    /// As a range of `query` and `attest` means it: `latest` is the highest head that an endpoint reported, the others are as the store has
+    /// them.
+    pub(super) fn in_question(self, store: &Store) -> Result<u64, Failure> {
+        match self {
+            Self::LATEST => match store.open_end()? {
+                Some(end) => Ok(end),
+                None => self.stored(store),
+            },
+            _ => self.stored(store),
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
         let held = store.coverage()?;
         let undecoded = coverage::undecoded(&store, &held)?;
         let text =
-            coverage::text(&held, &store.filtered(0, i64::MAX as u64)?, &undecoded, store.reverted_end()?, args.format);
+            coverage::text(&held, &store.filtered(0, i64::MAX as u64)?, &undecoded, store.reverted()?, args.format);
         print(&text)?;
         return Ok(0);
     }
@@ -60,7 +60,13 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8, Failure> {
 const UNHEALTHY: u8 = 3;
 
 fn lag(status: &Status) -> Option<u64> {
-    Some(status.head?.saturating_sub(status.watch_tip.or(status.tip)?.number))
+    let held = status.watch_tip.or(status.tip).map(|block| block.number);
+    match (held, status.reverted) {
+        (Some(held), _) => Some(status.head?.saturating_sub(held)),
+        // All that was held was dropped.
+        (None, Some((first, last))) => Some(last - first + 1),
+        (None, None) => None,
+    }
 }
 
 fn as_json(status: &Status) -> serde_json::Value {
@@ -94,7 +100,7 @@ fn as_json(status: &Status) -> serde_json::Value {
         "owed": status.owed.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "checkpoints": status.checkpoints.iter().map(|c| block(Some(*c))).collect::<Vec<_>>(),
         "reverts": status.reverts.iter().map(revert_json).collect::<Vec<_>>(),
-        "holes": holes(&status.coverage, &status.filtered, status.reverted_end).iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
+        "holes": holes(&status.coverage, &status.filtered, status.reverted).iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
         "undecoded": status.undecoded.iter().map(|(r, n)| (r.clone(), json!(n))).collect::<serde_json::Map<_, _>>(),
         "endpoints": status.endpoints.iter().map(|e| json!({
             "host": e.host, "head": e.head, "traces": e.traces, "blocks": e.blocks, "last_error": e.last_error,
@@ -230,7 +236,7 @@ fn for_people(status: &Status, health: &Health, ages: &Ages, path: &str) -> Stri
     if status.coverage.len() > SHOWN {
         line("", format!("… and {} more ranges (--format json)", status.coverage.len() - SHOWN));
     }
-    let holes = holes(&status.coverage, &status.filtered, status.reverted_end);
+    let holes = holes(&status.coverage, &status.filtered, status.reverted);
     let missing: u64 = holes.iter().map(|(from, to)| to - from + 1).sum();
     line("holes", if holes.is_empty() { "none".to_owned() } else { format!("{} ({missing} blocks)", holes.len()) });
     for (place, filtered) in coverage::filtered_lines(&status.filtered).into_iter().take(SHOWN).enumerate() {

@@ -83,7 +83,7 @@ pub(super) fn refused_value(error: &clap::Error) -> Option<String> {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let option = text(ContextKind::InvalidArg)?.split([' ', '=']).next()?;
+    let option = text(ContextKind::InvalidArg)?.split([' ', '=', '[']).next()?;
     let known = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(known)) if !known.is_empty() => Some(format!("write one of {}", known.join(", "))),
         _ => None,

@@ -155,6 +155,11 @@ fn put_frame(conn: &Connection, alert_id: i64, alert: &Alert) -> Result<()> {
     Ok(())
 }
 
+/// Whether an entry `ae` of an alert is shown: it matches. Where none does any more, all that ever did are shown. Those that match come
+/// first.
+pub(super) const SHOWN: &str =
+    "ae.matches = (SELECT k.matches FROM alert_entries k WHERE k.alert_id = ae.alert_id AND k.rank = 0)";
+
 /// An entry that an alert is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {

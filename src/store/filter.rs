@@ -5,6 +5,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::addresses::find_address;
+use super::alerts::SHOWN;
 use super::entries::in_force;
 use super::{Result, meta, sql_int};
 use crate::chain::NativeCurrency;
@@ -347,11 +348,13 @@ impl AlertFilter {
                 c.sql.push(format!("{column} IN {set}"));
             }
         }
+        // As of a time, an entry counts that was in force then, be it that it does not match any more.
+        let shown = if self.as_of.is_some() { "TRUE" } else { SHOWN };
         let sets = resolved.entries.iter().map(|entries| ("entry_id", entries));
         for (column, wanted) in sets.chain(resolved.lists.iter().map(|lists| ("list_id", lists))) {
             let set = c.set(wanted);
             c.sql.push(format!(
-                "EXISTS (SELECT 1 FROM alert_entries ae INDEXED BY sqlite_autoindex_alert_entries_1 WHERE ae.alert_id = a.id AND +ae.{column} IN {set})"
+                "EXISTS (SELECT 1 FROM alert_entries ae INDEXED BY sqlite_autoindex_alert_entries_1 WHERE ae.alert_id = a.id AND +ae.{column} IN {set} AND {shown})"
             ));
         }
         if let Some(assets) = &resolved.assets {

@@ -210,6 +210,16 @@ impl Store {
         if meta(&self.conn, "head_reverted")?.is_some() { self.head() } else { Ok(None) }
     }
 
+    /// The blocks from the lowest to the highest that reverts dropped, while no endpoint has reported a head since: those of them that are
+    /// not held are missing, whatever is left.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn reverted(&self) -> Result<Option<(u64, u64)>> {
+        let first = meta(&self.conn, "head_reverted")?.and_then(|text| text.parse().ok());
+        Ok(first.zip(self.reverted_end()?))
+    }
+
     /// The rule by which statuses were raised last.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use alloy::primitives::{Address, B256};
 use rusqlite::{OptionalExtension, Row, params};
 
+use super::alerts::SHOWN;
 use super::entries::in_force;
 use super::filter::AlertFilter;
 use super::plan::{Plan, bound};
@@ -79,7 +80,7 @@ pub struct MatchedEntry {
     pub entity: Option<String>,
     pub programs: Vec<String>,
     pub designation: Designation,
-    /// It matched when the block was last screened; entries that left their list since are kept.
+    /// It matched when the block was last screened. Without, none of the alert's entries matches any more, and these did before.
     pub matches: bool,
     /// The version of the list that brought the entry.
     pub version: VersionRow,
@@ -263,7 +264,8 @@ impl Store {
     fn matched_entries(&self, alert: i64) -> Result<Vec<MatchedEntry>> {
         let mut statement = self.conn.prepare_cached(&format!(
             "{ENTRY}, ae.designation, ae.matches, {VERSION} FROM alert_entries ae JOIN watch_entries e ON e.id = ae.entry_id \
-             JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version WHERE ae.alert_id = ?1 ORDER BY ae.rank"
+             JOIN lists l ON l.id = e.list_id JOIN list_versions v ON v.id = e.first_version \
+             WHERE ae.alert_id = ?1 AND {SHOWN} ORDER BY ae.rank"
         ))?;
         let rows = statement.query_map([alert], |row| {
             let designation = Designation::from_code(row.get(5)?).unwrap_or(Designation::Unknown);

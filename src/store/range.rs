@@ -48,22 +48,26 @@ impl NamedRange {
 }
 
 impl Store {
-    /// The blocks of a range. An open beginning is block 0; an open end is the highest head that an endpoint has reported, followed or
-    /// not (see [`reported_head`](Self::reported_head)), and
-    /// for a range in time also the present (`now`, unix seconds). `None` where no block can be in it, or nothing is held.
+    /// The last block of a range with an open end: the highest head that an endpoint has reported, followed or not (see
+    /// [`reported_head`](Self::reported_head)), or the highest block held where that is higher. `None` where nothing is held.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn open_end(&self) -> Result<Option<u64>> {
+        let Some(highest) = self.highest()? else { return Ok(None) };
+        let reported = self.reported_head()?.map_or(0, |head| head.number);
+        Ok(Some(highest.max(self.head()?.unwrap_or(0)).max(reported)))
+    }
+
+    /// The blocks of a range. An open beginning is block 0; an open end is the [`open_end`](Self::open_end), and for a range in time
+    /// also the present (`now`, unix seconds). `None` where no block can be in it, or nothing is held.
     ///
     /// # Errors
     /// Of SQLite.
     pub fn blocks_of(&self, named: &NamedRange, now: i64) -> Result<Option<BlockRange>> {
-        let Some(highest) = self.highest()? else { return Ok(None) };
+        let Some(open_end) = self.open_end()? else { return Ok(None) };
         let mut first = named.from_block.unwrap_or(0);
-        let mut last = match named.to_block {
-            Some(to_block) => to_block,
-            None => {
-                let reported = self.reported_head()?.map_or(0, |head| head.number);
-                highest.max(self.head()?.unwrap_or(0)).max(reported)
-            }
-        };
+        let mut last = named.to_block.unwrap_or(open_end);
         let up_to_now = named.since.is_some() && named.until.is_none() && named.to_block.is_none();
         let mut ends_known = !up_to_now || self.tip_timestamp()?.is_some_and(|tip| now.saturating_sub(tip) < PRESENT);
         if let Some(since) = named.since {

@@ -63,12 +63,13 @@ impl Store {
             if range.is_none() && filtered == 0 {
                 return Ok(done);
             }
-            if let Some((_, dropped)) = range {
+            if let Some((first, dropped)) = range {
                 // What was dropped is missing up to its end. That end may be of a chain which never was this one: the next head that
                 // an endpoint reports takes its place, be it lower.
                 let known: Option<u64> = meta(tx, "head")?.and_then(|text| text.parse().ok());
                 set_meta(tx, "head", &known.unwrap_or(0).max(dropped).to_string())?;
-                set_meta(tx, "head_reverted", "1")?;
+                let lowest: Option<u64> = meta(tx, "head_reverted")?.and_then(|text| text.parse().ok());
+                set_meta(tx, "head_reverted", &lowest.unwrap_or(first).min(first).to_string())?;
                 tx.execute("UPDATE endpoints SET head = NULL WHERE head > ?1", [sql_int(above)])?;
                 // What endpoints report is heard anew.
                 tx.execute("DELETE FROM meta WHERE key = 'head_reported'", [])?;
@@ -147,6 +148,7 @@ mod tests {
             assert_eq!((store.owed().unwrap(), store.watch_next().unwrap()), (vec![], Some(21)));
             // All that was dropped is missing, until an endpoint reports its head again.
             assert_eq!((store.head().unwrap(), store.reverted_end().unwrap()), (Some(island + 1), Some(island + 1)));
+            assert_eq!(store.reverted().unwrap(), Some((island, island + 1)));
             assert_eq!(store.reverts().unwrap(), [done]);
             assert_eq!(store.ledger_differences().unwrap(), []);
             // The true blocks come in its place.

@@ -62,8 +62,8 @@ pub struct Status {
     pub auto_lookback: bool,
     pub owed: Vec<(u64, u64)>,
     pub checkpoints: Vec<BlockNumHash>,
-    /// The end of what a revert dropped.
-    pub reverted_end: Option<u64>,
+    /// The blocks from the lowest to the highest that reverts dropped.
+    pub reverted: Option<(u64, u64)>,
     /// What was dropped by `bolo revert`, newest first.
     pub reverts: Vec<RevertRow>,
     pub trace_backlog: Option<TraceBacklog>,
@@ -108,7 +108,7 @@ impl Store {
             lists: self.lists()?,
             owed: self.owed()?,
             checkpoints: self.checkpoints()?,
-            reverted_end: self.reverted_end()?,
+            reverted: self.reverted()?,
             reverts: self.reverts()?,
             trace_backlog: self.trace_backlog()?,
             stopped: meta(&self.conn, "stopped")?.filter(|reason| !reason.is_empty()),

@@ -4,6 +4,7 @@ use alloy::primitives::{Address, B256};
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension, params};
 
+use super::alerts::SHOWN;
 use super::{Result, Store, maybe_bytes};
 use crate::screen::{Designation, ListKind, WatchEntry};
 
@@ -90,6 +91,19 @@ impl Store {
             .optional()?)
     }
 
+    /// The lists that were imported from files, each with the date of its first file, unix seconds.
+    ///
+    /// # Errors
+    /// Of SQLite.
+    pub fn first_files(&self) -> Result<Vec<(String, i64)>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT l.name, min(v.published) FROM lists l JOIN list_versions v ON v.list_id = l.id WHERE v.sha256 IS NOT NULL \
+             GROUP BY l.id ORDER BY l.name",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The watch entries of an alert, strictest first, with their versions.
     ///
     /// # Errors
@@ -98,7 +112,7 @@ impl Store {
         self.entries_where(
             "FROM alerts a JOIN blocks b ON b.id = a.block_id JOIN alert_entries ae ON ae.alert_id = a.id \
              JOIN watch_entries e ON e.id = ae.entry_id",
-            "a.alert_id = ?1 ORDER BY ae.rank",
+            &format!("a.alert_id = ?1 AND {SHOWN} ORDER BY ae.rank"),
             params![alert.as_slice()],
         )
     }

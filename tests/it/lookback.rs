@@ -52,7 +52,7 @@ fn said(err: &str, name: &str) -> u64 {
     let words = match name {
         "held" => " blocks held",
         "behind" => " were screened by older lists",
-        "ruled_out_by_index" => " ruled out by their index",
+        "ruled_out_by_index" => " ruled out by their time, alerts or index",
         "read_again" => " read again",
         "left" => " left;",
         "alerts" if err.contains("no new alerts") => return 0,

@@ -27,6 +27,11 @@ fn know_head(place: &Place, head: u64) {
     .unwrap();
 }
 
+/// What a command prints, whatever its exit code.
+fn stdout(place: &Place, args: &[&str]) -> String {
+    String::from_utf8(place.run(args).stdout).unwrap()
+}
+
 /// The exit codes of `query --require-complete` and of `attest`, which are the same, and what they say.
 fn ask(place: &Place, range: &[&str]) -> (i32, String) {
     let quiet = QUIET.to_string();
@@ -109,7 +114,8 @@ fn as_of_a_time_blocks_have_to_be_screened_for_the_addresses_that_were_listed_th
         let range = ["query", "--require-complete", "--from-block", "1", "--to-block", "58"];
         place.run(&[&range, args].concat()).status.code().unwrap()
     };
-    let refused: [&[&str]; 5] = [
+    let refused: [&[&str]; 6] = [
+        &["--as-of", "2019-12-31"],
         &["--as-of", "2020-01-01"],
         &["--as-of", "2023-12-31", "--list", "l"],
         &["--as-of", "2022-06-01", "--direction", "in"],
@@ -119,15 +125,64 @@ fn as_of_a_time_blocks_have_to_be_screened_for_the_addresses_that_were_listed_th
     for args in refused {
         assert_eq!(code(args), 3, "{args:?}");
     }
-    let complete: [&[&str]; 5] = [
+    let complete: [&[&str]; 4] = [
         &[],
         &["--as-of", "2024-01-01"],
         &["--as-of", "2025-02-21T14:05:00Z", "--list", "l"],
-        &["--as-of", "2019-12-31"],
         &["--as-of", "2020-06-01", "--address", &stayed],
     ];
     for args in complete {
         assert_eq!(code(args), 0, "{args:?}");
+    }
+}
+
+#[test]
+fn as_of_a_time_before_the_first_version_of_a_list_no_answer_is_complete() {
+    let place = Place::new();
+    let import = |list: &str, dates: &[&str]| {
+        let file = format!("{list}.txt");
+        for (number, date) in (1u8..).zip(dates) {
+            let lines = [QUIET, Address::repeat_byte(number)].map(|address| address.to_string()).join("\n");
+            std::fs::write(place.dir.path().join(&file), lines).unwrap();
+            place.ok(&["-q", "watchlist", "import", &file, "--published", date]);
+        }
+    };
+    // Versions come in any order; the hand-made list has no other past than its own.
+    import("old", &["2023-01-01", "2020-01-01"]);
+    import("young", &["2022-01-01"]);
+    place.ok(&["-q", "watchlist", "add", &QUIET.to_string(), "--list", "cases"]);
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    place.ok(&["-q", "replay", "--archive", archive, "--chain", "31337", "--lookback-index"]);
+    let ask = |args: &[&str]| {
+        let range = ["query", "--require-complete", "--from-block", "1", "--to-block", "58", "--address"];
+        let out = place.run(&[&range[..], &[&QUIET.to_string()], args].concat());
+        (out.status.code().unwrap(), stderr(&out))
+    };
+    let refused: [(&[&str], &str); 5] = [
+        (
+            &["--as-of", "2019-12-31"],
+            "\"old\" here is of 2020-01-01, later than --as-of 2019-12-31 (and of 1 other lists)",
+        ),
+        (&["--as-of", "2021-12-31T23:59:59Z"], "\"young\" here is of 2022-01-01"),
+        (&["--as-of", "2020-01-01"], "\"young\""),
+        (&["--as-of", "2019-01-01", "--list", "old"], "\"old\""),
+        (&["--as-of", "2021-01-01", "--list", "old", "--list", "young"], "\"young\""),
+    ];
+    for (args, reason) in refused {
+        let (code, said) = ask(args);
+        assert!(code == 3 && said.contains("error: the answer is not complete"), "{args:?}: {said}");
+        assert!(said.contains(&format!("the first version of the list {reason}")), "{args:?}: {said}");
+    }
+    let complete: [&[&str]; 5] = [
+        &[],
+        &["--as-of", "2022-01-01"],
+        &["--as-of", "2020-01-01", "--list", "old"],
+        &["--as-of", "2021-06-01", "--list", "old"],
+        &["--as-of", "2019-01-01", "--list", "cases"],
+    ];
+    for args in complete {
+        let (code, said) = ask(args);
+        assert_eq!(code, 0, "{args:?}: {said}");
     }
 }
 
@@ -201,11 +256,72 @@ fn an_open_end_refuses_where_an_endpoint_has_reported_a_higher_head() {
             &["--from-block", "1"][..],
             &["--since", "2025-02-21T14:01:00Z"],
             &["--from-block", "5", "--since", "2025-02-21"],
+            &["--to-block", "latest"],
+            &["--from-block", "1", "--to-block", "latest"],
+            &["--from-block", "58", "--to-block", " latest "],
+            &["--from-block", "latest"],
+            &["--since", "2025-02-21T14:01:00Z", "--to-block", "latest"],
         ] {
             let (code, said) = ask(&place, range);
             assert!(code == 3 && said.contains(&format!("to={head}")), "{range:?}: {said}");
         }
         assert_eq!(ask(&place, &["--from-block", "1", "--to-block", "58"]).0, 0);
+    }
+    know_head(&place, LAST);
+    assert_eq!(ask(&place, &["--to-block", "latest"]).0, 3, "block 0 is not there");
+    for range in [
+        &["--from-block", "1", "--to-block", "latest"][..],
+        &["--from-block", "latest", "--to-block", "latest"],
+        &["--from-block", "latest"],
+        &["--from-block", "5", "--to-block", "latest", "--until", "2025-02-21T14:11:00Z"],
+    ] {
+        let (code, said) = ask(&place, range);
+        assert_eq!(code, 0, "{range:?}: {said}");
+    }
+}
+
+#[test]
+fn where_nothing_is_stored_a_required_answer_is_refused_in_a_line() {
+    let place = Place::watching(&[(QUIET, "quiet")]);
+    for args in [
+        &["--from-block", "1", "--to-block", "5"][..],
+        &["--to-block", "latest"],
+        &["--since", "1h"],
+        &["--address", "0x5151515151515151515151515151515151515151", "--until", "2025-02-21"],
+    ] {
+        for level in ["-q", "-v"] {
+            let out = place.run(&[&[level, "query", "--require-complete"], args].concat());
+            let said = stderr(&out);
+            assert_eq!(out.status.code(), Some(3), "{args:?}: {said}");
+            assert!(said.contains("error: the answer is not complete: no block"), "{level} {args:?}: {said:?}");
+        }
+    }
+    for (value, said) in
+        [("foo", "--require-complete \"foo\": write one of"), ("inner", "--require-complete \"inner\": ")]
+    {
+        let out = place.run(&["query", &format!("--require-complete={value}"), "--from-block", "1"]);
+        assert!(stderr(&out).contains(said), "{}", stderr(&out));
+    }
+}
+
+#[test]
+fn what_a_revert_dropped_is_a_hole_also_where_no_block_is_left() {
+    for (steps, holes, lag) in [(&["0"][..], (1, 58), 58), (&["30", "0"], (1, 58), 58), (&["30"], (31, 58), 28)] {
+        let place = recorded();
+        for above in steps {
+            place.ok(&["revert", "--above", above, "--reason", "test"]);
+        }
+        let status: Value = serde_json::from_str(&stdout(&place, &["status", "--format", "json"])).unwrap();
+        let found: Vec<_> = status["holes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hole| (hole["from"].as_u64(), hole["to"].as_u64()))
+            .collect();
+        assert_eq!(found, [(Some(holes.0), Some(holes.1))], "{steps:?}");
+        assert_eq!(status["lag"], lag, "{steps:?}");
+        let text = stdout(&place, &["status"]);
+        assert!(text.contains(&format!("holes         1 ({} blocks)", holes.1 - holes.0 + 1)), "{text}");
     }
 }
 

@@ -7,7 +7,7 @@ use alloy::primitives::Address;
 
 use super::content::{Decoder, Reading, Shown, address, time};
 use super::world::{World, said_by};
-use super::{ADDRESSES, BLOCKS, NATIVE_LOGS_FROM};
+use super::{ADDRESSES, BLOCKS, LISTS, NATIVE_LOGS_FROM};
 use crate::cli::completeness::Question;
 use crate::cli::screened;
 use crate::store::NamedRange;
@@ -179,6 +179,13 @@ impl World<'_> {
             lines.len(),
             wanted.len()
         );
+        let standing = |world: &World<'_>| -> BTreeMap<_, _> {
+            world.alerts().into_iter().filter(|(_, (_, said))| !said.ends_with(" []")).collect()
+        };
+        assert_eq!(standing(self), standing(&fresh), "(c) the entries of alerts after a look-back");
+        for list in LISTS {
+            assert_eq!(self.alerts_of_list(list), fresh.alerts_of_list(list), "(c) --list {list} after a look-back");
+        }
         fresh.done();
         assert_eq!(self.lists_shortfall(&[]), None, "(b) --require-complete after a look-back");
         for who in 0..ADDRESSES {

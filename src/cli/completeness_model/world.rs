@@ -15,7 +15,8 @@ use crate::lists::ParsedEntry;
 use crate::pipeline::Scan;
 use crate::screen::{Alert, Designation, ListKind, WatchEntry, Watchlist, lookback, screen_activities};
 use crate::store::{
-    AlertFilter, AlertRow, BlockRecord, ListFile, ManualEntry, Progress, Store, StoreError, TransactionFacts,
+    AlertFilter, AlertRow, BlockRecord, ListFile, ManualEntry, MatchedEntry, Progress, Store, StoreError,
+    TransactionFacts,
 };
 
 /// What an alert says, without the texts of its entries.
@@ -33,10 +34,14 @@ pub(super) fn said_by(alert: &Alert, watchlist: &Watchlist) -> Said {
     (alert.watched, format!("{:?} {:?} {entries:?}", alert.severity, alert.triage.class))
 }
 
+/// With all entries that are shown, unless none matches any more.
 fn said_by_row(row: &AlertRow) -> Said {
-    let entries: Vec<_> =
-        row.entries.iter().filter(|entry| entry.matches).map(|entry| (entry.list_kind, entry.designation)).collect();
+    let entries: Vec<_> = shown(row).iter().map(|entry| (entry.list_kind, entry.designation)).collect();
     (row.watched, format!("{:?} {:?} {entries:?}", row.severity, row.triage))
+}
+
+fn shown(row: &AlertRow) -> &[MatchedEntry] {
+    if row.entries.iter().any(|entry| entry.matches) { &row.entries } else { &[] }
 }
 
 thread_local! {
@@ -280,10 +285,21 @@ impl<'a> World<'a> {
     pub(super) fn alerts(&self) -> BTreeMap<B256, Said> {
         let mut found = BTreeMap::new();
         self.each_alert(&AlertFilter { any_triage: true, ..AlertFilter::default() }, |row| {
-            let entries = row.entries.iter().filter(|entry| entry.matches);
-            let labels: Vec<_> = entries.map(|entry| (&entry.list, &entry.label)).collect();
+            let labels: Vec<_> = shown(&row).iter().map(|entry| (&entry.list, &entry.label)).collect();
             let (watched, said) = said_by_row(&row);
             found.insert(row.id, (watched, format!("{said} {labels:?}")));
+        });
+        found
+    }
+
+    /// The alerts that `query --list` finds, and that have an entry which matches.
+    pub(super) fn alerts_of_list(&self, list: &str) -> BTreeSet<B256> {
+        let filter = AlertFilter { any_triage: true, lists: vec![list.to_owned()], ..AlertFilter::default() };
+        let mut found = BTreeSet::new();
+        self.each_alert(&filter, |row| {
+            if !shown(&row).is_empty() {
+                found.insert(row.id);
+            }
         });
         found
     }
