@@ -49,6 +49,76 @@ fn an_answer_says_when_its_blocks_were_screened_against_too_short_a_list() {
     assert!(!warned(&query(&of(LISTED)).1), "it was watched all along");
 }
 
+#[test]
+fn an_alert_names_only_lists_that_had_its_address_when_its_block_was_made() {
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/demo/chain.jsonl.zst");
+    let replay = ["-q", "replay", "--archive", archive, "--chain", "31337", "--lookback-index"];
+    // The list that the address leaves, and its kind; the one where it stays, and its kind.
+    for (left, stays) in
+        [("blocking", "advisory"), ("advisory", "blocking"), ("blocking", "own"), ("internal", "internal")]
+    {
+        let place = Place::new();
+        let import = |list: &str, kind: &str, date: &str, address: &str| {
+            let file = format!("{list}.csv");
+            std::fs::write(place.dir.path().join(&file), format!("address,label\n{address},of {list}\n")).unwrap();
+            place.ok(&["-q", "watchlist", "import", &file, "--kind", kind, "--published", date]);
+        };
+        import("gone", left, "2024-01-01", LISTED);
+        import("there", stays, "2024-01-01", LISTED);
+        place.ok(&replay);
+        let query = |args: &[&str]| {
+            let range = [
+                "query",
+                "--format",
+                "jsonl",
+                "--triage",
+                "all",
+                "--limit",
+                "0",
+                "--from-block",
+                "1",
+                "--to-block",
+                "58",
+            ];
+            let out = place.run(&[&range, args].concat());
+            let found = String::from_utf8_lossy(&out.stdout).lines().count();
+            (out.status.code().unwrap(), found, stderr(&out))
+        };
+        let (_, before, _) = query(&["--list", "gone"]);
+        assert!(before > 5);
+        // Before the blocks' time it has somebody else.
+        import("gone", left, "2025-01-01", "0x5252525252525252525252525252525252525252");
+        let (code, _, said) = query(&["--list", "gone", "--require-complete"]);
+        assert_eq!(code, 3, "{left}: not looked back yet: {said}");
+        place.ok(&[&replay[..], &["--new-entries"]].concat());
+        let of = ["--address", LISTED];
+        for args in [&["--list", "gone"][..], &["--label", "of gone"]] {
+            // Undecoded logs name the address, so that no answer about it is complete on this chain.
+            let (_, found, said) = query(&[args, &of, &["--require-complete"]].concat());
+            assert!(found == 0 && !said.contains("older list entries"), "{left} {args:?}: {said}");
+        }
+        let (_, found, _) = query(&[&["--list", "there"][..], &of].concat());
+        assert_eq!(found, before, "{left}");
+        let (_, then, _) = query(&[&["--list", "gone", "--as-of", "2024-06-01"][..], &of].concat());
+        assert_eq!(then, before, "{left}: as of a time it was there");
+        for alert in place.alerts(&[&["--triage", "all"][..], &of].concat()) {
+            let lists = |watched: &serde_json::Value| watched["list"].as_str().unwrap().to_owned();
+            assert_eq!(lists(&alert["watched"]), "there", "{alert}");
+            let all = alert["watched_all"].as_array().map_or(0, Vec::len);
+            assert!(all < 2, "{alert}");
+            let id = alert["id"].as_str().unwrap();
+            let why = place.ok(&["query", "--explain", id]);
+            assert!(!why.contains("list gone"), "{why}");
+        }
+        let alert = &place.alerts(&[&["--triage", "all"][..], &of].concat())[0];
+        place.ok(&["-q", "evidence", alert["id"].as_str().unwrap(), "--out", "bundle"]);
+        let readme = std::fs::read_to_string(place.dir.path().join("bundle/README.txt")).unwrap();
+        let of_listed = readme.lines().filter(|line| line.contains("on the list")).collect::<Vec<_>>().join("\n");
+        assert!(of_listed.contains("on the list there"), "{of_listed}");
+        assert!(!readme.contains("of gone"), "{readme}");
+    }
+}
+
 /// A list of that many addresses, of which only `watched` has anything to do on the chain.
 fn list(watched: Address, count: u64) -> String {
     let others = (1..count).map(|n| format!("0x{:040x}\n", 0xdead_0000_0000u64 + n));
