@@ -1,4 +1,4 @@
-//! JSON-RPC answers as servers really write them: `"error": null` beside a result, ids as strings or with a point, no `jsonrpc`, a byte
+//! JSON-RPC answers as servers really write them: `"error": null` next to a result, ids as strings or with a point, no `jsonrpc`, a byte
 //! order mark before it all. What is answered is not guessed at: an answer has a result or an error, and the id that was asked for.
 
 use alloy::rpc::json_rpc::{ErrorPayload, EthNotification, Id, PubSubItem, Response, ResponsePacket, ResponsePayload};

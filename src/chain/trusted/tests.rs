@@ -45,7 +45,7 @@ fn shaped(header: &Value, tx: &Value, receipt: &Value) -> (Value, Value) {
     (block, receipts)
 }
 
-/// Name, header, transaction and receipt of each chain, as far as these are odd.
+/// Name, header, transaction and receipt of each chain, where these differ from Ethereum's.
 fn chains() -> Vec<(&'static str, Value, Value, Value)> {
     vec![
         ("bare", json!({}), json!({}), json!({})),
@@ -110,7 +110,7 @@ fn chains() -> Vec<(&'static str, Value, Value, Value)> {
             json!({"type": "0xff", "l1BatchTxIndex": null, "l1BatchNumber": null, "cumulativeGasUsed": "0x0", "root": word("block"),
                 "l2ToL1Logs": [{"sender": B, "logIndex": "0x0"}]}),
         ),
-        // Viction (victionchain, pull request 435) states a root of null beside the status.
+        // Viction (victionchain, pull request 435) states a root of null as well as the status.
         ("Viction", json!({"validators": "0x", "penalties": "0x"}), json!({}), json!({"root": null})),
     ]
 }
